@@ -1,0 +1,61 @@
+"""Every param, metric, tag and artifact name that a run carries, once.
+
+Readers and writers of the tracking store share these names; nothing else in the project spells
+one out.
+"""
+
+# Params: what was asked for.
+DATASET = "dataset"
+MODEL = "model"
+BATCH_SIZE = "batch_size"
+OPTIMIZER = "optimizer"
+LEARNING_RATE = "learning_rate"
+MOMENTUM = "momentum"
+EPOCHS = "epochs"
+PIN_MEMORY = "pin_memory"
+AMP = "amp"
+PRECISION = "precision"
+SEED = "seed"
+DEVICE = "device"
+KERNEL = "kernel"
+C = "C"
+GAMMA = "gamma"
+DEGREE = "degree"
+N_TRAIN = "n_train"
+N_VAL = "n_val"
+N_TEST = "n_test"
+
+# Metrics: what was measured.
+TEST_ACCURACY = "test_accuracy"
+TEST_F1 = "test_f1"
+TEST_F1_MACRO = "test_f1_macro"
+VAL_ACCURACY = "val_accuracy"
+TRAIN_LOSS = "train_loss"
+TRAIN_TIME_S = "train_time_s"
+PREDICT_TIME_S = "predict_time_s"
+IMAGES_PER_SECOND = "images_per_second"
+FLOPS = "flops"
+FLOPS_FVCORE = "flops_fvcore"
+PARAMETERS = "parameters"
+SUPPORT_VECTORS = "support_vectors"
+
+# Tags: what the run belongs to, and where it ran.
+STUDY = "mnist_ops.study"
+FINGERPRINT = "mnist_ops.fingerprint"
+PRESET = "mnist_ops.preset"
+ROLE = "mnist_ops.role"
+SPEC = "mnist_ops.spec"
+ERROR = "mnist_ops.error"
+NOT_MEASURED = "mnist_ops.not_measured"
+HARDWARE = "mnist_ops.hardware"
+VERSION = "mnist_ops.version"
+GIT_COMMIT = "mnist_ops.git_commit"
+
+# Values of the role tag.
+ROLE_CELL = "cell"
+ROLE_GRID = "grid"
+ROLE_MAIN = "main"
+
+# Artifacts.
+PREDICTIONS = "test_predictions.npz"
+ERROR_TRACEBACK = "traceback.txt"

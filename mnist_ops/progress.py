@@ -1,0 +1,87 @@
+"""Show a grid while it runs: a bar and a line a running cell, or plain lines without a terminal."""
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mnist_ops.cell import Outcome
+from mnist_ops.cell import Progress as CellProgress
+
+
+class GridDisplay:
+    """Draws on `console`; where that is no terminal, prints one line a finished cell."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._bars: Progress | None = None
+        self._overall = TaskID(0)
+        self._cells: dict[str, TaskID] = {}
+        self._total = self._done = 0
+        self._started = 0.0
+
+    def say(self, line: str) -> None:
+        """Print a fact."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def start(self, title: str, cells: int, skipped: int) -> None:
+        """A study begins, of whose `cells` `skipped` are finished already."""
+        before = f", {skipped} of them finished before" if skipped else ""
+        self.say(f"{title}: {cells} {'cell' if cells == 1 else 'cells'}{before}")
+        self._total, self._done, self._started = cells - skipped, 0, time.monotonic()
+        if self._console.is_terminal and self._total:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=self._console,
+                transient=True,
+            )
+            self._bars.start()
+            self._overall = self._bars.add_task(f"[bold]{title}", total=self._total)
+
+    def progress(self, progress: CellProgress) -> None:
+        """A cell got further."""
+        if self._bars is None:
+            return
+        if progress.fingerprint not in self._cells:
+            self._cells[progress.fingerprint] = self._bars.add_task(
+                f"  {progress.name}", total=progress.epochs
+            )
+        self._bars.update(self._cells[progress.fingerprint], completed=progress.epoch)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A cell ended."""
+        self._done += 1
+        if self._bars is not None:
+            self._bars.advance(self._overall)
+            if (task := self._cells.pop(outcome.spec.fingerprint, None)) is not None:
+                self._bars.remove_task(task)
+        if outcome.error is not None:
+            self.say(f"FAILED {outcome.spec.name}: {outcome.error}")
+        elif self._bars is None and outcome.test_accuracy is not None:
+            elapsed = time.monotonic() - self._started
+            left = elapsed / self._done * (self._total - self._done)
+            self.say(
+                f"[{self._done}/{self._total}] {outcome.spec.name}: "
+                f"test accuracy {outcome.test_accuracy:.2%}, "
+                f"trained in {outcome.train_time_s:.1f} s, about {left / 60:.0f} min left"
+            )
+
+    def stop(self) -> None:
+        """The study is over."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+        self._cells.clear()

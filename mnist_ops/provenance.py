@@ -1,0 +1,71 @@
+"""Where a run was computed: hardware, library versions, commit."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import torch
+
+from mnist_ops import keys
+
+_LIBRARIES = ("mnist-ops", "torch", "torchvision", "scikit-learn", "mlflow", "numpy")
+
+
+@cache
+def tags(device: str) -> dict[str, str]:
+    """Tags that say on what a fit on `device` (``cpu`` or ``cuda``) was computed."""
+    hardware = {
+        "cpu": _cpu_name(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else "none used",
+    }
+    versions = {"python": platform.python_version()} | {
+        library.replace("-", "_"): _version(library) for library in _LIBRARIES
+    }
+    return (
+        {f"{keys.HARDWARE}.{name}": value for name, value in hardware.items()}
+        | {f"{keys.VERSION}.{name}": value for name, value in versions.items()}
+        | {keys.GIT_COMMIT: _git_commit()}
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        # The project runs from its folder too, where `mlflow run` does not install it.
+        from mnist_ops import __version__
+
+        return __version__
+
+
+def _git_commit() -> str:
+    """The commit of the folder that the code lies in; ``unknown`` outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,223 @@
+"""Where cells are computed: a local Dask cluster, a cluster that exists, or this process.
+
+A CUDA cell goes to a worker with the Dask resource ``GPU``, one at a time on each: two cells
+that share a device would each be timed wrong.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import cache
+from typing import Any, Protocol
+from uuid import uuid4
+
+import dask
+import torch
+from distributed import Client, Future, Nanny, Scheduler, SpecCluster, as_completed, get_worker
+from distributed.scheduler import KilledWorker
+
+from mnist_ops.cell import THREADS, CellContext, Outcome, Progress, compute
+from mnist_ops.errors import MnistOpsError
+from mnist_ops.specs import Spec
+
+OnProgress = Callable[[Progress], None]
+
+GPU = "GPU"
+# Dask runs what it is sent, so a cluster of this machine's own listens to this machine only.
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_S = 60
+# A worker may be killed under a cell this often before the cell is held to be the cause.
+ALLOWED_DEATHS = 2
+_TOPIC = "mnist-ops-progress"
+
+
+class WorkersUnavailable(MnistOpsError):
+    """There is nothing to compute on."""
+
+
+class Pool(Protocol):
+    """Computes cells."""
+
+    has_cuda: bool
+
+    def run(
+        self, specs: Sequence[Spec], context: CellContext, on_progress: OnProgress
+    ) -> Generator[Outcome]:
+        """Compute every cell of `specs`, and yield each outcome as it comes."""
+        ...
+
+
+@contextmanager
+def open_pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
+    """Open the workers, and close what was opened for it.
+
+    Args:
+        workers: local processes of one thread each; None is one a core, 0 is this process.
+        scheduler: address of a Dask scheduler (``tcp://…``) to use instead; None for none.
+
+    Raises:
+        WorkersUnavailable: the scheduler does not answer, or has no workers.
+    """
+    with ExitStack() as stack:
+        if scheduler:
+            client = stack.enter_context(_existing_cluster(scheduler))
+            workers_now = client.scheduler_info(n_workers=-1)["workers"].values()
+            has_cuda = any(worker["resources"].get(GPU) for worker in workers_now)
+            yield _DaskPool(lambda: client, lambda: None, has_cuda=has_cuda)
+        elif workers == 0:
+            yield _InProcess()
+        else:
+            count = workers or usable_cores()
+            # Started at the first cell: where every cell is finished already, none is.
+            start = cache(lambda: stack.enter_context(_local_cluster(count)))
+            yield _DaskPool(start, stack.close, has_cuda=torch.cuda.is_available())
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _InProcess:
+    """Computes one cell after the other right here, where a debugger can follow."""
+
+    def __init__(self) -> None:
+        self.has_cuda = torch.cuda.is_available()
+
+    def run(
+        self, specs: Sequence[Spec], context: CellContext, on_progress: OnProgress
+    ) -> Generator[Outcome]:
+        for spec in specs:
+            yield compute(spec, context, on_progress)
+
+
+class _DaskPool:
+    """Computes cells on the workers of a Dask client."""
+
+    def __init__(self, client: Callable[[], Client], stop: Callable[[], None], *, has_cuda: bool):
+        """A pool of the workers behind `client`, of which `stop` ends those that are its own."""
+        self._client = client
+        self._stop = stop
+        self.has_cuda = has_cuda
+
+    def run(
+        self, specs: Sequence[Spec], context: CellContext, on_progress: OnProgress
+    ) -> Generator[Outcome]:
+        if not specs:
+            return
+        client = self._client()
+        client.subscribe_topic(_TOPIC, lambda event: on_progress(Progress(**event[1])))
+        futures = {_submit(client, spec, context): spec for spec in specs}
+        try:
+            for future in as_completed(futures):
+                yield _outcome(future, futures[future])
+            client.unsubscribe_topic(_TOPIC)
+        except BaseException:
+            # A cancelled cell that runs already runs on: only its worker's end is its end.
+            client.cancel(list(futures))
+            self._stop()
+            raise
+
+
+def _submit(client: Client, spec: Spec, context: CellContext) -> Future:
+    return client.submit(
+        _compute_on_worker,
+        spec,
+        context,
+        # A key of its own each time: Dask would answer a key it knows from memory.
+        key=f"{spec.name}-{uuid4().hex}",
+        pure=False,
+        resources={GPU: 1} if spec.device == "cuda" else None,
+    )
+
+
+def _compute_on_worker(spec: Spec, context: CellContext) -> Outcome:
+    worker = get_worker()
+    return compute(spec, context, lambda progress: worker.log_event(_TOPIC, asdict(progress)))
+
+
+def _outcome(future: Future, spec: Spec) -> Outcome:
+    error = future.exception()
+    if error is None:
+        outcome: Outcome = future.result()
+        return outcome
+    if isinstance(error, KilledWorker):
+        return Outcome(
+            spec,
+            error=f"its worker died {ALLOWED_DEATHS + 1} times, perhaps for lack of memory; "
+            "try fewer --workers",
+        )
+    return Outcome(spec, error=_one_line(error))
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[Client]:
+    def options(number: int) -> dict[str, Any]:
+        return {
+            "nthreads": THREADS,
+            # Dask would pause a worker at a share of its memory that torch alone may take.
+            "memory_limit": 0,
+            "silence_logs": logging.CRITICAL,
+            "dashboard": False,
+            "host": LOOPBACK,
+            "resources": {GPU: 1} if number == 0 and torch.cuda.is_available() else {},
+        }
+
+    settings = {
+        "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+        "distributed.nanny.environ": _thread_variables(),
+    }
+    with (
+        dask.config.set(settings),
+        SpecCluster(
+            scheduler={
+                "cls": Scheduler,
+                "options": {"dashboard": False, "dashboard_address": ":0", "host": LOOPBACK},
+            },
+            workers={n: {"cls": Nanny, "options": options(n)} for n in range(workers)},
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.wait_for_workers(workers, timeout=START_TIMEOUT_S)
+        yield client
+
+
+def _thread_variables() -> dict[str, int]:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, THREADS)
+
+
+@contextmanager
+def _existing_cluster(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise WorkersUnavailable(
+            f"no Dask scheduler answers at {address} ({_one_line(error)}): start one with "
+            "`dask scheduler`, or leave --scheduler out"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=START_TIMEOUT_S)
+        except TimeoutError:
+            raise WorkersUnavailable(
+                f"the Dask scheduler at {address} has no workers: start some with "
+                f"`dask worker {address} --nthreads 1`"
+            ) from None
+        try:
+            client.run(usable_cores)
+        except Exception as error:
+            raise WorkersUnavailable(
+                f"the workers of {address} cannot load mnist-ops ({_one_line(error)}): install "
+                "the same version of it there"
+            ) from None
+        yield client
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

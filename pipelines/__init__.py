@@ -1,0 +1,7 @@
+"""What to run: one file a study, its grid as data."""
+
+from pipelines.device_compare import STUDY as DEVICE_COMPARE
+from pipelines.resnet_grid import STUDY as RESNET_GRID
+from pipelines.svm_grid import STUDY as SVM_GRID
+
+STUDIES = {study.name: study for study in (RESNET_GRID, SVM_GRID, DEVICE_COMPARE)}

@@ -1,0 +1,21 @@
+"""Q2: the same trainings on a CPU and on a CUDA device, FashionMNIST."""
+
+from mnist_ops.grids import Study
+from mnist_ops.specs import ResNetSpec
+
+STUDY = Study(
+    name="device_compare",
+    title="Q2 CPU against GPU",
+    question="How much faster is a CUDA device than a CPU, at which accuracy?",
+    spec=ResNetSpec,
+    grid={
+        "dataset": ("FashionMNIST",),
+        "model": ("resnet18", "resnet50"),
+        "batch_size": (32,),
+        "optimizer": ("SGD", "Adam"),
+        "learning_rate": (0.001,),
+        "epochs": (2,),
+        "pin_memory": (False,),
+        "device": ("cpu", "cuda"),
+    },
+)

@@ -1,0 +1,18 @@
+"""Q1(b): support vector machines as the traditional baseline, over kernel, C and gamma."""
+
+from mnist_ops.grids import Study
+from mnist_ops.specs import SvmSpec
+
+STUDY = Study(
+    name="svm_grid",
+    title="Q1(b) SVM grid",
+    question="How far does a support vector machine get, and with which kernel, C and gamma?",
+    spec=SvmSpec,
+    grid={
+        "dataset": ("MNIST", "FashionMNIST"),
+        "kernel": ("poly", "rbf"),
+        "gamma": ("scale", "auto"),
+        "C": (0.1, 1.0, 10.0),
+        "device": ("cpu",),
+    },
+)

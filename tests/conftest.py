@@ -1,0 +1,53 @@
+"""Shared fixtures: a real SQLite store, and the small real data sets."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from data_fixtures import fixture_info, install_files
+from mlflow import MlflowClient
+
+from mnist_ops import tracking
+from mnist_ops.data import DATASETS
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with MLflow's schema and no runs; making one takes a second, a copy none."""
+    folder = tmp_path_factory.mktemp("empty")
+    path = folder / "mlflow.db"
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        tracking.connect(f"sqlite:///{path}")
+    finally:
+        os.chdir(before)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with an empty store in MLflow's default place."""
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def client(home: Path) -> MlflowClient:
+    """A client of the store in `home`."""
+    return tracking.connect(tracking.default_uri())
+
+
+@pytest.fixture
+def small_data(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with 600 real images of each set, whose digests the catalog takes for right."""
+    folder = home / "data"
+    for name in tuple(DATASETS):
+        monkeypatch.setitem(DATASETS, name, fixture_info(name))
+        install_files(name, folder)
+    monkeypatch.setenv("MNIST_OPS_DATA", str(folder))
+    return folder

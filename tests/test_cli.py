@@ -1,0 +1,196 @@
+"""The command line: what it prints, and with which code it ends."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from mnist_ops.cli import main
+
+SMALL = ["--workers", "0", "--device", "cpu", "--train-limit", "60", "--test-limit", "40"]
+ONE_SVM = ["svm_grid", "--datasets", "MNIST", "--set", "kernel=rbf", "--set", "C=1"]
+ONE_SVM += ["--set", "gamma=auto"]
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+def one_line(result: Result, code: int) -> str:
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("mnist-ops: ")]
+    return line
+
+
+def test_every_command_has_help() -> None:
+    for name, command in main.commands.items():
+        assert command.help, name
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert option.help, f"{name} {option.name}"
+
+
+def test_help_does_not_load_torch_or_mlflow() -> None:
+    """What makes `--help` answer at once."""
+    code = (
+        "import sys; from mnist_ops.cli import main; main(['run', '--help'], standalone_mode=False);"
+        "print([m for m in ('torch', 'mlflow', 'pandas', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_dry_run_prints_the_cells_and_runs_nothing(home: Path) -> None:
+    result = call("run", "all", "--dry-run", "--device", "cpu", "--preset", "paper")
+    assert result.exit_code == 0
+    names = [line.split()[2] for line in result.stdout.splitlines()]
+    assert len(names) == 128 + 24 + 4
+    assert "resnet18-mnist-adam-lr0.001-bs16-e5-pin0-s0" in names
+    assert not (home / "mlruns").exists()
+
+
+def test_dry_run_for_a_program(home: Path) -> None:
+    result = call("run", "svm_grid", "--dry-run", "--json", "--seeds", "1,2", "--set", "C=3")
+    cells = json.loads(result.stdout)
+    assert len(cells) == 2 * 2 * 2 * 2
+    assert {(cell["C"], cell["seed"]) for cell in cells} == {(3.0, 1), (3.0, 2)}
+
+
+def test_an_axis_goes_to_the_studies_that_have_it(home: Path) -> None:
+    result = call("run", "all", "--dry-run", "--json", "--device", "cpu", "--set", "C=7")
+    cells = json.loads(result.stdout)
+    assert {cell["C"] for cell in cells if cell["study"] == "svm_grid"} == {7.0}
+    assert len([cell for cell in cells if cell["study"] == "resnet_grid"]) == 128
+
+
+def test_unset_is_the_preset(home: Path) -> None:
+    unset = [part for axis in ("kernel", "C", "gamma") for part in ("--set", f"{axis}=preset")]
+    unset += ["--seeds", "preset", "--datasets", "preset", "--train-limit", "preset"]
+    plain, named = (call("run", "svm_grid", "--dry-run", *more).stdout for more in ([], unset))
+    assert plain == named
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "colour=red"], "its axes"),
+        (["--set", "C"], "AXIS=VALUES"),
+        (["--set", "C=-1"], "C must be a positive number"),
+        (["--set", "C=lots"], "C takes numbers"),
+        (["--set", "kernel=cubic"], "kernel must be one of linear, poly, rbf, sigmoid"),
+        (["--datasets", "CIFAR10"], "dataset must be one of MNIST, FashionMNIST"),
+        (["--seeds", "one"], "seeds takes whole numbers"),
+        (["--seeds", "-1"], "seed must be"),
+        (["--workers", "many"], "--workers takes auto or a whole number"),
+        (["--train-limit", "5"], "train_limit must be 0 (all images) or at least 10"),
+        (["--test-limit", "1.5"], "--test-limit takes"),
+    ],
+)
+def test_wrong_values_end_with_2_and_one_line(home: Path, arguments: list[str], told: str) -> None:
+    result = call("run", "svm_grid", "--dry-run", *arguments)
+    assert told in one_line(result, code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--preset", "papr"], ["--device", "tpu"], ["--frobnicate"], ["--amp", "int8"]]
+)
+def test_wrong_flags_end_with_2(arguments: list[str]) -> None:
+    result = call("run", "svm_grid", *arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_run_then_summarize(small_data: Path, home: Path) -> None:
+    ran = call("run", *ONE_SVM, *SMALL)
+    assert ran.exit_code == 0, ran.output
+    assert "svm_grid: 1 cell computed" in ran.stdout
+    summary = call("summarize", "--json")
+    assert summary.exit_code == 0, summary.output
+    assert (home / "report" / "index.html").exists()
+    assert len(list((home / "report" / "tables").glob("table-*.csv"))) == 11
+    json.loads(summary.stdout)
+
+
+def test_run_for_a_program(small_data: Path) -> None:
+    (report,) = json.loads(call("run", *ONE_SVM, *SMALL, "--json").stdout)
+    assert report["finished"][0]["name"] == "svm-mnist-rbf-c1-gauto-s0"
+    assert 0 <= report["finished"][0]["test_accuracy"] <= 1
+    (again,) = json.loads(call("run", *ONE_SVM, *SMALL, "--json").stdout)
+    assert again["skipped"] == ["svm-mnist-rbf-c1-gauto-s0"]
+
+
+def test_failed_cell_ends_with_1_and_its_name(small_data: Path) -> None:
+    result = call("run", *ONE_SVM, "--workers", "0", "--train-limit", "50000")
+    line = one_line(result, code=1)
+    assert "svm-mnist-rbf-c1-gauto-s0" in line
+
+
+def test_summarize_without_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert "mnist-ops run all --preset quick" in one_line(call("summarize"), code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_summarize_an_empty_store(home: Path) -> None:
+    assert "mnist-ops run all --preset quick" in one_line(call("summarize"), code=1)
+    assert not (home / "report").exists()
+
+
+def test_summarize_a_store_of_another_program(home: Path) -> None:
+    (home / "mlflow.db").unlink()
+    with sqlite3.connect(home / "mlflow.db") as database:
+        database.execute("CREATE TABLE recipes (name TEXT)")
+    assert "another program" in one_line(call("summarize"), code=1)
+
+
+def test_server_that_is_gone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert "does not answer" in one_line(call("summarize"), code=1)
+    assert "does not answer" in one_line(call("run", "svm_grid"), code=1)
+
+
+def test_report_folder_that_is_a_file(small_data: Path, home: Path) -> None:
+    call("run", *ONE_SVM, *SMALL)
+    (home / "taken").write_text("mine")
+    one_line(call("summarize", "--out", "taken"), code=1)
+    assert (home / "taken").read_text() == "mine"
+
+
+def test_data_shows_state_path_digest_and_source(small_data: Path) -> None:
+    result = call("data")
+    assert result.exit_code == 0
+    assert str(small_data / "MNIST" / "raw") in result.stdout
+    assert result.stdout.count("intact") == 8
+    states = json.loads(call("data", "MNIST", "--json").stdout)
+    assert states[0]["intact"] is True
+    assert states[0]["files"][0]["md5_found"] == states[0]["files"][0]["md5_expected"]
+
+
+def test_data_check_finds_a_flipped_byte(small_data: Path) -> None:
+    path = small_data / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    result = call("data", "--check")
+    assert result.exit_code == 1
+    assert "corrupt" in result.stdout
+    assert "Traceback" not in result.output
+
+
+def test_closed_pipe_is_no_error(home: Path) -> None:
+    command = f"{sys.executable} -m mnist_ops run all --dry-run --device cpu | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+    assert done.stderr.count("Traceback") == 0

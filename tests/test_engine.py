@@ -1,0 +1,320 @@
+"""The engine: every cell accounted for, whatever happens to some of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from mnist_ops import engine, keys, tracking
+from mnist_ops.cell import Outcome, Progress
+from mnist_ops.errors import DataUnavailable, InvalidInput
+from mnist_ops.grids import Choices, Study
+from mnist_ops.specs import SvmSpec
+from mnist_ops.workers import WorkersUnavailable
+from pipelines import STUDIES
+
+SMALL = Choices(train_limit=60, test_limit=40)
+RESNET = STUDIES["resnet_grid"].with_axes(
+    {
+        "dataset": ("MNIST",),
+        "model": ("resnet18",),
+        "batch_size": (32,),
+        "learning_rate": (0.001,),
+        "epochs": (1,),
+        "pin_memory": (False,),
+    }
+)
+SVM = STUDIES["svm_grid"].with_axes({"dataset": ("FashionMNIST",), "C": (1.0,)})
+
+
+class Recorder:
+    """A display that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.started: list[tuple[str, int, int]] = []
+        self.epochs: list[Progress] = []
+        self.outcomes: list[Outcome] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def start(self, title: str, cells: int, skipped: int) -> None:
+        self.started.append((title, cells, skipped))
+
+    def progress(self, progress: Progress) -> None:
+        self.epochs.append(progress)
+
+    def outcome(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def stop(self) -> None:
+        pass
+
+
+def here(choices: Choices = SMALL, **changes: object) -> engine.Settings:
+    return engine.Settings(choices=choices, device="cpu", workers=0, **changes)
+
+
+@pytest.fixture
+def run(small_data: Path):
+    def go(*studies: Study, **changes: object) -> tuple[list[engine.StudyReport], Recorder]:
+        display = Recorder()
+        return engine.run(studies, here(**changes), display), display
+
+    return go
+
+
+def test_cells_become_runs_under_their_grid(run, client: MlflowClient) -> None:
+    (report,), display = run(RESNET)
+    assert {outcome.spec.name for outcome in report.finished} == {
+        "resnet18-mnist-sgd-lr0.001-bs32-e1-pin0-s0",
+        "resnet18-mnist-adam-lr0.001-bs32-e1-pin0-s0",
+    }
+    runs = tracking.cell_runs(client)
+    assert set(runs["status"]) == {"FINISHED"}
+    for metric in (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS):
+        assert (runs[metric] > 0).all()
+    (parent,) = {
+        client.get_run(run_id).data.tags["mlflow.parentRunId"] for run_id in runs["run_id"]
+    }
+    assert client.get_run(parent).info.status == "FINISHED"
+    assert set(runs["experiment_id"]) == {client.get_run(parent).info.experiment_id}
+    assert set(runs["preset"]) == {"custom-60-40"}
+    assert [p.epoch for p in display.epochs] == [0, 1, 0, 1]
+
+
+def test_finished_cells_are_not_computed_again(run, client: MlflowClient) -> None:
+    (first,), _ = run(SVM)
+    (second,), display = run(SVM)
+    assert len(first.finished) == len(second.skipped) == 4
+    assert not second.finished
+    assert display.started == [("Q1(b) SVM grid", 4, 4)]
+    assert len(tracking.cell_runs(client)) == 4
+
+
+def test_force_computes_again(run, client: MlflowClient) -> None:
+    run(SVM)
+    (second,), _ = run(SVM, force=True)
+    assert len(second.finished) == 4
+    assert len(tracking.cell_runs(client)) == 8
+
+
+def test_grown_grid_computes_the_new_cells_only(run) -> None:
+    run(SVM)
+    (report,), _ = run(SVM.with_axes({"C": (1.0, 5.0)}))
+    assert {outcome.spec.params["C"] for outcome in report.finished} == {5.0}
+
+
+def test_same_grid_again_gives_the_same_predictions(run, client: MlflowClient) -> None:
+    for _ in range(2):
+        run(RESNET, force=True)
+    runs = tracking.cell_runs(client)
+    for _, group in runs.groupby("fingerprint"):
+        first, second = (
+            Path(client.download_artifacts(run_id, keys.PREDICTIONS)).read_bytes()
+            for run_id in group["run_id"]
+        )
+        assert first == second
+
+
+def test_failing_cell_does_not_stop_the_others(run, client: MlflowClient) -> None:
+    hot = RESNET.with_axes({"learning_rate": (0.001, 1e30), "optimizer": ("SGD",)})
+    (report,), _ = run(hot)
+    assert len(report.finished) == 1
+    (failed,) = report.failed
+    assert "lower learning rate" in failed.error
+    stored = client.get_run(failed.run_id)
+    assert stored.info.status == "FAILED"
+    assert "lower learning rate" in stored.data.tags[keys.ERROR]
+    parent = client.get_run(stored.data.tags["mlflow.parentRunId"])
+    assert parent.info.status == "FAILED"
+    assert failed.spec.name in parent.data.tags["mlflow.note.content"]
+
+
+def test_failed_cell_is_computed_again(run) -> None:
+    hot = RESNET.with_axes({"learning_rate": (1e30,), "optimizer": ("SGD",)})
+    run(hot)
+    (report,), _ = run(hot)
+    assert len(report.failed) == 1
+    assert not report.skipped
+
+
+def test_several_studies_stand_under_one_run(run, client: MlflowClient) -> None:
+    reports, _ = run(SVM, RESNET)
+    assert [report.study for report in reports] == ["svm_grid", "resnet_grid"]
+    cell = client.get_run(reports[0].finished[0].run_id)
+    grid = client.get_run(cell.data.tags["mlflow.parentRunId"])
+    top = client.get_run(grid.data.tags["mlflow.parentRunId"])
+    assert (grid.data.tags[keys.ROLE], top.data.tags[keys.ROLE]) == ("grid", "main")
+    assert top.info.status == grid.info.status == "FINISHED"
+
+
+def test_run_that_mlflow_opened_is_the_grid(
+    run, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = client.create_run(client.create_experiment("of the user"))
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened.info.run_id)
+    (report,), _ = run(SVM)
+    cell = client.get_run(report.finished[0].run_id)
+    assert cell.data.tags["mlflow.parentRunId"] == opened.info.run_id
+    assert cell.info.experiment_id == opened.info.experiment_id
+
+
+def test_interrupted_grid_leaves_no_open_run(small_data: Path, client: MlflowClient) -> None:
+    class Impatient(Recorder):
+        def progress(self, progress: Progress) -> None:
+            if len(self.outcomes) == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run([RESNET], here(), Impatient())
+    status = tracking.cell_runs(client)["status"]
+    assert sorted(status) == ["FINISHED", "KILLED"]
+    (grid,) = client.search_runs(
+        [e.experiment_id for e in client.search_experiments()],
+        f"tags.`{keys.ROLE}` = '{keys.ROLE_GRID}'",
+    )
+    assert grid.info.status == "KILLED"
+
+
+def test_without_cuda_the_other_half_is_named() -> None:
+    plan = engine.plan(STUDIES["device_compare"], engine.Settings(preset="paper"), has_cuda=False)
+    assert len(plan.cells) == len(plan.not_measured) == 4
+    assert set(plan.not_measured.values()) == {"not measured: no CUDA device"}
+
+
+@pytest.mark.parametrize(
+    ("study", "asked", "has_cuda", "devices"),
+    [
+        ("resnet_grid", "auto", False, {"cpu"}),
+        ("resnet_grid", "auto", True, {"cuda"}),
+        ("resnet_grid", "cpu", True, {"cpu"}),
+        ("svm_grid", "auto", True, {"cpu"}),
+        ("svm_grid", "cuda", True, {"cpu"}),
+        ("device_compare", "auto", True, {"cpu", "cuda"}),
+        ("device_compare", "cuda", True, {"cuda"}),
+        ("device_compare", "cpu", True, {"cpu"}),
+    ],
+)
+def test_device(study: str, asked: str, has_cuda: bool, devices: set[str]) -> None:
+    plan = engine.plan(STUDIES[study], engine.Settings(device=asked), has_cuda=has_cuda)
+    assert {cell.device for cell in plan.cells} == devices
+
+
+def test_cuda_asked_for_by_name_must_be_there() -> None:
+    with pytest.raises(WorkersUnavailable, match="no CUDA device found"):
+        engine.plan(STUDIES["resnet_grid"], engine.Settings(device="cuda"), has_cuda=False)
+
+
+def test_wrong_values_end_before_anything_is_opened(home: Path) -> None:
+    study = STUDIES["svm_grid"].with_axes({"kernel": ("cubic",)})
+    with pytest.raises(InvalidInput, match="kernel"):
+        engine.run([study], here(), Recorder())
+    assert not (home / "mlruns").exists()
+
+
+def test_limit_that_the_data_cannot_give_fails_the_cell_by_name(run) -> None:
+    (report,), _ = run(SVM, choices=Choices(train_limit=50_000, test_limit=40))
+    assert not report.finished
+    assert {"train_limit" in outcome.error for outcome in report.failed} == {True}
+
+
+def test_missing_data_ends_before_the_grid_begins(
+    small_data: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise DataUnavailable("no source gives it")
+
+    monkeypatch.setattr("mnist_ops.data.ensure", gone)
+    with pytest.raises(DataUnavailable):
+        engine.run([SVM], here(), Recorder())
+    assert tracking.cell_runs(client).empty
+
+
+def test_scheduler_that_is_not_there(small_data: Path) -> None:
+    settings = engine.Settings(choices=SMALL, scheduler="tcp://127.0.0.1:1")
+    with pytest.raises(WorkersUnavailable, match="no Dask scheduler answers"):
+        engine.run([SVM], settings, Recorder())
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_predictions_of_this_process(
+    home: Path, client: MlflowClient
+) -> None:
+    """On the real data sets: child processes do not see the small ones of the other tests."""
+    display = Recorder()
+    for workers in (0, 2):
+        settings = engine.Settings(choices=SMALL, device="cpu", workers=workers, force=True)
+        engine.run([RESNET, SVM], settings, display)
+    assert not [outcome.error for outcome in display.outcomes if outcome.error]
+    runs = tracking.cell_runs(client)
+    assert len(runs) == 2 * 6
+    for _, group in runs.groupby("fingerprint"):
+        contents = {
+            Path(client.download_artifacts(run_id, keys.PREDICTIONS)).read_bytes()
+            for run_id in group["run_id"]
+        }
+        assert len(group) == 2
+        assert len(contents) == 1
+    assert any(progress.epoch == 1 for progress in display.epochs)
+
+
+@pytest.mark.slow
+def test_existing_dask_cluster(home: Path, client: MlflowClient) -> None:
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+        + ["--host", "127.0.0.1", "--scheduler-file", str(home / "scheduler.json")],
+        stderr=subprocess.DEVNULL,
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
+        + ["--host", "127.0.0.1", "--scheduler-file", str(home / "scheduler.json")],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (home / "scheduler.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        address = json.loads((home / "scheduler.json").read_text())["address"]
+        settings = engine.Settings(choices=SMALL, scheduler=address)
+        (report,) = engine.run([SVM], settings, Recorder())
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait(30)
+    assert len(report.finished) == 4
+    assert set(tracking.cell_runs(client)["status"]) == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_sigterm_ends_every_run_in_its_true_state(home: Path, client: MlflowClient) -> None:
+    command = [sys.executable, "-m", "mnist_ops", "run", "resnet_grid", "--workers", "1"]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[1/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    told = process.stderr.read()
+    assert process.wait(60) == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+    status = set(tracking.cell_runs(client)["status"])
+    assert "FINISHED" in status
+    assert "RUNNING" not in status
+
+
+def test_specs_are_hashable_cells() -> None:
+    spec = SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=1.0)
+    assert len({spec, SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=1.0)}) == 1

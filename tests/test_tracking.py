@@ -1,0 +1,355 @@
+"""Tracking, against a real SQLite store and a real server."""
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from mnist_ops import keys, tracking
+from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.results import EpochResult, FitResult
+from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
+
+SVM = SvmSpec(study="svm_grid", dataset="FashionMNIST", kernel="rbf", C=10.0)
+RESNET = ResNetSpec(
+    study="resnet_grid",
+    dataset="MNIST",
+    model="resnet18",
+    batch_size=16,
+    optimizer="Adam",
+    learning_rate=0.0001,
+    epochs=2,
+)
+EPOCHS = [EpochResult(1, 1.5, 0.5, 10.0), EpochResult(2, 0.7, 0.8, 20.5)]
+
+
+def result(metrics: dict[str, float] | None = None) -> FitResult:
+    return FitResult(
+        predictions=np.array([1, 2, 3], np.uint8),
+        labels=np.array([1, 2, 4], np.uint8),
+        test_index=np.array([7, 8, 70_000 - 1], np.int32),
+        n_train=100,
+        n_val=14,
+        metrics={keys.TEST_ACCURACY: 2 / 3} | (metrics or {}),
+    )
+
+
+def open_grid(client: MlflowClient, run_id: str | None = None) -> tracking.Parent:
+    return tracking.open_parent(
+        client,
+        name="resnet_grid (quick)",
+        note="A question?",
+        role=keys.ROLE_GRID,
+        tags={keys.STUDY: "resnet_grid"},
+        experiment_id=tracking.experiment(client, "mnist-ops"),
+        run_id=run_id,
+    )
+
+
+def open_cell(client: MlflowClient, parent: tracking.Parent, spec: Spec) -> tracking.CellRun:
+    return tracking.CellRun(client, spec, parent, "quick", "0123456789abcdef")
+
+
+def track(client: MlflowClient, parent: tracking.Parent, spec: Spec) -> str:
+    run = open_cell(client, parent, spec)
+    for epoch in EPOCHS:
+        run.log_epoch(epoch)
+    run.finish(result(EPOCHS[-1].metrics))
+    return run.run_id
+
+
+def test_a_run_holds_what_the_contract_names(client: MlflowClient) -> None:
+    parent = open_grid(client)
+    run = client.get_run(track(client, parent, RESNET))
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == RESNET.name
+    assert run.info.experiment_id == parent.experiment_id
+    assert run.data.params == {
+        "dataset": "MNIST",
+        "model": "resnet18",
+        "batch_size": "16",
+        "optimizer": "Adam",
+        "learning_rate": "0.0001",
+        "momentum": "0.9",
+        "epochs": "2",
+        "pin_memory": "False",
+        "precision": "bfloat16",
+        "amp": "True",
+        "seed": "0",
+        "device": "cpu",
+        "n_train": "100",
+        "n_val": "14",
+        "n_test": "3",
+    }
+    assert run.data.metrics == {
+        "train_loss": 0.7,
+        "val_accuracy": 0.8,
+        "train_time_s": 20.5,
+        "test_accuracy": pytest.approx(2 / 3),
+    }
+    tags = run.data.tags
+    assert tags[keys.STUDY] == "resnet_grid"
+    assert tags[keys.FINGERPRINT] == RESNET.fingerprint
+    assert tags[keys.PRESET] == "quick"
+    assert tags["mlflow.parentRunId"] == parent.run_id
+    assert json.loads(tags[keys.SPEC])["learning_rate"] == 0.0001
+    assert tags["mnist_ops.hardware.cores"] == str(os.cpu_count())
+    assert tags["mnist_ops.version.python"].startswith("3.")
+    (dataset,) = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("MNIST", "0123456789abcdef")
+
+
+def test_every_epoch_is_a_step(client: MlflowClient) -> None:
+    run_id = track(client, open_grid(client), RESNET)
+    history = client.get_metric_history(run_id, keys.TRAIN_LOSS)
+    assert [(point.step, point.value) for point in history] == [(1, 1.5), (2, 0.7)]
+
+
+def test_predictions_come_back(client: MlflowClient) -> None:
+    run_id = track(client, open_grid(client), RESNET)
+    path = client.download_artifacts(run_id, keys.PREDICTIONS)
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["predicted"].tolist() == [1, 2, 3]
+        assert arrays["label"].tolist() == [1, 2, 4]
+        assert arrays["index"].tolist() == [7, 8, 69_999]
+
+
+def test_equal_predictions_are_equal_bytes(client: MlflowClient) -> None:
+    parent = open_grid(client)
+    first, second = (
+        Path(client.download_artifacts(track(client, parent, RESNET), keys.PREDICTIONS))
+        for _ in range(2)
+    )
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_failed_cell_says_why(client: MlflowClient) -> None:
+    run = open_cell(client, open_grid(client), SVM)
+    run.fail("OutOfMemory: too large", "Traceback …")
+    stored = client.get_run(run.run_id)
+    assert stored.info.status == "FAILED"
+    assert stored.data.tags[keys.ERROR] == "OutOfMemory: too large"
+    path = Path(client.download_artifacts(run.run_id, keys.ERROR_TRACEBACK))
+    assert path.read_text() == "Traceback …"
+
+
+def test_only_finished_cells_of_the_study_count_as_finished(client: MlflowClient) -> None:
+    parent = open_grid(client)
+    done = track(client, parent, RESNET)
+    open_cell(client, parent, SVM)
+    assert tracking.finished(client, "resnet_grid") == {RESNET.fingerprint: done}
+    assert tracking.finished(client, "svm_grid") == {}
+
+
+def test_finished_cells_are_found_in_any_experiment(client: MlflowClient) -> None:
+    other = client.create_experiment("elsewhere")
+    run_id = track(client, tracking.Parent(open_grid(client).run_id, other), SVM)
+    assert tracking.finished(client, "svm_grid") == {SVM.fingerprint: run_id}
+
+
+def test_deleted_runs_do_not_count(client: MlflowClient) -> None:
+    client.delete_run(track(client, open_grid(client), SVM))
+    assert tracking.finished(client, "svm_grid") == {}
+
+
+def test_closing_a_grid_leaves_no_run_open(client: MlflowClient) -> None:
+    parent = open_grid(client)
+    finished, left = track(client, parent, RESNET), open_cell(client, parent, SVM).run_id
+    tracking.close_parent(client, parent, "KILLED", "It ended early.")
+    status = {run: client.get_run(run).info.status for run in (parent.run_id, finished, left)}
+    assert status == {parent.run_id: "KILLED", finished: "FINISHED", left: "KILLED"}
+    note = client.get_run(parent.run_id).data.tags["mlflow.note.content"]
+    assert note == "It ended early."
+
+
+def test_a_run_of_mlflow_run_becomes_the_grid(client: MlflowClient) -> None:
+    opened = client.create_run("0", run_name="bold-newt-1")
+    parent = open_grid(client, opened.info.run_id)
+    assert (parent.run_id, parent.experiment_id) == (opened.info.run_id, "0")
+    run = client.get_run(parent.run_id)
+    assert run.info.run_name == "resnet_grid (quick)"
+    assert run.data.tags[keys.ROLE] == keys.ROLE_GRID
+
+
+def test_experiment_opens_in_the_view_for_models(client: MlflowClient) -> None:
+    open_grid(client)
+    tags = client.get_experiment_by_name("mnist-ops").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_experiment_kind_that_someone_chose_is_kept(client: MlflowClient) -> None:
+    chosen = client.create_experiment("mnist-ops", tags={"mlflow.experimentKind": "other"})
+    open_grid(client)
+    assert client.get_experiment(chosen).tags["mlflow.experimentKind"] == "other"
+
+
+def test_deleted_experiment_is_one_line(client: MlflowClient) -> None:
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(TrackingUnavailable, match="was deleted: restore it"):
+        tracking.experiment(client, "gone")
+
+
+def test_frame_is_typed(client: MlflowClient) -> None:
+    parent = open_grid(client)
+    run_id = track(client, parent, RESNET)
+    track(client, parent, SVM)
+    client.create_run("0", run_name="of somebody else")
+    frame = tracking.cell_runs(client).set_index("study").sort_index()
+    assert len(frame) == 2
+    row = frame.loc["resnet_grid"]
+    assert row["run_id"] == run_id
+    assert (row["batch_size"], row["epochs"], row["learning_rate"]) == (16, 2, 0.0001)
+    assert row["pin_memory"] is np.False_ or row["pin_memory"] is False
+    assert row["test_accuracy"] == pytest.approx(2 / 3)
+    assert row["status"] == "FINISHED"
+    assert row["end_time"] >= row["start_time"]
+    assert str(row["end_time"].tz) == "UTC"
+    assert row["hardware_cores"] == str(os.cpu_count())
+    assert str(frame["epochs"].dtype) == "Int64"
+    assert frame.loc["svm_grid", "C"] == 10.0
+    assert frame.loc["svm_grid", "gamma"] == "scale"
+
+
+def test_values_of_other_writers_do_not_break_the_frame(client: MlflowClient) -> None:
+    run_id = track(client, open_grid(client), SVM)
+    client.log_param(run_id, "epochs", "many")
+    frame = tracking.cell_runs(client)
+    assert frame["epochs"].isna().all()
+
+
+def test_empty_store_gives_an_empty_frame(client: MlflowClient) -> None:
+    assert tracking.cell_runs(client).empty
+
+
+def test_not_measured_comes_back(client: MlflowClient) -> None:
+    parent = open_grid(client)
+    tracking.note_not_measured(client, parent, {"abc": "not measured: no CUDA device"})
+    assert tracking.not_measured(client) == {"abc": "not measured: no CUDA device"}
+
+
+def test_default_store_is_mlflows_own(home: Path) -> None:
+    assert tracking.default_uri() == f"sqlite:///{home}/mlflow.db"
+
+
+def test_relative_uri_is_made_absolute(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    assert tracking.default_uri() == f"sqlite:///{home}/other.db"
+
+
+def test_reading_creates_no_store(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with pytest.raises(TrackingUnavailable, match="no tracking store at"):
+        tracking.connect(f"sqlite:///{path}", create=False)
+    assert not path.exists()
+
+
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"my thesis" * 1000)
+    with pytest.raises(TrackingUnavailable, match="cannot be read"):
+        tracking.connect(f"sqlite:///{path}")
+    assert path.read_bytes() == b"my thesis" * 1000
+
+
+def test_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE recipes (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(TrackingUnavailable, match="another program"):
+        tracking.connect(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_store_of_a_newer_mlflow_is_one_line(home: Path) -> None:
+    with sqlite3.connect(home / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with pytest.raises(TrackingUnavailable) as caught:
+        tracking.connect(tracking.default_uri())
+    assert "\n" not in str(caught.value)
+
+
+def test_server_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(TrackingUnavailable, match="does not answer"):
+            tracking.connect(uri)
+    assert time.monotonic() - start < 4 * tracking.CONNECT_TIMEOUT_S
+
+
+def test_server_of_another_program() -> None:
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(TrackingUnavailable, match="cannot be used") as caught:
+            tracking.connect(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert "\n" not in str(caught.value)
+
+
+def test_password_is_not_shown() -> None:
+    shown = tracking.without_password("postgresql://me:secret@host:5432/db")
+    assert shown == "postgresql://me:***@host:5432/db"
+    assert tracking.without_password("sqlite:////tmp/x.db") == "sqlite:////tmp/x.db"
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[str]:
+    """A real tracking server, on its own store."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shutil.copy(home / "mlflow.db", home / "server.db")
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{home}/server.db"]
+    command += ["--artifacts-destination", str(home / "served")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                requests.get(uri + "/health", timeout=1)
+                break
+            except requests.RequestException:
+                time.sleep(0.5)
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_a_server_keeps_what_sqlite_keeps(server: str) -> None:
+    client = tracking.connect(server)
+    run_id = track(client, open_grid(client), RESNET)
+    assert tracking.finished(client, "resnet_grid") == {RESNET.fingerprint: run_id}
+    assert len(tracking.cell_runs(client)) == 1
+    path = client.download_artifacts(run_id, keys.PREDICTIONS)
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["predicted"].tolist() == [1, 2, 3]

@@ -1,0 +1,140 @@
+"""Training on real images: reproducible, honest about time, and it learns."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from data_fixtures import fixture_images
+from sklearn.metrics import accuracy_score, f1_score
+
+from mnist_ops import keys, models, train
+from mnist_ops.data import Images, split
+from mnist_ops.results import EpochResult
+from mnist_ops.specs import ResNetSpec
+
+SPEC = ResNetSpec(
+    study="resnet_grid",
+    dataset="MNIST",
+    model="resnet18",
+    batch_size=16,
+    optimizer="Adam",
+    learning_rate=0.001,
+    epochs=2,
+    train_limit=64,
+    test_limit=40,
+)
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return fixture_images("MNIST")
+
+
+def test_learns_real_digits(images: Images) -> None:
+    spec = dataclasses.replace(SPEC, train_limit=400, test_limit=0, epochs=5, precision="float32")
+    epochs: list[EpochResult] = []
+    result = train.fit(spec, images, epochs.append)
+    assert result.metrics[keys.TEST_ACCURACY] > 0.7
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5]
+    assert epochs[-1].train_loss < epochs[0].train_loss / 2
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_same_spec_same_predictions(images: Images, optimizer: str, precision: str) -> None:
+    spec = dataclasses.replace(SPEC, optimizer=optimizer, precision=precision, epochs=1)
+    with train.reproducible(threads=1):
+        first, again = train.fit(spec, images), train.fit(spec, images)
+        other = train.fit(dataclasses.replace(spec, learning_rate=0.01), images)
+    assert np.array_equal(first.predictions, again.predictions)
+    assert first.metrics[keys.TRAIN_LOSS] == again.metrics[keys.TRAIN_LOSS]
+    assert first.metrics[keys.TRAIN_LOSS] != other.metrics[keys.TRAIN_LOSS]
+
+
+def test_two_epochs_are_the_prefix_of_five(images: Images) -> None:
+    epochs: dict[int, list[float]] = {2: [], 5: []}
+    with train.reproducible(threads=1):
+        for number, losses in epochs.items():
+            spec = dataclasses.replace(SPEC, epochs=number)
+            train.fit(spec, images, lambda epoch, into=losses: into.append(epoch.train_loss))
+    assert epochs[5][:2] == epochs[2]
+
+
+def test_result_is_about_the_test_part(images: Images) -> None:
+    result = train.fit(SPEC, images)
+    parts = split(images.labels, SPEC.seed, SPEC.train_limit, SPEC.val_limit, SPEC.test_limit)
+    assert np.array_equal(result.test_index, parts.test.numpy())
+    assert np.array_equal(result.labels, images.labels[parts.test].numpy())
+    assert (result.n_train, result.n_val, len(result.labels)) == (64, 10, 40)
+    predicted = result.predictions
+    expected = {
+        keys.TEST_ACCURACY: accuracy_score(result.labels, predicted),
+        keys.TEST_F1: f1_score(result.labels, predicted, average="weighted", zero_division=0),
+        keys.TEST_F1_MACRO: f1_score(result.labels, predicted, average="macro", zero_division=0),
+        keys.FLOPS: models.complexity("resnet18").flops,
+        keys.PARAMETERS: models.complexity("resnet18").parameters,
+    }
+    assert {name: result.metrics[name] for name in expected} == pytest.approx(expected)
+
+
+def test_time_counts_training_images_only(images: Images) -> None:
+    epochs: list[EpochResult] = []
+    result = train.fit(SPEC, images, epochs.append)
+    seconds = result.metrics[keys.TRAIN_TIME_S]
+    assert seconds == epochs[-1].train_time_s > epochs[0].train_time_s > 0
+    assert result.metrics[keys.IMAGES_PER_SECOND] == pytest.approx(2 * 64 / seconds)
+
+
+def test_last_batch_of_one_image_is_left_out(images: Images) -> None:
+    result = train.fit(dataclasses.replace(SPEC, train_limit=33, epochs=1), images)
+    seconds = result.metrics[keys.TRAIN_TIME_S]
+    assert result.metrics[keys.IMAGES_PER_SECOND] * seconds == pytest.approx(32)
+
+
+def test_pixels_are_normalised_with_the_training_images(images: Images) -> None:
+    index = torch.arange(300)
+    feed = train._Feed(images, index, torch.device("cpu"), pin_memory=False)
+    pixels, labels = feed(index)
+    assert pixels.shape == (300, 1, 28, 28)
+    assert pixels.dtype == torch.float32
+    assert float(pixels.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(pixels.std()) == pytest.approx(1, abs=1e-4)
+    assert torch.equal(labels, images.labels[:300])
+
+
+def test_diverging_loss_ends_with_advice(images: Images) -> None:
+    spec = dataclasses.replace(SPEC, optimizer="SGD", learning_rate=1e30, precision="float32")
+    with pytest.raises(train.TrainingDiverged, match="lower learning rate"):
+        train.fit(spec, images)
+
+
+def test_settings_are_restored() -> None:
+    before = torch.get_num_threads()
+    with train.reproducible(threads=1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@cuda
+@pytest.mark.parametrize("pin_memory", [False, True])
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
+def test_cuda_trains_reproducibly(images: Images, precision: str, pin_memory: bool) -> None:
+    spec = dataclasses.replace(SPEC, device="cuda", precision=precision, pin_memory=pin_memory)
+    with train.reproducible(threads=1):
+        first, again = train.fit(spec, images), train.fit(spec, images)
+    assert np.array_equal(first.predictions, again.predictions)
+    assert math.isfinite(first.metrics[keys.TRAIN_LOSS])
+
+
+@cuda
+def test_pinned_memory_changes_nothing_but_the_way(images: Images) -> None:
+    pinned, pageable = (
+        train._Feed(images, torch.arange(50), torch.device("cuda"), pin_memory=pin)
+        for pin in (True, False)
+    )
+    assert torch.equal(pinned(torch.arange(9))[0], pageable(torch.arange(9))[0])
