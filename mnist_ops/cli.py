@@ -19,7 +19,6 @@ from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS, Spec
 from pipelines import STUDIES
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
     from mnist_ops.compare import Report
@@ -349,22 +348,18 @@ def _write_report(out: Path, preset: str | None) -> "Report":
     with tracking.tracking_errors(uri):
         runs = tracking.cell_runs(client)
         reasons = tracking.not_measured(client)
-    return compare.summarize(runs, _expected_cells(runs), reasons, out, preset=preset)
+    return compare.summarize(runs, _expected_cells, reasons, out, preset=preset)
 
 
-def _expected_cells(runs: "pd.DataFrame") -> Callable[[str], list[Spec]]:
-    """A preset's cells, of the ResNet grid on the device that most of its runs were on."""
-    of_grid = runs[runs["study"] == "resnet_grid"] if "study" in runs else runs
-    device = of_grid["device"].mode()[0] if len(of_grid) and "device" in of_grid else "cpu"
-
-    def expected(preset: str) -> list[Spec]:
-        cells = []
-        for study in STUDIES.values():
-            devices = tuple(device if d == "auto" else d for d in study.grid["device"])
-            cells += study.with_axes({"device": devices}).cells(preset)
-        return cells
-
-    return expected
+def _expected_cells(preset: str) -> list[Spec]:
+    """Every cell of the studies at `preset`; the device of ``auto`` follows from the runs."""
+    return [
+        cell
+        for study in STUDIES.values()
+        for cell in study.with_axes(
+            {"device": tuple("cpu" if d == "auto" else d for d in study.grid["device"])}
+        ).cells(preset)
+    ]
 
 
 def _console() -> "Console":

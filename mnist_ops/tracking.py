@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from zipfile import BadZipFile
 
 import mlflow
 import numpy as np
@@ -40,6 +41,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
     MLFLOW_USER,
 )
+from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_ops import keys, provenance
@@ -325,6 +327,38 @@ def not_measured(client: MlflowClient) -> dict[str, str]:
             continue
         reasons |= {str(k): str(v) for k, v in noted.items()} if isinstance(noted, dict) else {}
     return reasons
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run predicted for its test images.
+
+    Attributes:
+        predicted: uint8, shape (n_test,).
+        label: uint8, shape (n_test,): the true classes.
+        index: int32, shape (n_test,): which of the pooled images each is.
+    """
+
+    predicted: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    index: NDArray[np.int32]
+
+
+def predictions(client: MlflowClient, run_id: str) -> Predictions | None:
+    """The test-set predictions of a run; None where it has none that can be read."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(run_id, keys.PREDICTIONS, folder)
+            with np.load(path, allow_pickle=False) as arrays:
+                return Predictions(arrays["predicted"], arrays["label"], arrays["index"])
+        except (MlflowException, OSError, ValueError, KeyError, BadZipFile):
+            return None
+
+
+def history(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, float]]:
+    """Step and value of every point of a metric that a run logged, by step."""
+    points = client.get_metric_history(run_id, metric)
+    return sorted((point.step, point.value) for point in points)
 
 
 @contextmanager

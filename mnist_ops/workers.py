@@ -169,7 +169,7 @@ def _local_cluster(workers: int) -> Iterator[Client]:
 
     settings = {
         "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
-        "distributed.nanny.environ": _thread_variables(),
+        "distributed.nanny.pre-spawn-environ": _environment(),
     }
     with (
         dask.config.set(settings),
@@ -187,9 +187,15 @@ def _local_cluster(workers: int) -> Iterator[Client]:
         yield client
 
 
-def _thread_variables() -> dict[str, int]:
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, THREADS)
+def _environment() -> dict[str, int]:
+    """Variables of a worker that only count when they are set before its process starts."""
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(threads, THREADS) | {
+        # Dask has glibc give freed memory back at once, so that a training spends more time on
+        # page faults than on arithmetic. Here it is kept: a training asks for it again each step.
+        "MALLOC_TRIM_THRESHOLD_": 2**32,
+        "MALLOC_MMAP_THRESHOLD_": 2**25,
+    }
 
 
 @contextmanager

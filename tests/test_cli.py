@@ -40,7 +40,8 @@ def test_every_command_has_help() -> None:
 def test_help_does_not_load_torch_or_mlflow() -> None:
     """What makes `--help` answer at once."""
     code = (
-        "import sys; from mnist_ops.cli import main; main(['run', '--help'], standalone_mode=False);"
+        "import sys; from mnist_ops.cli import main;"
+        "main(['run', '--help'], standalone_mode=False);"
         "print([m for m in ('torch', 'mlflow', 'pandas', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,7 +1,6 @@
 """The engine: every cell accounted for, whatever happens to some of them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -268,15 +267,14 @@ def test_worker_processes_give_the_predictions_of_this_process(
 
 @pytest.mark.slow
 def test_existing_dask_cluster(home: Path, client: MlflowClient) -> None:
-    scheduler = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
-        + ["--host", "127.0.0.1", "--scheduler-file", str(home / "scheduler.json")],
-        stderr=subprocess.DEVNULL,
-    )
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
-        + ["--host", "127.0.0.1", "--scheduler-file", str(home / "scheduler.json")],
-        stderr=subprocess.DEVNULL,
+    shared = ["--host", "127.0.0.1", "--no-dashboard"]
+    shared += ["--scheduler-file", str(home / "scheduler.json")]
+    scheduler, worker = (
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{role}", *shared, *more],
+            stderr=subprocess.DEVNULL,
+        )
+        for role, more in (("scheduler", ["--port", "0"]), ("worker", ["--nthreads", "1"]))
     )
     try:
         deadline = time.monotonic() + 60

@@ -113,17 +113,22 @@ def test_a_run_holds_what_the_contract_names(client: MlflowClient) -> None:
 
 def test_every_epoch_is_a_step(client: MlflowClient) -> None:
     run_id = track(client, open_grid(client), RESNET)
-    history = client.get_metric_history(run_id, keys.TRAIN_LOSS)
-    assert [(point.step, point.value) for point in history] == [(1, 1.5), (2, 0.7)]
+    assert tracking.history(client, run_id, keys.TRAIN_LOSS) == [(1, 1.5), (2, 0.7)]
 
 
 def test_predictions_come_back(client: MlflowClient) -> None:
-    run_id = track(client, open_grid(client), RESNET)
-    path = client.download_artifacts(run_id, keys.PREDICTIONS)
-    with np.load(path, allow_pickle=False) as arrays:
-        assert arrays["predicted"].tolist() == [1, 2, 3]
-        assert arrays["label"].tolist() == [1, 2, 4]
-        assert arrays["index"].tolist() == [7, 8, 69_999]
+    stored = tracking.predictions(client, track(client, open_grid(client), RESNET))
+    assert stored.predicted.tolist() == [1, 2, 3]
+    assert stored.label.tolist() == [1, 2, 4]
+    assert stored.index.tolist() == [7, 8, 69_999]
+
+
+def test_run_without_readable_predictions_has_none(client: MlflowClient, home: Path) -> None:
+    parent = open_grid(client)
+    assert tracking.predictions(client, parent.run_id) is None
+    (home / keys.PREDICTIONS).write_bytes(b"not an archive")
+    client.log_artifact(parent.run_id, str(home / keys.PREDICTIONS))
+    assert tracking.predictions(client, parent.run_id) is None
 
 
 def test_equal_predictions_are_equal_bytes(client: MlflowClient) -> None:
@@ -300,7 +305,7 @@ def test_server_of_another_program() -> None:
             self.end_headers()
             self.wfile.write(b"hello")
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -350,6 +355,4 @@ def test_a_server_keeps_what_sqlite_keeps(server: str) -> None:
     run_id = track(client, open_grid(client), RESNET)
     assert tracking.finished(client, "resnet_grid") == {RESNET.fingerprint: run_id}
     assert len(tracking.cell_runs(client)) == 1
-    path = client.download_artifacts(run_id, keys.PREDICTIONS)
-    with np.load(path, allow_pickle=False) as arrays:
-        assert arrays["predicted"].tolist() == [1, 2, 3]
+    assert tracking.predictions(client, run_id).predicted.tolist() == [1, 2, 3]

@@ -1,0 +1,109 @@
+"""A cell of a study, and what became of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_ops import keys
+from mnist_ops.compare import runs
+from mnist_ops.specs import Spec
+
+RESNET_GRID = "resnet_grid"
+SVM_GRID = "svm_grid"
+DEVICE_COMPARE = "device_compare"
+
+# What became of a cell; the last four are the kinds of not finished.
+FINISHED = "finished"
+FAILED = "failed"
+UNFINISHED = "unfinished"
+NOT_MEASURED = "not measured"
+MISSING = "missing"
+NOT_FINISHED = (FAILED, UNFINISHED, NOT_MEASURED, MISSING)
+
+# What a cell has of these unless somebody varies them: only other values are spelled out.
+_USUAL: Mapping[str, Any] = {keys.MOMENTUM: 0.9, keys.DEGREE: 3}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment at the chosen preset, whether it ran or not.
+
+    Attributes:
+        fingerprint: the key of the cell.
+        name: of its run, or the name that its run would have.
+        study: the study that it belongs to.
+        status: `FINISHED` or one of `NOT_FINISHED`.
+        reason: why it is not finished, in one line; empty where it is.
+        expected: whether the preset asks for it; others are of the user's own grid.
+        params: by name, values as Python numbers, bools and texts; absent ones are left out.
+        metrics: by name, finite numbers only; empty unless finished.
+        run_id: of the run that counts; None where there is none.
+    """
+
+    fingerprint: str
+    name: str
+    study: str
+    status: str
+    reason: str
+    expected: bool
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    run_id: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the cell has a usable result."""
+        return self.status == FINISHED
+
+    @property
+    def variant(self) -> str:
+        """What sets the cell apart beyond the axes of the tables, for example ``momentum=0.0``.
+
+        Cells of different variants are never averaged: a table gives each its own row.
+        """
+        usual = dict(_USUAL)
+        if self.study == DEVICE_COMPARE:
+            usual[keys.PIN_MEMORY] = False
+        return ", ".join(
+            f"{name}={self.params[name]}"
+            for name, value in usual.items()
+            if self.params.get(name, value) != value
+        )
+
+    def key(self, *names: str) -> tuple[Any, ...]:
+        """The values of the params `names`; None for one that the cell does not have."""
+        return tuple(self.params.get(name) for name in names)
+
+
+def spec_params(spec: Spec) -> dict[str, Any]:
+    """The params of `spec` as a cell holds them: as they would read back from its run."""
+    return {
+        name: _gamma(value) if name == keys.GAMMA else value for name, value in spec.params.items()
+    }
+
+
+def run_params(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The params of a row of `runs.typed`, as plain Python values, absent ones left out."""
+    readers = {"text": str, "whole": int, "number": float, "flag": bool}
+    params = {
+        name: readers[kind](row[name])
+        for name, kind in runs.PARAMS.items()
+        # A missing value of any of pandas' kinds is the one thing not equal to itself, or NA.
+        if str(row[name]) not in ("nan", "<NA>", "None")
+    }
+    if keys.GAMMA in params:
+        params[keys.GAMMA] = _gamma(params[keys.GAMMA])
+    return params
+
+
+def run_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """The finite metrics of a row of `runs.typed`."""
+    return {name: float(row[name]) for name in runs.METRICS if math.isfinite(row[name])}
+
+
+def _gamma(value: object) -> str:
+    try:
+        return repr(float(str(value)))
+    except ValueError:
+        return str(value)

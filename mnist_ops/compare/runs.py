@@ -1,0 +1,143 @@
+"""Read the runs as they arrive: any column may be missing, any value may be unusable."""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from mnist_ops import keys
+
+RUN_ID = "run_id"
+NAME = "name"
+STATUS = "status"
+STUDY = "study"
+FINGERPRINT = "fingerprint"
+PRESET = "preset"
+START_TIME = "start_time"
+END_TIME = "end_time"
+ERROR = "error"
+GIT_COMMIT = "git_commit"
+
+# Columns of tags that name the machine and the libraries start with these.
+HARDWARE_PREFIX = "hardware_"
+VERSION_PREFIX = "version_"
+
+PARAMS: Mapping[str, str] = MappingProxyType(
+    {
+        keys.DATASET: "text",
+        keys.MODEL: "text",
+        keys.BATCH_SIZE: "whole",
+        keys.OPTIMIZER: "text",
+        keys.LEARNING_RATE: "number",
+        keys.MOMENTUM: "number",
+        keys.EPOCHS: "whole",
+        keys.PIN_MEMORY: "flag",
+        keys.AMP: "flag",
+        keys.PRECISION: "text",
+        keys.SEED: "whole",
+        keys.DEVICE: "text",
+        keys.KERNEL: "text",
+        keys.C: "number",
+        keys.GAMMA: "text",
+        keys.DEGREE: "whole",
+        keys.N_TRAIN: "whole",
+        keys.N_VAL: "whole",
+        keys.N_TEST: "whole",
+    }
+)
+
+METRICS = (
+    keys.TEST_ACCURACY,
+    keys.TEST_F1,
+    keys.TEST_F1_MACRO,
+    keys.VAL_ACCURACY,
+    keys.TRAIN_LOSS,
+    keys.TRAIN_TIME_S,
+    keys.PREDICT_TIME_S,
+    keys.IMAGES_PER_SECOND,
+    keys.FLOPS,
+    keys.FLOPS_FVCORE,
+    keys.PARAMETERS,
+    keys.SUPPORT_VECTORS,
+)
+
+# Every column that the comparison reads, and what its values are.
+COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        RUN_ID: "text",
+        NAME: "text",
+        STATUS: "text",
+        STUDY: "text",
+        FINGERPRINT: "text",
+        PRESET: "text",
+        START_TIME: "time",
+        END_TIME: "time",
+        ERROR: "text",
+        GIT_COMMIT: "text",
+        **PARAMS,
+        **dict.fromkeys(METRICS, "number"),
+    }
+)
+
+
+def typed(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with every column of `COLUMNS` and the tag columns, each of its type.
+
+    A value that cannot be read as its column's type is missing. The rows come in the order of
+    their start, then run id, whatever order they arrive in; the argument is left as it is.
+    """
+    columns = {name: _READERS[kind](_column(runs, name)) for name, kind in COLUMNS.items()}
+    for name in sorted(map(str, runs.columns)):
+        if name.startswith((HARDWARE_PREFIX, VERSION_PREFIX)):
+            columns[name] = _text(_column(runs, name))
+    frame = pd.DataFrame(columns, index=range(len(runs)))
+    return frame.sort_values([START_TIME, RUN_ID], ignore_index=True, na_position="first")
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as dictionaries by column."""
+    return [{str(name): value for name, value in r.items()} for r in frame.to_dict("records")]
+
+
+def _column(runs: pd.DataFrame, name: str) -> list[object]:
+    return list(runs[name]) if name in runs.columns else [None] * len(runs)
+
+
+def _text(values: Iterable[object]) -> pd.Series:
+    return pd.Series([None if _absent(v) else str(v) for v in values], dtype="object")
+
+
+def _number(values: Iterable[object]) -> pd.Series:
+    known = pd.Series(list(values), dtype="object")
+    return pd.to_numeric(known, errors="coerce").astype("float64")
+
+
+def _whole(values: Iterable[object]) -> pd.Series:
+    number = _number(values)
+    return number.where(number % 1 == 0).astype("Int64")
+
+
+def _flag(values: Iterable[object]) -> pd.Series:
+    words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    return pd.Series(
+        [None if _absent(v) else words.get(str(v).lower()) for v in values], dtype="boolean"
+    )
+
+
+def _time(values: Iterable[object]) -> pd.Series:
+    known = pd.Series(list(values), dtype="object")
+    return pd.to_datetime(known, errors="coerce", utc=True).astype("datetime64[ms, UTC]")
+
+
+def _absent(value: object) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or value != value or value == ""
+
+
+_READERS: Mapping[str, Callable[[Iterable[object]], pd.Series]] = {
+    "text": _text,
+    "whole": _whole,
+    "number": _number,
+    "flag": _flag,
+    "time": _time,
+}

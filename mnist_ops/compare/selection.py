@@ -1,0 +1,347 @@
+"""From all runs of a store to the cells that the tables are made of."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mnist_ops import keys
+from mnist_ops.compare import cells as states
+from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.runs import (
+    END_TIME,
+    ERROR,
+    FINGERPRINT,
+    NAME,
+    PRESET,
+    RUN_ID,
+    STATUS,
+    STUDY,
+    records,
+    typed,
+)
+from mnist_ops.errors import MnistOpsError
+from mnist_ops.grids import DEFAULT_PRECISION, PRESETS, same_size
+from mnist_ops.specs import DEVICES, ResNetSpec, Spec
+
+# Of two presets with as many finished cells, the larger one answers better.
+_PREFERRED = ("rigorous", "paper", "quick")
+_FAMILY = "family"
+
+
+class NoRuns(MnistOpsError):
+    """The store has no runs to compare."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a reader of the tables should know about the runs behind them.
+
+    Attributes:
+        text: one sentence.
+        names: the runs that it is about.
+    """
+
+    text: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many cells of a study became what.
+
+    ``expected`` is the sum of the five that follow it.
+
+    Attributes:
+        study: name of the study; empty for the total.
+        expected: cells that the preset asks for.
+        finished: of those, with a usable result.
+        failed: ended with an error, or without a usable accuracy.
+        unfinished: started, but killed or never heard of again.
+        not_measured: could not be run, for a reason that was given.
+        missing: never started.
+        extra: cells started beyond the preset's, of the user's own grid.
+    """
+
+    study: str
+    expected: int
+    finished: int
+    failed: int
+    unfinished: int
+    not_measured: int
+    missing: int
+    extra: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the tables are made of.
+
+    Attributes:
+        preset: the size of the cells.
+        cells: expected ones in the order of the grids, then the user's own by name.
+        runs: the runs of the finished cells, one row a cell, columns as of `runs.typed`.
+        coverage: one entry a study.
+        notes: what was left out, and why.
+    """
+
+    preset: str
+    cells: tuple[Cell, ...]
+    runs: pd.DataFrame
+    coverage: tuple[Coverage, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def total(self) -> Coverage:
+        """The coverage of all studies together."""
+        return _coverage("", self.cells)
+
+    @property
+    def not_finished(self) -> tuple[Cell, ...]:
+        """The cells without a usable result, in the order of `cells`."""
+        return tuple(cell for cell in self.cells if not cell.finished)
+
+    def of(self, study: str) -> list[Cell]:
+        """The cells of `study`."""
+        return [cell for cell in self.cells if cell.study == study]
+
+
+def select(
+    runs: pd.DataFrame,
+    expected: Callable[[str], Sequence[Spec]],
+    not_measured: Mapping[str, str],
+    preset: str | None = None,
+) -> Selection:
+    """Choose the preset, and for each of its cells the one run that counts.
+
+    A finished run without a usable accuracy counts for nothing; of several good runs of a cell
+    the latest counts. Where a study has runs on two devices, the one with more finished cells is
+    used, except in the device comparison, which is about both.
+
+    Args:
+        runs: one row a run, columns as in `runs.COLUMNS`, any of them possibly absent.
+        expected: preset -> the cells that it should have; asked for the known presets only, as
+            a size of the user's own has no cells that it should have.
+        not_measured: fingerprint -> why the cell could not be run.
+        preset: which cells; None takes the preset with the most finished ones.
+
+    Raises:
+        NoRuns: there are no runs, or none at `preset`.
+    """
+    ours = typed(runs)
+    ours = ours[ours[STUDY].notna()].copy()
+    if ours.empty:
+        raise NoRuns("no runs to summarize; first run: mnist-ops run all --preset quick")
+    ours[PRESET] = ours[PRESET].fillna("no preset")
+    ours[_FAMILY] = [
+        "svm" if "svm" in (model, study.removesuffix("_grid")) else "resnet"
+        for model, study in zip(ours[keys.MODEL], ours[STUDY], strict=True)
+    ]
+    chosen = preset or _most_finished(ours)
+    notes: list[Note] = []
+    ours = _at_preset(ours, chosen, notes)
+    ours = _with_fingerprint(ours, notes)
+    ours, used = _on_one_device(ours, notes)
+    counted = _counted(ours, notes)
+    specs = [_moved(spec, used) for spec in (expected(chosen) if chosen in PRESETS else ())]
+    cells = _cells(specs, counted, not_measured, own_size=chosen not in PRESETS)
+    finished = counted.drop(columns=_FAMILY).set_index(FINGERPRINT, drop=False)
+    order = [cell.fingerprint for cell in cells if cell.finished]
+    return Selection(
+        preset=chosen,
+        cells=tuple(cells),
+        runs=finished.loc[order].reset_index(drop=True),
+        coverage=tuple(
+            _coverage(study, [cell for cell in cells if cell.study == study])
+            for study in dict.fromkeys(cell.study for cell in cells)
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _most_finished(ours: pd.DataFrame) -> str:
+    finished = ours[ours[STATUS] == "FINISHED"]
+    counts = finished.groupby(PRESET)[FINGERPRINT].nunique()
+
+    def rank(preset: str) -> tuple[int, int, str]:
+        known = _PREFERRED.index(preset) if preset in _PREFERRED else len(_PREFERRED)
+        return -int(counts.get(preset, 0)), known, preset
+
+    return min(map(str, ours[PRESET].unique()), key=rank)
+
+
+def _at_preset(ours: pd.DataFrame, preset: str, notes: list[Note]) -> pd.DataFrame:
+    allowed = {family: same_size(preset, family) for family in ("resnet", "svm")}
+    fits = pd.Series(
+        [p in allowed[f] for p, f in zip(ours[PRESET], ours[_FAMILY], strict=True)],
+        index=ours.index,
+    )
+    if not fits.any():
+        there = ", ".join(sorted(map(str, ours[PRESET].unique())))
+        raise NoRuns(f"no runs at preset {preset}; the store has runs at: {there}")
+    others = Counter(map(str, ours[PRESET][~fits]))
+    if others:
+        named = ", ".join(f"{name} ({count})" for name, count in sorted(others.items()))
+        notes.append(Note(f"{_runs(others.total())} of other presets not used: {named}."))
+    return ours[fits]
+
+
+def _with_fingerprint(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
+    known = ours[FINGERPRINT].notna()
+    if not known.all():
+        left = _names(ours[~known])
+        notes.append(Note(f"{_runs(len(left))} without a fingerprint not used.", left))
+    return ours[known]
+
+
+def _on_one_device(ours: pd.DataFrame, notes: list[Note]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The runs on the device used in each study, and that device by study."""
+    used: dict[str, str] = {}
+    for study, of_study in ours.groupby(STUDY, sort=True):
+        finished = of_study[_usable(of_study)]
+        among = of_study if finished.empty else finished
+        counts = among.groupby(keys.DEVICE)[FINGERPRINT].nunique()
+        if study == states.DEVICE_COMPARE or counts.empty:
+            continue
+        device = min(counts.index, key=lambda name: (-counts[name], name))
+        used[str(study)] = str(device)
+        elsewhere = of_study[of_study[keys.DEVICE].notna() & (of_study[keys.DEVICE] != device)]
+        if not elsewhere.empty:
+            ours = ours.drop(elsewhere.index)
+            others = ", ".join(sorted(map(str, elsewhere[keys.DEVICE].unique())))
+            notes.append(
+                Note(
+                    f"{study}: the runs on {device} are used, where most cells finished; "
+                    f"{_runs(len(elsewhere))} on {others} not used."
+                )
+            )
+    return ours, used
+
+
+def _counted(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
+    """One run a fingerprint: the latest usable one, or else the latest to start."""
+    usable = _usable(ours)
+    broken = _names(ours[(ours[STATUS] == "FINISHED") & ~usable])
+    if broken:
+        notes.append(
+            Note(f"{_runs(len(broken))} finished without a usable accuracy: not used.", broken)
+        )
+    good = ours[usable].sort_values([END_TIME, RUN_ID], na_position="first")
+    older = good[good.duplicated(FINGERPRINT, keep="last")]
+    if not older.empty:
+        notes.append(
+            Note(
+                f"{_runs(len(older))} repeated later: of each cell the latest finished run counts.",
+                _names(older),
+            )
+        )
+    good = good.drop_duplicates(FINGERPRINT, keep="last")
+    rest = ours[~ours[FINGERPRINT].isin(good[FINGERPRINT])]
+    return pd.concat([good, rest.drop_duplicates(FINGERPRINT, keep="last")])
+
+
+def _usable(ours: pd.DataFrame) -> pd.Series:
+    return (ours[STATUS] == "FINISHED") & ours[keys.TEST_ACCURACY].between(0, 1)
+
+
+def _moved(spec: Spec, used: Mapping[str, str]) -> Spec:
+    """`spec` on the device that its study ran on, which need not be one of this machine."""
+    device = used.get(spec.study, spec.device)
+    if not isinstance(spec, ResNetSpec) or device == spec.device or device not in DEVICES:
+        return spec
+    return dataclasses.replace(spec, device=device, precision=DEFAULT_PRECISION[device])
+
+
+def _cells(
+    specs: Iterable[Spec],
+    counted: pd.DataFrame,
+    not_measured: Mapping[str, str],
+    own_size: bool,
+) -> list[Cell]:
+    """The expected cells, then those that were started beyond them.
+
+    A size of the user's own has no expected cells: there, what was started is what should be.
+    """
+    started = {str(row[FINGERPRINT]): row for row in records(counted)}
+    cells = []
+    for spec in specs:
+        row = started.pop(spec.fingerprint, None)
+        if row is not None:
+            cells.append(_started(row, states.spec_params(spec), expected=True))
+            continue
+        reason = not_measured.get(spec.fingerprint)
+        cells.append(
+            Cell(
+                fingerprint=spec.fingerprint,
+                name=spec.name,
+                study=spec.study,
+                status=states.MISSING if reason is None else states.NOT_MEASURED,
+                reason=reason or "no run in the store",
+                expected=True,
+                params=states.spec_params(spec),
+                metrics={},
+            )
+        )
+    extra = [_started(row, {}, expected=own_size) for row in started.values()]
+    return cells + sorted(extra, key=lambda cell: (cell.study, cell.name, cell.fingerprint))
+
+
+def _started(row: Mapping[str, Any], params: Mapping[str, Any], *, expected: bool) -> Cell:
+    status, reason = _outcome(row)
+    return Cell(
+        fingerprint=row[FINGERPRINT],
+        name=_name(row),
+        study=row[STUDY],
+        status=status,
+        reason=reason,
+        expected=expected,
+        params=states.run_params(row) | dict(params),
+        metrics=states.run_metrics(row) if status == states.FINISHED else {},
+        run_id=str(row[RUN_ID]),
+    )
+
+
+def _outcome(row: Mapping[str, Any]) -> tuple[str, str]:
+    match row[STATUS]:
+        case "FINISHED" if 0 <= row[keys.TEST_ACCURACY] <= 1:
+            return states.FINISHED, ""
+        case "FINISHED":
+            return states.FAILED, "finished without a usable accuracy"
+        case "FAILED":
+            error = row[ERROR] if isinstance(row[ERROR], str) else ""
+            return states.FAILED, next(iter(error.strip().splitlines()), "no error recorded")
+        case "KILLED":
+            return states.UNFINISHED, "killed"
+        case _:
+            return states.UNFINISHED, "still running, or ended without a word"
+
+
+def _coverage(study: str, cells: Iterable[Cell]) -> Coverage:
+    cells = list(cells)
+    counts = Counter(cell.status for cell in cells if cell.expected)
+    return Coverage(
+        study=study,
+        expected=counts.total(),
+        finished=counts[states.FINISHED],
+        failed=counts[states.FAILED],
+        unfinished=counts[states.UNFINISHED],
+        not_measured=counts[states.NOT_MEASURED],
+        missing=counts[states.MISSING],
+        extra=sum(not cell.expected for cell in cells),
+    )
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run" + ("" if count == 1 else "s")
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    name = row[NAME] if isinstance(row[NAME], str) else row[RUN_ID]
+    return str(name)
+
+
+def _names(runs: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(sorted(_name(row) for row in records(runs)))
