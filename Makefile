@@ -22,6 +22,7 @@ $(INSTALLED): pyproject.toml
 
 run: $(INSTALLED) ## The whole study (PRESET=quick|paper|rigorous), tracked in MLflow, and its report
 	mlflow run . -e main --env-manager local -P preset=$(PRESET)
+	@echo "Report: $(CURDIR)/report/index.html"
 
 test: $(INSTALLED) ## The fast tests
 	pytest

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mnist_ops import __version__
-from mnist_ops.errors import InvalidInput, MnistOpsError
+from mnist_ops.errors import DataUnavailable, InvalidInput, MnistOpsError
 from mnist_ops.grids import PRESETS, Choices, Study, parse_values
 from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS, Spec
 from pipelines import STUDIES
@@ -88,19 +88,24 @@ def data(datasets: tuple[str, ...], data_dir: Path | None, check: bool, as_json:
     """Fetch and verify the data sets, and show state, path, digest and source."""
     from mnist_ops import data as datasets_on_disk
 
-    states = []
+    states, problems = [], []
     for name in datasets or DATASETS:
-        if not check:
-            datasets_on_disk.ensure(name, data_dir, say=_say)
+        try:
+            if not check:
+                datasets_on_disk.ensure(name, data_dir, say=_say)
+        except DataUnavailable as error:
+            problems.append(str(error))
         states.append(datasets_on_disk.status(name, data_dir))
     if as_json:
         click.echo(json.dumps([_status_fields(state) for state in states], indent=2))
     else:
         for state in states:
             click.echo(f"{state.name}  {state.folder}")
-            click.echo(f"  digest {state.digest}  source: {state.source}")
+            click.echo(f"  digest {state.digest}  source: {state.source if state.intact else '-'}")
             for file in state.files:
                 click.echo(f"  {file.state:8} {file.md5_found or '-':32}  {file.name}")
+    if problems:
+        raise DataUnavailable("\n".join(problems))
     if not all(state.intact for state in states):
         raise MnistOpsError("not every file is intact; `mnist-ops data` fetches what is not")
 

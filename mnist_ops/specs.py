@@ -90,6 +90,11 @@ class Spec:
         raise NotImplementedError
 
     @property
+    def description(self) -> str:
+        """The spec in one sentence."""
+        raise NotImplementedError
+
+    @property
     def params(self) -> dict[str, Any]:
         """The spec as the run's params, named and typed as users compare them."""
         fields = dataclasses.asdict(self)
@@ -154,6 +159,17 @@ class ResNetSpec(Spec):
         )
 
     @property
+    def description(self) -> str:
+        """For example ``resnet18 on MNIST: Adam, learning rate 0.001, ...``."""
+        momentum = f" with momentum {self.momentum:g}" if self.optimizer == "SGD" else ""
+        pinned = ", pinned host memory" if self.pin_memory else ""
+        return (
+            f"{self.model} on {self.dataset}: {self.optimizer}{momentum}, learning rate "
+            f"{self.learning_rate:g}, batch size {self.batch_size}, {self.epochs} epochs{pinned}; "
+            f"{self.precision} on {self.device}, seed {self.seed}"
+        )
+
+    @property
     def params(self) -> dict[str, Any]:
         """The spec as the run's params, `amp` among them."""
         return super().params | {"amp": self.amp}
@@ -193,8 +209,20 @@ class SvmSpec(Spec):
     @property
     def name(self) -> str:
         """For example ``svm-mnist-rbf-c10-gscale-s0``."""
-        gamma = self.gamma if isinstance(self.gamma, str) else f"{self.gamma:g}"
-        return f"svm-{self.dataset.lower()}-{self.kernel}-c{self.C:g}-g{gamma}{self._suffix}"
+        return f"svm-{self.dataset.lower()}-{self.kernel}-c{self.C:g}-g{self._gamma}{self._suffix}"
+
+    @property
+    def description(self) -> str:
+        """For example ``SVM on MNIST: rbf kernel, C 10, gamma scale; seed 0``."""
+        degree = f" of degree {self.degree}" if self.kernel == "poly" else ""
+        return (
+            f"SVM on {self.dataset}: {self.kernel} kernel{degree}, C {self.C:g}, "
+            f"gamma {self._gamma}; seed {self.seed}"
+        )
+
+    @property
+    def _gamma(self) -> str:
+        return self.gamma if isinstance(self.gamma, str) else f"{self.gamma:g}"
 
 
 def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:

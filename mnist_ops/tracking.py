@@ -484,11 +484,9 @@ def _own_tags() -> dict[str, str]:
 
 
 def _cell_note(spec: Spec, preset: str) -> str:
-    settings = "\n".join(f"| {name} | {value} |" for name, value in spec.params.items())
     return (
-        f"One cell of **{spec.study}** at preset **{preset}**.\n\n"
-        f"| setting | value |\n| --- | --- |\n{settings}\n\n"
-        f"Fingerprint `{spec.fingerprint}`: a finished run with it is not computed again."
+        f"**{spec.description}**\n\nOne cell of *{spec.study}* at preset *{preset}*. A finished "
+        f"run with the fingerprint `{spec.fingerprint}` is not computed again."
     )
 
 

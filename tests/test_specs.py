@@ -29,6 +29,14 @@ def test_names() -> None:
     assert SVM.name == "svm-fashionmnist-rbf-c10-gscale-s0"
 
 
+def test_descriptions_are_sentences() -> None:
+    assert RESNET.description == (
+        "resnet18 on MNIST: Adam, learning rate 0.001, batch size 16, 5 epochs; bfloat16 on cpu, "
+        "seed 0"
+    )
+    assert SVM.description == "SVM on FashionMNIST: rbf kernel, C 10, gamma scale; seed 0"
+
+
 def test_fingerprints_are_pinned() -> None:
     """A change here gives up every finished run in every store: it must be meant."""
     assert RESNET.fingerprint == "da778554a09d0b4f"

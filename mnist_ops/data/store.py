@@ -197,7 +197,11 @@ def _fetch(info: DatasetInfo, found: DatasetStatus, sources: Sequence[Source], s
                 failure = _take(info, needed, source, found.folder, staging, say)
                 if failure is not None:
                     failures.append(f"  {source.title}: {failure}")
-    if needed:
+    if not needed:
+        # Only now: where every source fails, the error itself lists them.
+        for failure in failures:
+            say(f"{info.name}: passed over{failure[1:]}")
+    else:
         names = ", ".join(needed)
         raise DataUnavailable(
             "\n".join(
@@ -250,10 +254,7 @@ def _take(
         reason = str(failure)
     except OSError as error:
         reason = str(error)
-    if not needed:
-        return None
-    say(f"{info.name}: {source.title}: {reason}")
-    return reason
+    return reason if needed else None
 
 
 def _refusal(info: DatasetInfo, path: Path, md5: str | None, file: str | None = None) -> str:
