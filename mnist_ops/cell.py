@@ -102,7 +102,7 @@ def compute(spec: Spec, context: CellContext, report: Callable[[Progress], None]
 
 def _fit(spec: Spec, images: Images, on_epoch: OnEpoch) -> FitResult:
     if isinstance(spec, ResNetSpec):
-        return train.fit(spec, images, on_epoch)
+        return train.fit(spec, images, on_epoch)[spec.epochs]
     assert isinstance(spec, SvmSpec)
     return svm.fit(spec, images, on_epoch)
 

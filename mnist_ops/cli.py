@@ -142,6 +142,7 @@ def _status_fields(state: Any) -> dict[str, Any]:
     type=click.Choice(["auto", "off", *PRECISIONS[1:]]),
     help="Type that mixed precision computes in; auto is bfloat16 on a CPU, float16 on CUDA.",
 )
+@click.option("--plain", is_flag=True, help="Train torchvision's networks as they are: slower.")
 @click.option(
     "--device",
     default="auto",
@@ -181,6 +182,7 @@ def run(
     train_limit: str,
     test_limit: str,
     amp: str,
+    plain: bool,
     device: str,
     workers: str,
     scheduler: str,
@@ -204,6 +206,7 @@ def run(
         train_limit=_count("--train-limit", train_limit, unset=UNSET),
         test_limit=_count("--test-limit", test_limit, unset=UNSET),
         precision="float32" if amp == "off" else amp,
+        plain=plain,
     )
     worker_count = _count("--workers", workers, unset="auto")
 

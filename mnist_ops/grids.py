@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mnist_ops.errors import InvalidInput
-from mnist_ops.specs import PRECISIONS, Spec
+from mnist_ops.specs import PRECISIONS, ResNetSpec, Spec
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,14 @@ class Choices:
         train_limit: replaces the preset's; 0 takes all.
         test_limit: likewise.
         precision: ``auto`` (by device), or one of `PRECISIONS`.
+        plain: train torchvision's networks as they are, without the faster form.
     """
 
     seeds: tuple[int, ...] | None = None
     train_limit: int | None = None
     test_limit: int | None = None
     precision: str = "auto"
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Study:
             fields = dict(zip(axes, values, strict=True)) | sizes
             if self.spec.family == "resnet":
                 fields["precision"] = _precision(choices.precision, fields["device"])
+                fields["plain"] = choices.plain
             cells.append(self.spec(study=self.name, **fields))
         return list(dict.fromkeys(cells))
 
@@ -125,7 +128,8 @@ class Study:
     @property
     def axes(self) -> dict[str, Any]:
         """Every field of the cells that may be an axis -> a value of its type."""
-        elsewhere = {"study", "model", "seed", "device", "train_limit", "test_limit", "precision"}
+        elsewhere = {"study", "model", "seed", "device", "train_limit", "test_limit"}
+        elsewhere |= {"precision", "plain"}
         defaults = {
             field.name: field.default
             for field in dataclasses.fields(self.spec)
@@ -144,16 +148,19 @@ def find_preset(name: str) -> Preset:
 def preset_label(preset: str, cell: Spec) -> str:
     """What the preset tag of `cell` says: `preset`, or what the user made of it.
 
-    A cell whose size or precision is not the preset's must never be averaged with those of the
+    A cell whose size or arithmetic is not the preset's must never be averaged with those of the
     preset, so it carries a label of its own.
     """
-    limits = find_preset(preset).limits[cell.family]
-    precision = getattr(cell, "precision", None)
-    usual = precision is None or precision == DEFAULT_PRECISION[cell.device]
-    if limits == Limits(cell.train_limit, cell.test_limit) and usual:
+    unusual = []
+    if isinstance(cell, ResNetSpec):
+        if cell.precision != DEFAULT_PRECISION[cell.device]:
+            unusual.append(cell.precision)
+        if cell.plain:
+            unusual.append("plain")
+    limits = Limits(cell.train_limit, cell.test_limit)
+    if limits == find_preset(preset).limits[cell.family] and not unusual:
         return preset
-    size = f"custom-{cell.train_limit or 'all'}-{cell.test_limit or 'all'}"
-    return size if usual else f"{size}-{precision}"
+    return "-".join(["custom", str(limits.train or "all"), str(limits.test or "all"), *unusual])
 
 
 def same_size(preset: str, family: str) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ class ResNetSpec(Spec):
         epochs: passes over the training images.
         pin_memory: batches travel to a CUDA device through pinned host memory; no effect on a CPU.
         precision: ``float32``, or the type that automatic mixed precision computes in.
+        plain: torchvision's network as it is, without the rewriting that makes it faster.
     """
 
     family: ClassVar[str] = "resnet"
@@ -128,6 +129,7 @@ class ResNetSpec(Spec):
     pin_memory: bool = False
     momentum: float = 0.9
     precision: str = "bfloat16"
+    plain: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,8 +141,9 @@ class ResNetSpec(Spec):
         _positive(self, "learning_rate")
         if not 0 <= self.momentum < 1:
             raise InvalidInput(f"momentum must be from 0 to below 1, got {self.momentum!r}")
-        if not isinstance(self.pin_memory, bool):
-            raise InvalidInput(f"pin_memory must be true or false, got {self.pin_memory!r}")
+        for name in ("pin_memory", "plain"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InvalidInput(f"{name} must be true or false, got {value!r}")
         if self.precision == "float16" and self.device == "cpu":
             raise InvalidInput("precision float16 needs device cuda; a CPU computes in bfloat16")
 

@@ -6,7 +6,7 @@ evaluation after each epoch, are outside.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -30,24 +30,35 @@ class TrainingDiverged(MnistOpsError):
     """The loss became infinite or not a number."""
 
 
-def fit(spec: ResNetSpec, images: Images, on_epoch: OnEpoch = lambda epoch: None) -> FitResult:
+def fit(
+    spec: ResNetSpec,
+    images: Images,
+    on_epoch: OnEpoch = lambda epoch: None,
+    results_after: Collection[int] = (),
+) -> dict[int, FitResult]:
     """Train the network of `spec` on `images`, and predict the test images.
 
-    The same spec on the same device and library versions gives the same predictions.
+    The same spec on the same device and library versions gives the same predictions. With a
+    constant learning rate a shorter training is the beginning of a longer one, so its result can
+    be taken on the way.
 
     Args:
         spec: what to train.
         images: the pooled data set that the spec names.
         on_epoch: called after each epoch with its loss and validation accuracy.
+        results_after: epochs, beside the last, after which the test images are predicted too.
+
+    Returns:
+        Number of epochs -> the result of a training of that length, the last one always.
 
     Raises:
         InvalidInput: a limit of the spec does not fit the data set.
         TrainingDiverged: the loss is no longer a finite number.
     """
     parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
-    device = torch.device(spec.device)
-    trainer = _Trainer(spec, images, parts, device)
+    trainer = _Trainer(spec, images, parts, torch.device(spec.device))
     trainer.warm_up()
+    results = {}
     for number in range(1, spec.epochs + 1):
         loss = trainer.train_epoch()
         if not math.isfinite(loss):
@@ -58,10 +69,15 @@ def fit(spec: ResNetSpec, images: Images, on_epoch: OnEpoch = lambda epoch: None
         accuracy = float((trainer.predict(parts.val) == images.labels[parts.val]).double().mean())
         epoch = EpochResult(number, loss, accuracy, trainer.clock.seconds)
         on_epoch(epoch)
+        if number == spec.epochs or number in results_after:
+            results[number] = _result(trainer, epoch, parts)
+    return results
+
+
+def _result(trainer: "_Trainer", epoch: EpochResult, parts: Split) -> FitResult:
     predictions = trainer.predict(parts.test).numpy().astype(np.uint8)
-    labels = images.labels[parts.test].numpy().astype(np.uint8)
-    cost = models.complexity(spec.model)
-    seconds = trainer.clock.seconds
+    labels = trainer.images.labels[parts.test].numpy().astype(np.uint8)
+    cost = models.complexity(trainer.spec.model)
     return FitResult(
         predictions=predictions,
         labels=labels,
@@ -71,7 +87,7 @@ def fit(spec: ResNetSpec, images: Images, on_epoch: OnEpoch = lambda epoch: None
         metrics=epoch.metrics
         | scores(labels, predictions)
         | {
-            keys.IMAGES_PER_SECOND: trainer.images_trained / seconds,
+            keys.IMAGES_PER_SECOND: trainer.images_trained / epoch.train_time_s,
             keys.FLOPS: cost.flops,
             keys.FLOPS_FVCORE: cost.flops_fvcore,
             keys.PARAMETERS: cost.parameters,

@@ -86,6 +86,7 @@ def test_a_run_holds_what_the_contract_names(client: MlflowClient) -> None:
         "epochs": "2",
         "pin_memory": "False",
         "precision": "bfloat16",
+        "plain": "False",
         "amp": "True",
         "seed": "0",
         "device": "cpu",

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from mnist_ops import keys, models, train
 from mnist_ops.data import Images, split
-from mnist_ops.results import EpochResult
+from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec
 
 SPEC = ResNetSpec(
@@ -32,10 +32,14 @@ def images() -> Images:
     return fixture_images("MNIST")
 
 
+def fit(spec: ResNetSpec, images: Images) -> FitResult:
+    return train.fit(spec, images)[spec.epochs]
+
+
 def test_learns_real_digits(images: Images) -> None:
     spec = dataclasses.replace(SPEC, train_limit=400, test_limit=0, epochs=5, precision="float32")
     epochs: list[EpochResult] = []
-    result = train.fit(spec, images, epochs.append)
+    result = train.fit(spec, images, epochs.append)[5]
     assert result.metrics[keys.TEST_ACCURACY] > 0.7
     assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5]
     assert epochs[-1].train_loss < epochs[0].train_loss / 2
@@ -46,24 +50,26 @@ def test_learns_real_digits(images: Images) -> None:
 def test_same_spec_same_predictions(images: Images, optimizer: str, precision: str) -> None:
     spec = dataclasses.replace(SPEC, optimizer=optimizer, precision=precision, epochs=1)
     with train.reproducible(threads=1):
-        first, again = train.fit(spec, images), train.fit(spec, images)
-        other = train.fit(dataclasses.replace(spec, learning_rate=0.01), images)
+        first, again = fit(spec, images), fit(spec, images)
+        other = fit(dataclasses.replace(spec, learning_rate=0.01), images)
     assert np.array_equal(first.predictions, again.predictions)
     assert first.metrics[keys.TRAIN_LOSS] == again.metrics[keys.TRAIN_LOSS]
     assert first.metrics[keys.TRAIN_LOSS] != other.metrics[keys.TRAIN_LOSS]
 
 
-def test_two_epochs_are_the_prefix_of_five(images: Images) -> None:
-    epochs: dict[int, list[float]] = {2: [], 5: []}
+def test_a_short_training_is_the_beginning_of_a_long_one(images: Images) -> None:
     with train.reproducible(threads=1):
-        for number, losses in epochs.items():
-            spec = dataclasses.replace(SPEC, epochs=number)
-            train.fit(spec, images, lambda epoch, into=losses: into.append(epoch.train_loss))
-    assert epochs[5][:2] == epochs[2]
+        short = fit(SPEC, images)
+        taken = train.fit(dataclasses.replace(SPEC, epochs=3), images, results_after=(2,))
+    assert list(taken) == [2, 3]
+    assert np.array_equal(taken[2].predictions, short.predictions)
+    same = (keys.TRAIN_LOSS, keys.VAL_ACCURACY, keys.TEST_ACCURACY, keys.TEST_F1)
+    assert [taken[2].metrics[name] for name in same] == [short.metrics[name] for name in same]
+    assert taken[2].metrics[keys.TRAIN_TIME_S] < taken[3].metrics[keys.TRAIN_TIME_S]
 
 
 def test_result_is_about_the_test_part(images: Images) -> None:
-    result = train.fit(SPEC, images)
+    result = fit(SPEC, images)
     parts = split(images.labels, SPEC.seed, SPEC.train_limit, SPEC.val_limit, SPEC.test_limit)
     assert np.array_equal(result.test_index, parts.test.numpy())
     assert np.array_equal(result.labels, images.labels[parts.test].numpy())
@@ -81,14 +87,14 @@ def test_result_is_about_the_test_part(images: Images) -> None:
 
 def test_time_counts_training_images_only(images: Images) -> None:
     epochs: list[EpochResult] = []
-    result = train.fit(SPEC, images, epochs.append)
+    result = train.fit(SPEC, images, epochs.append)[2]
     seconds = result.metrics[keys.TRAIN_TIME_S]
     assert seconds == epochs[-1].train_time_s > epochs[0].train_time_s > 0
     assert result.metrics[keys.IMAGES_PER_SECOND] == pytest.approx(2 * 64 / seconds)
 
 
 def test_last_batch_of_one_image_is_left_out(images: Images) -> None:
-    result = train.fit(dataclasses.replace(SPEC, train_limit=33, epochs=1), images)
+    result = fit(dataclasses.replace(SPEC, train_limit=33, epochs=1), images)
     seconds = result.metrics[keys.TRAIN_TIME_S]
     assert result.metrics[keys.IMAGES_PER_SECOND] * seconds == pytest.approx(32)
 
@@ -126,7 +132,7 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"
 def test_cuda_trains_reproducibly(images: Images, precision: str, pin_memory: bool) -> None:
     spec = dataclasses.replace(SPEC, device="cuda", precision=precision, pin_memory=pin_memory)
     with train.reproducible(threads=1):
-        first, again = train.fit(spec, images), train.fit(spec, images)
+        first, again = fit(spec, images), fit(spec, images)
     assert np.array_equal(first.predictions, again.predictions)
     assert math.isfinite(first.metrics[keys.TRAIN_LOSS])
 
