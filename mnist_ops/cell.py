@@ -1,4 +1,4 @@
-"""Compute one cell and track it: the code that every worker runs."""
+"""Compute a trajectory and track its cells: the code that every worker runs."""
 
 import traceback
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from mnist_ops.data import Images, load
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.results import EpochResult, FitResult, OnEpoch
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.trajectories import Trajectory
 
 # Sums over threads depend on how many there are: one, everywhere, keeps a cell reproducible
 # whatever the number of workers.
@@ -38,9 +39,9 @@ class CellContext:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a cell is: `epoch` of `epochs`, 0 at its start."""
+    """How far a trajectory is: `epoch` of `epochs`, 0 at its start."""
 
-    fingerprint: str
+    key: str
     name: str
     epoch: int
     epochs: int
@@ -65,33 +66,70 @@ class Outcome:
     error: str | None = None
 
 
-def compute(spec: Spec, context: CellContext, report: Callable[[Progress], None]) -> Outcome:
-    """Fit `spec` and log it as a run of its own; a failure ends that run, not the caller."""
-    run = None
+def compute(
+    trajectory: Trajectory, context: CellContext, report: Callable[[Progress], None]
+) -> list[Outcome]:
+    """Fit `trajectory`, and log each of its cells as a run of its own.
+
+    A failure ends those runs that have no result yet as FAILED; it does not reach the caller.
+    """
+    runs: dict[Spec, tracking.CellRun] = {}
+    outcomes: list[Outcome] = []
     try:
-        images = load(spec.dataset, context.data_dir)
+        images = load(trajectory.fitted.dataset, context.data_dir)
         client = _client(context.tracking_uri)
-        preset = context.presets[spec.fingerprint]
-        run = tracking.CellRun(client, spec, context.parent, preset, images.digest)
-        epochs = spec.epochs if isinstance(spec, ResNetSpec) else 1
-        report(Progress(spec.fingerprint, spec.name, 0, epochs))
+        for spec in trajectory.cells:
+            runs[spec] = tracking.CellRun(
+                client,
+                spec,
+                context.parent,
+                context.presets[spec.fingerprint],
+                images.digest,
+                trajectory.key,
+                time_is_measured=spec == trajectory.fitted,
+            )
 
         def on_epoch(epoch: EpochResult) -> None:
-            run.log_epoch(epoch)
-            report(Progress(spec.fingerprint, spec.name, epoch.number, epochs))
+            for spec, run in runs.items():
+                if epoch.number <= _epochs(spec):
+                    run.log_epoch(epoch)
+            report(_progress(trajectory, epoch.number))
 
+        report(_progress(trajectory, 0))
         with train.reproducible(THREADS):
-            result = _fit(spec, images, on_epoch)
-        run.finish(result)
+            results = _fit(trajectory, images, on_epoch)
+        for spec in trajectory.cells:
+            runs[spec].finish(results[_epochs(spec)])
+            outcomes.append(_finished(spec, runs.pop(spec), results[_epochs(spec)]))
     except Exception as error:
-        reason = _reason(error)
-        if run is not None:
-            # The store may be what failed; then the reason still reaches the caller.
-            try:
-                run.fail(reason, traceback.format_exc())
-            except Exception as second:
-                reason += f" (and its run could not be ended: {_reason(second)})"
-        return Outcome(spec, run.run_id if run else None, error=reason)
+        done = {outcome.spec for outcome in outcomes}
+        for spec in trajectory.cells:
+            if spec not in done:
+                outcomes.append(_failed(spec, runs.get(spec), error))
+    return outcomes
+
+
+def _fit(trajectory: Trajectory, images: Images, on_epoch: OnEpoch) -> dict[int, FitResult]:
+    """Number of epochs -> result; a fit without epochs counts as one."""
+    spec = trajectory.fitted
+    if isinstance(spec, ResNetSpec):
+        lengths = {_epochs(cell) for cell in trajectory.cells}
+        return train.fit(spec, images, on_epoch, results_after=lengths)
+    assert isinstance(spec, SvmSpec)
+    return {1: svm.fit(spec, images, on_epoch)}
+
+
+def _epochs(spec: Spec) -> int:
+    return spec.epochs if isinstance(spec, ResNetSpec) else 1
+
+
+def _progress(trajectory: Trajectory, epoch: int) -> Progress:
+    spec, others = trajectory.fitted, len(trajectory.cells) - 1
+    name = f"{spec.name} (and {others} more)" if others else spec.name
+    return Progress(trajectory.key, name, epoch, _epochs(spec))
+
+
+def _finished(spec: Spec, run: tracking.CellRun, result: FitResult) -> Outcome:
     return Outcome(
         spec,
         run.run_id,
@@ -100,11 +138,16 @@ def compute(spec: Spec, context: CellContext, report: Callable[[Progress], None]
     )
 
 
-def _fit(spec: Spec, images: Images, on_epoch: OnEpoch) -> FitResult:
-    if isinstance(spec, ResNetSpec):
-        return train.fit(spec, images, on_epoch)[spec.epochs]
-    assert isinstance(spec, SvmSpec)
-    return svm.fit(spec, images, on_epoch)
+def _failed(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcome:
+    reason = _reason(error)
+    if run is None:
+        return Outcome(spec, error=reason)
+    try:
+        run.fail(reason, "".join(traceback.format_exception(error)))
+    except Exception as second:
+        # The store may be what failed; then the reason still reaches the caller.
+        reason += f" (and its run could not be ended: {_reason(second)})"
+    return Outcome(spec, run.run_id, error=reason)
 
 
 @cache

@@ -160,6 +160,12 @@ def _status_fields(state: Any) -> dict[str, Any]:
 @_data_dir_option
 @click.option("--force/--no-force", help="Compute cells that are finished, too.")
 @click.option(
+    "--share/--no-share",
+    default=True,
+    show_default=True,
+    help="Train cells that are one trajectory once; --no-share times each on its own.",
+)
+@click.option(
     "--experiment",
     default="mnist-ops",
     show_default=True,
@@ -188,6 +194,7 @@ def run(
     scheduler: str,
     data_dir: Path | None,
     force: bool,
+    share: bool,
     experiment: str,
     dry_run: bool,
     report: Path | None,
@@ -221,6 +228,7 @@ def run(
         scheduler=None if scheduler == "none" else scheduler,
         data_dir=data_dir,
         force=force,
+        share=share,
         experiment=experiment,
     )
     if dry_run:

@@ -16,6 +16,7 @@ from mnist_ops.cell import CellContext, Outcome, Progress
 from mnist_ops.errors import InvalidInput
 from mnist_ops.grids import Choices, Study, preset_label
 from mnist_ops.specs import DEVICES, Spec
+from mnist_ops.trajectories import trajectories
 from mnist_ops.workers import Pool, WorkersUnavailable, open_pool
 
 NO_CUDA = "not measured: no CUDA device"
@@ -33,6 +34,7 @@ class Settings:
         scheduler: see `open_pool`.
         data_dir: folder of the data sets; None is the default.
         force: compute cells that are finished, too.
+        share: cells of one trajectory are trained once.
         experiment: where runs go, unless ``mlflow run`` has opened one.
     """
 
@@ -43,6 +45,7 @@ class Settings:
     scheduler: str | None = None
     data_dir: Path | None = None
     force: bool = False
+    share: bool = True
     experiment: str = tracking.EXPERIMENT
 
 
@@ -82,7 +85,7 @@ class Display(Protocol):
         """A study begins, of whose `cells` `skipped` are finished already."""
 
     def progress(self, progress: Progress) -> None:
-        """A cell got further."""
+        """A trajectory got further."""
 
     def outcome(self, outcome: Outcome) -> None:
         """A cell ended."""
@@ -187,7 +190,8 @@ class _Grids:
         self.display.start(study.title, len(a_plan.cells), len(skipped))
         try:
             # Closed before the parent is: no worker may open a run under a parent that ended.
-            with closing(pool.run(to_do, context, self.display.progress)) as running:
+            work = trajectories(to_do, share=settings.share)
+            with closing(pool.run(work, context, self.display.progress)) as running:
                 for outcome in running:
                     outcomes.append(outcome)
                     self.display.outcome(outcome)

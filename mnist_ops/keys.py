@@ -47,6 +47,8 @@ ROLE = "mnist_ops.role"
 SPEC = "mnist_ops.spec"
 ERROR = "mnist_ops.error"
 NOT_MEASURED = "mnist_ops.not_measured"
+TRAJECTORY = "mnist_ops.trajectory"
+TIME = "mnist_ops.time"
 HARDWARE = "mnist_ops.hardware"
 VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
@@ -55,6 +57,10 @@ GIT_COMMIT = "mnist_ops.git_commit"
 ROLE_CELL = "cell"
 ROLE_GRID = "grid"
 ROLE_MAIN = "main"
+
+# Values of the time tag: whether the run's times are of a fit of its own.
+TIME_MEASURED = "measured"
+TIME_ATTRIBUTED = "attributed"
 
 # Artifacts.
 PREDICTIONS = "test_predictions.npz"

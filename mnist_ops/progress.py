@@ -24,7 +24,7 @@ class GridDisplay:
         self._console = console
         self._bars: Progress | None = None
         self._overall = TaskID(0)
-        self._cells: dict[str, TaskID] = {}
+        self._running: dict[str, TaskID] = {}
         self._total = self._done = 0
         self._started = 0.0
 
@@ -52,22 +52,23 @@ class GridDisplay:
             self._overall = self._bars.add_task(f"[bold]{title}", total=self._total)
 
     def progress(self, progress: CellProgress) -> None:
-        """A cell got further."""
+        """A trajectory got further."""
         if self._bars is None:
             return
-        if progress.fingerprint not in self._cells:
-            self._cells[progress.fingerprint] = self._bars.add_task(
+        if progress.key not in self._running:
+            self._running[progress.key] = self._bars.add_task(
                 f"  {progress.name}", total=progress.epochs
             )
-        self._bars.update(self._cells[progress.fingerprint], completed=progress.epoch)
+        task = self._running[progress.key]
+        self._bars.update(task, completed=progress.epoch)
+        if progress.epoch == progress.epochs:
+            self._bars.remove_task(self._running.pop(progress.key))
 
     def outcome(self, outcome: Outcome) -> None:
         """A cell ended."""
         self._done += 1
         if self._bars is not None:
             self._bars.advance(self._overall)
-            if (task := self._cells.pop(outcome.spec.fingerprint, None)) is not None:
-                self._bars.remove_task(task)
         if outcome.error is not None:
             self.say(f"FAILED {outcome.spec.name}: {outcome.error}")
         elif self._bars is None and outcome.test_accuracy is not None:
@@ -84,4 +85,4 @@ class GridDisplay:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
-        self._cells.clear()
+        self._running.clear()

@@ -207,6 +207,9 @@ class CellRun:
         parent: Parent,
         preset: str,
         dataset_digest: str,
+        trajectory: str,
+        *,
+        time_is_measured: bool,
     ):
         """Open the run under `parent` and log what was asked for.
 
@@ -216,6 +219,8 @@ class CellRun:
             parent: the grid's run.
             preset: value of the preset tag.
             dataset_digest: names the very images that the cell draws from.
+            trajectory: names the fit that gives the result; several cells may share it.
+            time_is_measured: whether that fit is this cell's own, and so its times too.
         """
         self._client = client
         tags = {
@@ -228,6 +233,8 @@ class CellRun:
             keys.FINGERPRINT: spec.fingerprint,
             keys.PRESET: preset,
             keys.SPEC: spec.canonical,
+            keys.TRAJECTORY: trajectory,
+            keys.TIME: keys.TIME_MEASURED if time_is_measured else keys.TIME_ATTRIBUTED,
             **provenance.tags(spec.device),
         }
         tags[MLFLOW_GIT_COMMIT] = tags[keys.GIT_COMMIT]
@@ -305,8 +312,9 @@ def cell_runs(client: MlflowClient) -> pd.DataFrame:
     """Every run of a cell in the store, whatever its experiment and status: one row a run.
 
     Columns: ``run_id, experiment_id, name, status, start_time, end_time`` (UTC), ``study``,
-    ``fingerprint``, ``preset``, ``error``, ``git_commit``, ``hardware_*`` and ``version_*`` from
-    the tags, the params typed as in the specs, and the last value of each metric as float.
+    ``fingerprint``, ``preset``, ``error``, ``git_commit``, ``time``, ``hardware_*`` and
+    ``version_*`` from the tags, the params typed as in the specs, and the last value of each metric
+    as float.
     """
     filter_string = f"tags.{_quoted(keys.FINGERPRINT)} LIKE '%'"
     rows = [_row(run) for run in _search(client, filter_string)]
@@ -407,6 +415,7 @@ def _row(run: Run) -> dict[str, object]:
         "preset": tags.get(keys.PRESET),
         "error": tags.get(keys.ERROR),
         "git_commit": tags.get(keys.GIT_COMMIT),
+        "time": tags.get(keys.TIME),
     }
     for prefix, column in ((keys.HARDWARE, "hardware"), (keys.VERSION, "version")):
         row |= {

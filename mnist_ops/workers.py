@@ -20,7 +20,7 @@ from distributed.scheduler import KilledWorker
 
 from mnist_ops.cell import THREADS, CellContext, Outcome, Progress, compute
 from mnist_ops.errors import MnistOpsError
-from mnist_ops.specs import Spec
+from mnist_ops.trajectories import Trajectory
 
 OnProgress = Callable[[Progress], None]
 
@@ -43,9 +43,9 @@ class Pool(Protocol):
     has_cuda: bool
 
     def run(
-        self, specs: Sequence[Spec], context: CellContext, on_progress: OnProgress
+        self, trajectories: Sequence[Trajectory], context: CellContext, on_progress: OnProgress
     ) -> Generator[Outcome]:
-        """Compute every cell of `specs`, and yield each outcome as it comes."""
+        """Compute every trajectory, and yield the outcome of each of its cells as it comes."""
         ...
 
 
@@ -89,10 +89,10 @@ class _InProcess:
         self.has_cuda = torch.cuda.is_available()
 
     def run(
-        self, specs: Sequence[Spec], context: CellContext, on_progress: OnProgress
+        self, trajectories: Sequence[Trajectory], context: CellContext, on_progress: OnProgress
     ) -> Generator[Outcome]:
-        for spec in specs:
-            yield compute(spec, context, on_progress)
+        for trajectory in trajectories:
+            yield from compute(trajectory, context, on_progress)
 
 
 class _DaskPool:
@@ -105,16 +105,16 @@ class _DaskPool:
         self.has_cuda = has_cuda
 
     def run(
-        self, specs: Sequence[Spec], context: CellContext, on_progress: OnProgress
+        self, trajectories: Sequence[Trajectory], context: CellContext, on_progress: OnProgress
     ) -> Generator[Outcome]:
-        if not specs:
+        if not trajectories:
             return
         client = self._client()
         client.subscribe_topic(_TOPIC, lambda event: on_progress(Progress(**event[1])))
-        futures = {_submit(client, spec, context): spec for spec in specs}
+        futures = {_submit(client, each, context): each for each in trajectories}
         try:
             for future in as_completed(futures):
-                yield _outcome(future, futures[future])
+                yield from _outcomes(future, futures[future])
             client.unsubscribe_topic(_TOPIC)
         except BaseException:
             # A cancelled cell that runs already runs on: only its worker's end is its end.
@@ -123,35 +123,36 @@ class _DaskPool:
             raise
 
 
-def _submit(client: Client, spec: Spec, context: CellContext) -> Future:
+def _submit(client: Client, trajectory: Trajectory, context: CellContext) -> Future:
     return client.submit(
         _compute_on_worker,
-        spec,
+        trajectory,
         context,
         # A key of its own each time: Dask would answer a key it knows from memory.
-        key=f"{spec.name}-{uuid4().hex}",
+        key=f"{trajectory.fitted.name}-{uuid4().hex}",
         pure=False,
-        resources={GPU: 1} if spec.device == "cuda" else None,
+        resources={GPU: 1} if trajectory.fitted.device == "cuda" else None,
     )
 
 
-def _compute_on_worker(spec: Spec, context: CellContext) -> Outcome:
+def _compute_on_worker(trajectory: Trajectory, context: CellContext) -> list[Outcome]:
     worker = get_worker()
-    return compute(spec, context, lambda progress: worker.log_event(_TOPIC, asdict(progress)))
+    return compute(trajectory, context, lambda progress: worker.log_event(_TOPIC, asdict(progress)))
 
 
-def _outcome(future: Future, spec: Spec) -> Outcome:
+def _outcomes(future: Future, trajectory: Trajectory) -> list[Outcome]:
     error = future.exception()
     if error is None:
-        outcome: Outcome = future.result()
-        return outcome
+        outcomes: list[Outcome] = future.result()
+        return outcomes
     if isinstance(error, KilledWorker):
-        return Outcome(
-            spec,
-            error=f"its worker died {ALLOWED_DEATHS + 1} times, perhaps for lack of memory; "
-            "try fewer --workers",
+        reason = (
+            f"its worker died {ALLOWED_DEATHS + 1} times, perhaps for lack of memory; "
+            "try fewer --workers"
         )
-    return Outcome(spec, error=_one_line(error))
+    else:
+        reason = _one_line(error)
+    return [Outcome(spec, error=reason) for spec in trajectory.cells]
 
 
 @contextmanager

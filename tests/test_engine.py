@@ -98,6 +98,34 @@ def test_finished_cells_are_not_computed_again(run, client: MlflowClient) -> Non
     assert len(tracking.cell_runs(client)) == 4
 
 
+def test_one_training_serves_the_cells_of_its_trajectory(run, client: MlflowClient) -> None:
+    grid = RESNET.with_axes({"epochs": (1, 2), "pin_memory": (False, True), "optimizer": ("SGD",)})
+    (shared,), display = run(grid)
+    assert [p.epoch for p in display.epochs] == [0, 1, 2]
+    runs = tracking.cell_runs(client).set_index("run_id")
+    assert len(runs) == len(shared.finished) == 4
+    assert sorted(runs["time"]) == ["attributed"] * 3 + ["measured"]
+    (measured,) = runs.index[runs["time"] == "measured"]
+    assert (runs.loc[measured, "epochs"], runs.loc[measured, "pin_memory"]) == (2, False)
+    for run_id, row in runs.iterrows():
+        assert len(tracking.history(client, run_id, keys.TRAIN_LOSS)) == row["epochs"]
+    (alone,), _ = run(grid, share=False, force=True)
+    assert len(alone.finished) == 4
+    again = tracking.cell_runs(client)
+    assert sorted(again["time"]) == ["attributed"] * 3 + ["measured"] * 5
+    for _, group in again.groupby("fingerprint"):
+        first, second = (tracking.predictions(client, run_id) for run_id in group["run_id"])
+        assert (first.predicted == second.predicted).all()
+        assert group[keys.TRAIN_LOSS].nunique() == 1
+
+
+def test_failure_fails_every_cell_of_the_trajectory(run, client: MlflowClient) -> None:
+    hot = RESNET.with_axes({"learning_rate": (1e30,), "optimizer": ("SGD",), "epochs": (1, 2)})
+    (report,), _ = run(hot)
+    assert len(report.failed) == 2
+    assert set(tracking.cell_runs(client)["status"]) == {"FAILED"}
+
+
 def test_force_computes_again(run, client: MlflowClient) -> None:
     run(SVM)
     (second,), _ = run(SVM, force=True)

@@ -59,7 +59,9 @@ def open_grid(client: MlflowClient, run_id: str | None = None) -> tracking.Paren
 
 
 def open_cell(client: MlflowClient, parent: tracking.Parent, spec: Spec) -> tracking.CellRun:
-    return tracking.CellRun(client, spec, parent, "quick", "0123456789abcdef")
+    return tracking.CellRun(
+        client, spec, parent, "quick", "0123456789abcdef", "a trajectory", time_is_measured=True
+    )
 
 
 def track(client: MlflowClient, parent: tracking.Parent, spec: Spec) -> str:
@@ -104,6 +106,7 @@ def test_a_run_holds_what_the_contract_names(client: MlflowClient) -> None:
     assert tags[keys.STUDY] == "resnet_grid"
     assert tags[keys.FINGERPRINT] == RESNET.fingerprint
     assert tags[keys.PRESET] == "quick"
+    assert (tags[keys.TRAJECTORY], tags[keys.TIME]) == ("a trajectory", "measured")
     assert tags["mlflow.parentRunId"] == parent.run_id
     assert json.loads(tags[keys.SPEC])["learning_rate"] == 0.0001
     assert tags["mnist_ops.hardware.cores"] == str(os.cpu_count())
