@@ -14,7 +14,7 @@ import click
 
 from mnist_ops import __version__
 from mnist_ops.errors import DataUnavailable, InvalidInput, MnistOpsError
-from mnist_ops.grids import PRESETS, Choices, Study, parse_values
+from mnist_ops.grids import PRESETS, Choices, Study, parse_values, preset_label
 from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS, Spec
 from pipelines import STUDIES
 
@@ -237,7 +237,12 @@ def run(
     _end_cleanly_on_sigterm()
     reports = engine.run(studies, settings, GridDisplay(_console()))
     if report is not None:
-        _write_report(report, preset=preset)
+        labels = {
+            preset_label(preset, cell)
+            for a_plan in engine.plan_locally(studies, settings)
+            for cell in a_plan.cells
+        }
+        _write_report(report, preset=labels.pop() if len(labels) == 1 else None)
     if as_json:
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
     else:

@@ -119,6 +119,14 @@ def test_run_then_summarize(small_data: Path, home: Path) -> None:
     json.loads(summary.stdout)
 
 
+def test_report_after_a_run_is_of_that_run(small_data: Path, home: Path) -> None:
+    call("run", *ONE_SVM, "--workers", "0", "--train-limit", "80", "--test-limit", "40")
+    ran = call("run", *ONE_SVM, *SMALL, "--report", "after")
+    assert ran.exit_code == 0, ran.output
+    assert str(home / "after" / "index.html") in ran.stdout
+    assert "custom-60-40" in (home / "after" / "index.html").read_text()
+
+
 def test_run_for_a_program(small_data: Path) -> None:
     (report,) = json.loads(call("run", *ONE_SVM, *SMALL, "--json").stdout)
     assert report["finished"][0]["name"] == "svm-mnist-rbf-c1-gauto-s0"
