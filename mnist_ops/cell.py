@@ -76,37 +76,42 @@ def compute(
     runs: dict[Spec, tracking.CellRun] = {}
     outcomes: list[Outcome] = []
     try:
-        images = load(trajectory.fitted.dataset, context.data_dir)
-        client = _client(context.tracking_uri)
-        for spec in trajectory.cells:
-            runs[spec] = tracking.CellRun(
-                client,
-                spec,
-                context.parent,
-                context.presets[spec.fingerprint],
-                images.digest,
-                trajectory.key,
-                time_is_measured=spec == trajectory.fitted,
-            )
+        with tracking.tracking_errors(context.tracking_uri):
+            images = load(trajectory.fitted.dataset, context.data_dir)
+            for spec in trajectory.cells:
+                runs[spec] = _open_run(spec, trajectory, context, images)
+            report(_progress(trajectory, 0))
 
-        def on_epoch(epoch: EpochResult) -> None:
+            def on_epoch(epoch: EpochResult) -> None:
+                for spec, run in runs.items():
+                    if epoch.number <= _epochs(spec):
+                        run.log_epoch(epoch)
+                report(_progress(trajectory, epoch.number))
+
+            with train.reproducible(THREADS):
+                results = _fit(trajectory, images, on_epoch)
             for spec, run in runs.items():
-                if epoch.number <= _epochs(spec):
-                    run.log_epoch(epoch)
-            report(_progress(trajectory, epoch.number))
-
-        report(_progress(trajectory, 0))
-        with train.reproducible(THREADS):
-            results = _fit(trajectory, images, on_epoch)
-        for spec in trajectory.cells:
-            runs[spec].finish(results[_epochs(spec)])
-            outcomes.append(_finished(spec, runs.pop(spec), results[_epochs(spec)]))
+                run.finish(results[_epochs(spec)])
+                outcomes.append(_finished(spec, run, results[_epochs(spec)]))
     except Exception as error:
         done = {outcome.spec for outcome in outcomes}
-        for spec in trajectory.cells:
-            if spec not in done:
-                outcomes.append(_failed(spec, runs.get(spec), error))
+        left = [spec for spec in trajectory.cells if spec not in done]
+        outcomes += [_failed(spec, runs.get(spec), error, context) for spec in left]
     return outcomes
+
+
+def _open_run(
+    spec: Spec, trajectory: Trajectory, context: CellContext, images: Images
+) -> tracking.CellRun:
+    return tracking.CellRun(
+        _client(context.tracking_uri),
+        spec,
+        context.parent,
+        context.presets[spec.fingerprint],
+        images.digest,
+        trajectory.key,
+        time_is_measured=spec == trajectory.fitted,
+    )
 
 
 def _fit(trajectory: Trajectory, images: Images, on_epoch: OnEpoch) -> dict[int, FitResult]:
@@ -138,12 +143,15 @@ def _finished(spec: Spec, run: tracking.CellRun, result: FitResult) -> Outcome:
     )
 
 
-def _failed(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcome:
+def _failed(
+    spec: Spec, run: tracking.CellRun | None, error: Exception, context: CellContext
+) -> Outcome:
     reason = _reason(error)
     if run is None:
         return Outcome(spec, error=reason)
     try:
-        run.fail(reason, "".join(traceback.format_exception(error)))
+        with tracking.tracking_errors(context.tracking_uri):
+            run.fail(reason, "".join(traceback.format_exception(error)))
     except Exception as second:
         # The store may be what failed; then the reason still reaches the caller.
         reason += f" (and its run could not be ended: {_reason(second)})"

@@ -51,6 +51,8 @@ from mnist_ops.specs import Spec
 
 EXPERIMENT = "mnist-ops"
 CONNECT_TIMEOUT_S = 5
+# What a store raises that worked when it was connected to.
+STORE_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException)
 _PAGE = 1000
 _SQLITE = "sqlite:///"
 
@@ -79,8 +81,9 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
     Raises:
         TrackingUnavailable: the store does not answer, is not MLflow's, or has another schema.
     """
+    # What MLflow logs of an error, pages of SQL, it raises too, and that is told in one line.
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     shown = without_password(uri)
     try:
         if uri.startswith(_SQLITE):
@@ -94,7 +97,11 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
             f"the tracking server at {shown} does not answer: start it, or set "
             "MLFLOW_TRACKING_URI to one that runs"
         ) from None
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except ImportError as error:
+        raise TrackingUnavailable(
+            f"the tracking store {shown} needs the Python package {error.name}: install it"
+        ) from None
+    except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
         raise TrackingUnavailable(
             f"the tracking store {shown} cannot be used: {_first_line(error)}"
         ) from None
@@ -374,7 +381,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
     """Turn what MLflow raises while the store fails into one line."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
+    except STORE_ERRORS as error:
         raise TrackingUnavailable(
             f"the tracking store {without_password(uri)} failed: {_first_line(error)}"
         ) from error
@@ -382,10 +389,11 @@ def tracking_errors(uri: str) -> Iterator[None]:
 
 def without_password(uri: str) -> str:
     """`uri` with the password, if it has one, replaced by ``***``."""
-    parts = urlsplit(uri)
-    if not parts.password:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+    try:
+        password = urlsplit(uri).password
+    except ValueError:
+        return "(a URI that cannot be read)"
+    return uri.replace(f":{password}@", ":***@", 1) if password else uri
 
 
 _INTEGERS = (
@@ -504,4 +512,8 @@ def _quoted(key: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """The part of a store's error that helps, of what may be a page of SQL."""
+    text = str(error).strip()
+    if "disk is full" in text or "No space left" in text:
+        return "its disk is full; make room, and the same command goes on"
+    return text.splitlines()[0] if text else type(error).__name__

@@ -322,6 +322,16 @@ def test_server_of_another_program() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "uri", ["foo://bar", "https://[::1", "./mlruns", "postgresql+nodriver://me:secret@host/db"]
+)
+def test_uri_that_no_store_understands_is_one_line(home: Path, uri: str) -> None:
+    with pytest.raises(TrackingUnavailable) as caught:
+        tracking.connect(uri)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_password_is_not_shown() -> None:
     shown = tracking.without_password("postgresql://me:secret@host:5432/db")
     assert shown == "postgresql://me:***@host:5432/db"
