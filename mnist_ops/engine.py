@@ -46,7 +46,7 @@ class Settings:
     data_dir: Path | None = None
     force: bool = False
     share: bool = True
-    experiment: str = tracking.EXPERIMENT
+    experiment: str = "mnist-ops"
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,9 @@ def test_one_training_serves_the_cells_of_its_trajectory(run, client: MlflowClie
     assert len(runs) == len(shared.finished) == 4
     assert sorted(runs["time"]) == ["attributed"] * 3 + ["measured"]
     (measured,) = runs.index[runs["time"] == "measured"]
-    assert (runs.loc[measured, "epochs"], runs.loc[measured, "pin_memory"]) == (2, False)
+    assert (runs.loc[measured, "epochs"], runs.loc[measured, "pin_memory"]) == ("2", "False")
     for run_id, row in runs.iterrows():
-        assert len(tracking.history(client, run_id, keys.TRAIN_LOSS)) == row["epochs"]
+        assert len(tracking.history(client, run_id, keys.TRAIN_LOSS)) == int(row["epochs"])
     (alone,), _ = run(grid, share=False, force=True)
     assert len(alone.finished) == 4
     again = tracking.cell_runs(client)

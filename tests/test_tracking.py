@@ -210,7 +210,7 @@ def test_deleted_experiment_is_one_line(client: MlflowClient) -> None:
         tracking.experiment(client, "gone")
 
 
-def test_frame_is_typed(client: MlflowClient) -> None:
+def test_frame_has_a_row_a_cell(client: MlflowClient) -> None:
     parent = open_grid(client)
     run_id = track(client, parent, RESNET)
     track(client, parent, SVM)
@@ -219,23 +219,14 @@ def test_frame_is_typed(client: MlflowClient) -> None:
     assert len(frame) == 2
     row = frame.loc["resnet_grid"]
     assert row["run_id"] == run_id
-    assert (row["batch_size"], row["epochs"], row["learning_rate"]) == (16, 2, 0.0001)
-    assert row["pin_memory"] is np.False_ or row["pin_memory"] is False
+    assert (row["batch_size"], row["epochs"], row["learning_rate"]) == ("16", "2", "0.0001")
     assert row["test_accuracy"] == pytest.approx(2 / 3)
     assert row["status"] == "FINISHED"
+    assert row["time"] == "measured"
     assert row["end_time"] >= row["start_time"]
     assert str(row["end_time"].tz) == "UTC"
     assert row["hardware_cores"] == str(os.cpu_count())
-    assert str(frame["epochs"].dtype) == "Int64"
-    assert frame.loc["svm_grid", "C"] == 10.0
     assert frame.loc["svm_grid", "gamma"] == "scale"
-
-
-def test_values_of_other_writers_do_not_break_the_frame(client: MlflowClient) -> None:
-    run_id = track(client, open_grid(client), SVM)
-    client.log_param(run_id, "epochs", "many")
-    frame = tracking.cell_runs(client)
-    assert frame["epochs"].isna().all()
 
 
 def test_empty_store_gives_an_empty_frame(client: MlflowClient) -> None:

@@ -1,0 +1,49 @@
+"""The only package that writes to or reads from MLflow.
+
+Runs are addressed by explicit ids through `MlflowClient`, never through MLflow's active run: the
+first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
+"""
+
+from mnist_ops.tracking.reading import (
+    Predictions,
+    cell_runs,
+    finished,
+    history,
+    not_measured,
+    predictions,
+)
+from mnist_ops.tracking.store import (
+    CONNECT_TIMEOUT_S,
+    connect,
+    default_uri,
+    tracking_errors,
+    without_password,
+)
+from mnist_ops.tracking.writing import (
+    CellRun,
+    Parent,
+    close_parent,
+    experiment,
+    note_not_measured,
+    open_parent,
+)
+
+__all__ = [
+    "CONNECT_TIMEOUT_S",
+    "CellRun",
+    "Parent",
+    "Predictions",
+    "cell_runs",
+    "close_parent",
+    "connect",
+    "default_uri",
+    "experiment",
+    "finished",
+    "history",
+    "not_measured",
+    "note_not_measured",
+    "open_parent",
+    "predictions",
+    "tracking_errors",
+    "without_password",
+]
