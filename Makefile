@@ -10,7 +10,7 @@ PRESET ?= quick
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-all lint bench report clean help
+.PHONY: run test test-slow lint bench report clean help
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -27,8 +27,8 @@ run: $(INSTALLED) ## The whole study (PRESET=quick|paper|rigorous), tracked in M
 test: $(INSTALLED) ## The fast tests
 	pytest
 
-test-all: $(INSTALLED) ## The slow tests too: servers, workers, a browser, the network
-	pytest -m ""
+test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser, the network
+	pytest -m slow
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	ruff check .
