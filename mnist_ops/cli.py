@@ -15,17 +15,18 @@ import click
 from mnist_ops import __version__
 from mnist_ops.errors import DataUnavailable, InvalidInput, MnistOpsError
 from mnist_ops.grids import PRESETS, Choices, Study, parse_values, preset_label
-from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS, Spec
+from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS
 from pipelines import STUDIES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mnist_ops.compare import Report
     from mnist_ops.engine import Plan, StudyReport
 
 # What a parameter of the MLproject says where the user leaves it alone.
 UNSET = "preset"
+FULLEST = "fullest"
+FORMATS = ("html", "json", "svg", "png")
 INTERRUPTED = 130
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -242,7 +243,9 @@ def run(
             for a_plan in engine.plan_locally(studies, settings)
             for cell in a_plan.cells
         }
-        _write_report(report, preset=labels.pop() if len(labels) == 1 else None)
+        from mnist_ops.reports import write_report
+
+        write_report(report, preset=labels.pop() if len(labels) == 1 else None, say=_say)
     if as_json:
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
     else:
@@ -347,40 +350,68 @@ def _report_fields(report: "StudyReport") -> dict[str, Any]:
 )
 @click.option(
     "--preset",
-    help="Which runs: quick, paper, rigorous, or a custom size.  [default: the fullest]",
+    default=FULLEST,
+    show_default=True,
+    help="Which runs: quick, paper, rigorous, or a custom size; fullest has the most cells.",
 )
+@click.option("--experiment", help="Only the runs of this MLflow experiment.  [default: all]")
+@click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS),
+    show_default=True,
+    help="Formats of the figures, with commas; svg and png need a Chrome or Chromium.",
+)
+@click.option("--check", is_flag=True, help="Exit with 1 if a finding of the baseline is lost.")
+@click.option(
+    "--baseline",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A findings.json for --check.  [default: the one recorded with the package]",
+)
+@click.option("--open", "open_page", is_flag=True, help="Then open the page.")
 @_json_option
-def summarize(out: Path, preset: str | None, as_json: bool) -> None:
-    """Rebuild the study's tables from the tracked runs alone, published beside measured."""
-    report = _write_report(out, preset=preset)
+def summarize(
+    out: Path,
+    preset: str,
+    experiment: str | None,
+    formats: str,
+    check: bool,
+    baseline: Path | None,
+    open_page: bool,
+    as_json: bool,
+) -> None:
+    """Rebuild tables, figures and findings from the tracked runs alone."""
+    chosen = _formats(formats)
+
+    from mnist_ops.reports import write_report
+
+    report = write_report(
+        out,
+        preset=None if preset == FULLEST else preset,
+        experiment=experiment,
+        formats=chosen,
+        say=_say,
+    )
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
-        return
-    for line in report.lines():
-        click.echo(line)
-    click.echo(f"Report: {(out / 'index.html').absolute()}")
+    else:
+        for line in report.lines():
+            click.echo(line)
+        click.echo(f"Report: {report.page.absolute()}")
+    if open_page:
+        click.launch(str(report.page))
+    if check and (lost := report.lost(baseline)):
+        raise MnistOpsError(
+            f"supported by the baseline and no longer: {', '.join(f.id for f in lost)}"
+        )
 
 
-def _write_report(out: Path, preset: str | None) -> "Report":
-    from mnist_ops import compare, tracking
-
-    uri = tracking.default_uri()
-    client = tracking.connect(uri, create=False)
-    with tracking.tracking_errors(uri):
-        runs = tracking.cell_runs(client)
-        reasons = tracking.not_measured(client)
-    return compare.summarize(runs, _expected_cells, reasons, out, preset=preset)
-
-
-def _expected_cells(preset: str) -> list[Spec]:
-    """Every cell of the studies at `preset`; the device of ``auto`` follows from the runs."""
-    return [
-        cell
-        for study in STUDIES.values()
-        for cell in study.with_axes(
-            {"device": tuple("cpu" if d == "auto" else d for d in study.grid["device"])}
-        ).cells(preset)
-    ]
+def _formats(text: str) -> list[str]:
+    formats = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise InvalidInput(f"--format takes some of {','.join(FORMATS)}; got {text!r}")
+    return formats
 
 
 def _console() -> "Console":

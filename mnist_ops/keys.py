@@ -31,13 +31,20 @@ TEST_F1 = "test_f1"
 TEST_F1_MACRO = "test_f1_macro"
 VAL_ACCURACY = "val_accuracy"
 TRAIN_LOSS = "train_loss"
+# Of a network, seconds of training; of a support vector machine, what its fit would have cost
+# alone: standardising and inner products, and its own solution.
 TRAIN_TIME_S = "train_time_s"
+# What that fit did cost in its grid: nothing for what another cell had computed already.
+SHARED_TRAIN_TIME_S = "shared_train_time_s"
 PREDICT_TIME_S = "predict_time_s"
 IMAGES_PER_SECOND = "images_per_second"
 FLOPS = "flops"
 FLOPS_FVCORE = "flops_fvcore"
 PARAMETERS = "parameters"
+LIVE_PARAMETERS = "live_parameters"
 SUPPORT_VECTORS = "support_vectors"
+# Those that are not 0, over the classifiers of all pairs of classes.
+DUAL_COEFFICIENTS = "dual_coefficients"
 
 # Tags: what the run belongs to, and where it ran.
 STUDY = "mnist_ops.study"

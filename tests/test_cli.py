@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from mnist_ops import cli
 from mnist_ops.cli import main
 
 SMALL = ["--workers", "0", "--device", "cpu", "--train-limit", "60", "--test-limit", "40"]
@@ -112,13 +113,44 @@ def test_run_then_summarize(small_data: Path, home: Path) -> None:
     ran = call("run", *ONE_SVM, *SMALL)
     assert ran.exit_code == 0, ran.output
     assert "svm_grid: 1 cell computed" in ran.stdout
-    summary = call("summarize", "--json")
+    summary = call("summarize", "--json", "--format", "json")
     assert summary.exit_code == 0, summary.output
     assert (home / "report" / "index.html").exists()
     assert len(list((home / "report" / "tables").glob("table-*.csv"))) == 11
     json.loads(summary.stdout)
 
 
+def test_formats_of_the_command_line_are_those_of_the_figures() -> None:
+    """They are written twice, since the figures take plotly a second to load."""
+    from mnist_ops.compare import figures
+
+    assert cli.FORMATS == figures.FORMATS
+
+
+def test_summarize_takes_formats_and_an_experiment(small_data: Path, home: Path) -> None:
+    call("run", *ONE_SVM, *SMALL)
+    one = call("summarize", "--format", "json", "--experiment", "mnist-ops")
+    assert one.exit_code == 0, one.output
+    endings = {path.suffix for path in (home / "report" / "figures").iterdir()}
+    assert endings == {".js", ".json"}
+    assert "no experiment 'other'" in one_line(call("summarize", "--experiment", "other"), code=2)
+    assert "--format takes" in one_line(call("summarize", "--format", "gif"), code=2)
+
+
+def test_check_against_a_baseline(small_data: Path, home: Path) -> None:
+    call("run", *ONE_SVM, *SMALL)
+    assert call("summarize", "--format", "json").exit_code == 0
+    written = home / "report" / "findings.json"
+    same = ["summarize", "--format", "json", "--check", "--baseline", "same.json"]
+    (home / "same.json").write_text(written.read_text())
+    assert call(*same).exit_code == 0
+    findings = json.loads(written.read_text())
+    findings[0]["verdict"] = "supported"
+    (home / "same.json").write_text(json.dumps(findings))
+    assert findings[0]["id"] in one_line(call(*same), code=1)
+
+
+@pytest.mark.slow
 def test_report_after_a_run_is_of_that_run(small_data: Path, home: Path) -> None:
     call("run", *ONE_SVM, "--workers", "0", "--train-limit", "80", "--test-limit", "40")
     ran = call("run", *ONE_SVM, *SMALL, "--report", "after")

@@ -190,3 +190,73 @@ def test_values_arrive_as_text_too():
     assert read.loc[0, "learning_rate"] == 0.001
     assert pd.isna(read.loc[0, "batch_size"])
     assert set(COLUMNS) <= set(read.columns)
+
+
+def foreign(specs, **changed):
+    """The runs of a store that somebody else wrote: the same cells, fingerprints of its own."""
+    runs = store(specs).drop(columns=["momentum", "precision", "amp", "degree"], errors="ignore")
+    return runs.assign(fingerprint=[f"other-{i}" for i in range(len(runs))], **changed)
+
+
+def test_runs_of_another_origin_count_as_the_expected_cells():
+    selection = select(foreign(ON_CPU), expected, REASONS)
+    assert selection.total == Coverage("", 160, 156, 0, 0, 4, 0, 0)
+    assert [cell.name for cell in selection.cells] == [spec.name for spec in QUICK]
+    assert set(selection.runs["fingerprint"]) == {spec.fingerprint for spec in ON_CPU}
+    (note,) = selection.notes
+    assert note.text.startswith("156 runs with fingerprints of another origin")
+    assert len(note.names) == 156
+
+
+def test_two_runs_of_one_cell_under_two_fingerprints_are_one_cell():
+    runs = pd.concat(
+        [
+            frame([row(QUICK[0], number=1, test_accuracy=0.1)]),
+            frame([row(QUICK[0], number=2, test_accuracy=0.2, fingerprint="b", name="again")]),
+            frame([row(QUICK[0], number=3, status="FAILED", fingerprint="c")]),
+        ]
+    )
+    selection = select(runs, expected, {})
+    assert selection.runs["test_accuracy"].tolist() == [0.2]
+    assert (selection.total.finished, selection.total.extra) == (1, 0)
+    assert selection.notes[-1].text.startswith("1 run repeated later")
+    assert selection.notes[-1].names == (QUICK[0].name,)
+
+
+def test_two_runs_beyond_the_grid_under_two_fingerprints_are_one_cell():
+    own = dataclasses.replace(QUICK[0], epochs=7)
+    runs = frame([row(own, number=n, fingerprint=f"f{n}", test_accuracy=n / 10) for n in (1, 2)])
+    selection = select(runs, expected, {})
+    assert selection.runs["test_accuracy"].tolist() == [0.2]
+    assert selection.total.extra == 1
+
+
+def test_a_run_that_could_be_of_two_cells_is_of_none():
+    runs = foreign(ON_CPU[:1]).drop(columns="pin_memory")
+    selection = select(runs, expected, {})
+    assert (selection.total.finished, selection.total.extra) == (0, 1)
+
+
+def test_another_momentum_is_another_cell():
+    own = dataclasses.replace(QUICK[0], momentum=0.0)
+    selection = select(frame([row(own)]), expected, {})
+    assert (selection.total.finished, selection.total.extra) == (0, 1)
+
+
+def test_runs_of_another_origin_on_a_gpu_move_the_grid():
+    on_cuda = [spec for spec in expected("quick", "cuda") if spec.study == "resnet_grid"]
+    selection = select(foreign(on_cuda), expected, {})
+    assert selection.coverage[0].finished == 128
+
+
+def test_attributed_times_are_named() -> None:
+    specs = [spec for spec in QUICK if spec.study == "resnet_grid"][:4]
+    kinds = ["measured", "attributed", "attributed", None]
+    rows = [
+        row(spec, number=number, time=kind)
+        for number, (spec, kind) in enumerate(zip(specs, kinds, strict=True))
+    ]
+    chosen = select(pd.DataFrame(rows), expected, {})
+    (note,) = [note for note in chosen.notes if "attributed" in note.text]
+    assert note.text.startswith("2 of 4 training times are attributed")
+    assert note.names == tuple(sorted(spec.name for spec in specs[1:3]))

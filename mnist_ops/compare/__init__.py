@@ -1,35 +1,52 @@
-"""Runs in, report out: the study's tables, every measured value beside the published one.
+"""Runs in, report out: tables, findings and figures, measured beside published.
 
-The runs come as a frame, one row a run (see `mnist_ops.compare.runs`); nothing here asks the
-tracking store. What is to read numbers, as figures and findings do, reads `Report.tables` and
-`Report.selection`.
+The runs come as a frame, one row a run (see `mnist_ops.compare.runs`), and what a run has beyond
+that, its predictions and the course of its metrics, is asked for where it is needed; nothing here
+knows the tracking store.
 """
 
 import dataclasses
+import functools
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mnist_ops.compare import agreement as published_numbers
+from mnist_ops.compare import findings as claims
 from mnist_ops.compare import page
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.files import CannotWrite, publish
+from mnist_ops.compare.findings import Finding, NoBaseline, Verdict
+from mnist_ops.compare.findings.evidence import Evidence
+from mnist_ops.compare.headlines import Headline, headlines
+from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
 from mnist_ops.compare.selection import Coverage, NoRuns, Note, Selection, select
 from mnist_ops.compare.tables import Table, all_tables
 from mnist_ops.specs import Spec
 
+if TYPE_CHECKING:
+    from mnist_ops.compare.figures.confusion import Pixels
+    from mnist_ops.compare.figures.learning import History
+
 __all__ = [
     "CannotWrite",
     "Cell",
     "Coverage",
+    "Finding",
+    "Headline",
+    "NoBaseline",
     "NoRuns",
     "Note",
     "Report",
     "Selection",
     "Table",
+    "Verdict",
     "summarize",
 ]
 
@@ -43,12 +60,18 @@ class Report:
         paths: every file written, the page first.
         selection: the cells behind the tables.
         tables: tables 1 to 11.
+        findings: every claim with its verdict.
+        agreement: one row a published number, columns as of `agreement.COLUMNS`.
+        headlines: the answers to the study's questions.
     """
 
     out: Path
     paths: tuple[Path, ...]
     selection: Selection
     tables: tuple[Table, ...]
+    findings: tuple[Finding, ...]
+    agreement: pd.DataFrame
+    headlines: tuple[Headline, ...]
 
     @property
     def page(self) -> Path:
@@ -56,7 +79,7 @@ class Report:
         return self.paths[0]
 
     def lines(self) -> list[str]:
-        """The report for a terminal: the cells by study, and what was left out."""
+        """The report for a terminal: cells by study, what was left out, answers and verdicts."""
         lines = [f"Preset {self.selection.preset}"]
         for row in (*self.selection.coverage, self.selection.total):
             counts = {
@@ -69,7 +92,14 @@ class Report:
             named = "".join(f", {count} {what}" for what, count in counts.items() if count)
             study = row.study or "all"
             lines.append(f"{study}: {row.finished} of {row.expected} cells finished{named}")
-        return lines + [note.text for note in self.selection.notes]
+        lines += [note.text for note in self.selection.notes]
+        lines += [f"{headline.question}: {headline.answer}" for headline in self.headlines]
+        verdicts = Counter(finding.verdict for finding in self.findings)
+        counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict)
+        lines.append(f"{len(self.findings)} findings ({self.findings[0].scope}): {counted}")
+        agrees = Counter(self.agreement["agrees"])
+        counted = ", ".join(f"{word} {count}" for word, count in sorted(agrees.items()))
+        return [*lines, f"{len(self.agreement)} published numbers, agreeing: {counted}"]
 
     def as_dict(self) -> dict[str, Any]:
         """The report for programs: JSON types only, numbers at full precision."""
@@ -101,7 +131,30 @@ class Report:
                 }
                 for table in self.tables
             ],
+            "headlines": [dataclasses.asdict(headline) for headline in self.headlines],
+            "findings": [finding.as_dict() for finding in self.findings],
+            "published_vs_measured": [
+                {str(name): _known(value) for name, value in row.items()}
+                for row in self.agreement.to_dict("records")
+            ],
         }
+
+    def lost(self, baseline: Path | None = None) -> list[Finding]:
+        """The claims that were supported in a ``findings.json`` and are no longer.
+
+        Args:
+            baseline: the file; None takes the one recorded with the package.
+
+        Raises:
+            NoBaseline: none is recorded.
+            InvalidInput: `baseline` cannot be read as one.
+        """
+        return claims.check(self.findings, claims.read(baseline))
+
+
+def no_history(run_id: str, metric: str) -> list[tuple[int, float]]:
+    """Stands in where there is no way to get the course of a metric."""
+    return []
 
 
 def summarize(
@@ -110,12 +163,20 @@ def summarize(
     not_measured: Mapping[str, str],
     out: Path,
     preset: str | None = None,
+    *,
+    predictions: PredictionsOf = no_predictions,
+    history: "History" = no_history,
+    pixels: "Pixels | None" = None,
+    tracking_uri: str = "",
+    say: Callable[[str], None] = lambda line: None,
+    formats: Sequence[str] = ("html", "json"),
 ) -> Report:
     """Build the report from `runs` and write it into `out`.
 
-    Everything is built in memory first and then put in place whole: ``index.html`` and
-    ``tables/table-01.csv`` to ``table-11.csv``, with ``.md`` and ``.tex`` beside each. The same
-    runs give the same bytes.
+    Everything is built in memory first and then put in place whole: ``index.html``,
+    ``findings.json``, ``published-vs-measured.csv``, ``tables/table-01.csv`` to
+    ``table-11.csv`` with ``.md`` and ``.tex`` beside each, and ``figures/``. The same runs give
+    the same tables and findings, byte for byte.
 
     Args:
         runs: one row a run, columns as in `mnist_ops.compare.runs.COLUMNS`.
@@ -123,19 +184,62 @@ def summarize(
         not_measured: fingerprint -> why the cell could not be run.
         out: folder; made where it does not exist. Other files in it are left alone.
         preset: which cells; None takes the preset with the most finished ones.
+        predictions: run id -> its test-set predictions; asked only for runs that a finding or a
+            figure needs, each once.
+        history: run id, metric -> step and value of each point; likewise.
+        pixels: data set, indices -> images, to show what is confused; None shows none.
+        tracking_uri: of the store, for links to the runs where it is a server's.
+        say: gets a line for people, as when there is no browser to draw images with.
+        formats: of the figures, from `figures.FORMATS`; images need a browser, and take seconds.
 
     Raises:
         NoRuns: there are no runs, or none at `preset`.
         CannotWrite: the report cannot be written; an older one in `out` is as it was.
     """
+    # plotly takes a second to import: who only reads findings does without it.
+    from mnist_ops.compare.figures import all_figures, export
+
+    predictions, history = functools.cache(predictions), functools.cache(history)
     selection = select(runs, expected, not_measured, preset)
     tables = all_tables(selection)
+    findings = claims.all_findings(selection, predictions)
+    agreement = published_numbers.agreement(selection, tables, predictions)
+    answers = headlines(Evidence(selection, predictions))
+    figures = all_figures(selection, tables, agreement, history, predictions, pixels)
     total = selection.total
     source = f"Preset {selection.preset}: {total.finished} of {total.expected} cells finished."
-    texts = {"index.html": page.render(selection, tables)}
+    texts = {
+        "findings.json": claims.to_json(findings),
+        "published-vs-measured.csv": published_numbers.to_csv(agreement),
+    }
     for table in tables:
         texts[f"tables/{table.stem}.csv"] = to_csv(table)
         texts[f"tables/{table.stem}.md"] = to_markdown(table, source)
         texts[f"tables/{table.stem}.tex"] = to_latex(table, source)
-    paths = publish({name: text.encode() for name, text in texts.items()}, out)
-    return Report(out, tuple(paths), selection, tuple(tables))
+    files = {name: text.encode() for name, text in texts.items()}
+    files |= export(figures, say, formats)
+    index = page.render(
+        selection,
+        tables,
+        findings,
+        agreement,
+        figures,
+        headlines=answers,
+        files=files,
+        tracking_uri=tracking_uri,
+    )
+    paths = publish({"index.html": index.encode()} | files, out)
+    return Report(
+        out=out,
+        paths=tuple(paths),
+        selection=selection,
+        tables=tuple(tables),
+        findings=tuple(findings),
+        agreement=agreement,
+        headlines=tuple(answers),
+    )
+
+
+def _known(value: Any) -> Any:
+    """JSON has no number for one that is not there."""
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,24 +1,87 @@
 """The report as one self-contained page, published beside measured."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mnist_ops.compare import published
+from mnist_ops.compare.findings.finding import Finding, Verdict
+from mnist_ops.compare.headlines import Headline
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.render import is_numeric, readable
+from mnist_ops.compare.runs import EXPERIMENT_ID, NAME, RUN_ID, STUDY, records
 from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.tables.table import PLAIN, Column, Table, Value
+from mnist_ops.compare.tables.table import (
+    F1,
+    MILLIONS,
+    PERCENT,
+    PLAIN,
+    RATIO,
+    SECONDS,
+    Column,
+    Kind,
+    Table,
+    Value,
+)
 from mnist_ops.grids import PRESETS
 
-# Section heading -> the tables in it, in the study's order.
-SECTIONS = {
+if TYPE_CHECKING:
+    from mnist_ops.compare.figures import Figure
+
+# Section heading -> the tables and figures in it, each in the order of the page.
+SECTIONS: Mapping[str, tuple[int | str, ...]] = {
     "Setup": (1,),
-    "Q1(a) ResNet-18 and ResNet-50": (2, 3, 4),
-    "Q1(b) Support vector machines": (5, 6, 7),
-    "Q2 CPU against GPU": (8, 9, 10),
+    "Q1(a) ResNet-18 and ResNet-50": (
+        "figure-01",
+        2,
+        3,
+        "figure-02a",
+        "figure-02b",
+        "figure-03",
+        "figure-04",
+        4,
+        "learning-curves",
+        "confusion-mnist",
+        "confusion-fashionmnist",
+    ),
+    "Q1(b) Support vector machines": (
+        "figure-05",
+        5,
+        6,
+        7,
+        "accuracy-against-time",
+        "accuracy-against-flops",
+    ),
+    "Q2 CPU against GPU": ("figure-06", "figure-07", "figure-08", 8, 9, 10),
     "Summary": (11,),
+}
+_AGREEMENT_FIGURE = "published-against-measured"
+
+# How the numbers of a metric are written.
+_KINDS_OF_METRIC: Mapping[str, Kind] = {
+    published.ACCURACY: PERCENT,
+    published.IMPROVEMENT: PERCENT,
+    published.F1: F1,
+    published.TRAIN_TIME_S: SECONDS,
+    published.SPEEDUP: RATIO,
+    published.RELATIVE_COMPLEXITY: RATIO,
+    published.PARAMETERS: MILLIONS,
+    published.FLOPS: MILLIONS,
+}
+_METRIC_NAMES = {
+    published.ACCURACY: "accuracy (%)",
+    published.IMPROVEMENT: "improvement (points)",
+    published.F1: "F1",
+    published.TRAIN_TIME_S: "training time (s)",
+    published.SPEEDUP: "speed-up",
+    published.RELATIVE_COMPLEXITY: "relative complexity",
 }
 
 # Of the runs that a note is about, so many are named on the page.
@@ -73,8 +136,53 @@ class Sheet:
     body: tuple[tuple[BodyCell, ...], ...]
 
 
-def render(selection: Selection, tables: Sequence[Table]) -> str:
-    """The page as HTML. Every text that comes from the store is escaped."""
+@dataclass(frozen=True)
+class Entry:
+    """What stands in a section: a table or a figure, the other one is None."""
+
+    sheet: Sheet | None = None
+    figure: "Figure | None" = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        title: its heading.
+        anchor: its id in the page.
+        entries: in order.
+    """
+
+    title: str
+    anchor: str
+    entries: tuple[Entry, ...] = ()
+
+
+def render(
+    selection: Selection,
+    tables: Sequence[Table],
+    findings: Sequence[Finding] = (),
+    agreement: pd.DataFrame | None = None,
+    figures: "Sequence[Figure]" = (),
+    *,
+    headlines: Sequence[Headline] = (),
+    files: Collection[str] = (),
+    tracking_uri: str = "",
+) -> str:
+    """The page as HTML. Every text that comes from the store is escaped.
+
+    Args:
+        selection: the cells.
+        tables: tables 1 to 11.
+        findings: each claim with its verdict.
+        agreement: one row a published number; None or empty leaves the comparison out.
+        figures: drawn by a script as they come near, from the data in the page.
+        headlines: the answers to the study's questions, for the first screen.
+        files: the files of the report by their paths, as of `figures.export`: what the page
+            links to, and whether a figure has a picture for those without the script.
+        tracking_uri: of the store; runs are links where it is a server's.
+    """
     environment = Environment(
         loader=PackageLoader("mnist_ops.compare"),
         autoescape=True,
@@ -83,6 +191,12 @@ def render(selection: Selection, tables: Sequence[Table]) -> str:
         undefined=StrictUndefined,
     )
     sheets = {table.number: lay_out(table) for table in tables}
+    drawn = {figure.stem: figure for figure in figures}
+    sections = [
+        Section(title, f"section-{number}", tuple(_entries(names, sheets, drawn)))
+        for number, (title, names) in enumerate(SECTIONS.items(), start=1)
+    ]
+    rows = [] if agreement is None else _agreement_rows(agreement)
     return environment.get_template("index.html.j2").render(
         selection=selection,
         total=selection.total,
@@ -91,8 +205,144 @@ def render(selection: Selection, tables: Sequence[Table]) -> str:
         names_shown=NAMES_SHOWN,
         provenance=provenance(selection.runs),
         about=_ABOUT[selection.preset] if selection.preset in PRESETS else _ABOUT_OWN,
-        sections={title: [sheets[n] for n in numbers] for title, numbers in SECTIONS.items()},
+        headlines=headlines,
+        sections=sections,
+        findings=[(finding, _finding_texts(finding)) for finding in findings],
+        verdicts=_verdicts(findings),
+        agreement=rows,
+        agreeing=Counter(row["agrees"] for row in rows),
+        agreement_figure=drawn.get(_AGREEMENT_FIGURE),
+        contents=_contents(sections, findings=bool(findings), agreement=bool(rows)),
+        data=_inline(figures),
+        files=frozenset(files),
+        formats=("html", "json", "svg", "png"),
+        room=_room() if figures else {},
+        runs=_run_links(selection.runs, tracking_uri),
     )
+
+
+def _entries(
+    names: Sequence[int | str], sheets: Mapping[int, Sheet], figures: "Mapping[str, Figure]"
+) -> Iterator[Entry]:
+    for name in names:
+        if isinstance(name, int):
+            yield Entry(sheet=sheets[name])
+        elif name in figures:
+            yield Entry(figure=figures[name])
+
+
+def _contents(
+    sections: Sequence[Section], *, findings: bool, agreement: bool
+) -> list[tuple[str, str]]:
+    """Anchor and title of every part of the page, in order."""
+    parts = [(section.anchor, section.title) for section in sections]
+    parts += [("findings", "Findings")] * findings
+    parts += [("published", "Published against measured")] * agreement
+    return [*parts, ("provenance", "Provenance"), ("cells", "Cells")]
+
+
+def _inline(figures: "Sequence[Figure]") -> dict[str, str]:
+    """Stem -> JSON that can stand in a script element."""
+    if not figures:
+        return {}
+    # plotly takes a second to import: pages without figures do without it.
+    from mnist_ops.compare.figures.export import inline_json
+
+    return {figure.stem: inline_json(figure) for figure in figures}
+
+
+def _room() -> Mapping[str, int]:
+    from mnist_ops.compare.figures.export import ROOM
+
+    return ROOM
+
+
+def _verdicts(findings: Sequence[Finding]) -> list[tuple[str, int]]:
+    counts = Counter(finding.verdict for finding in findings)
+    return [(str(verdict), counts[verdict]) for verdict in Verdict]
+
+
+def _finding_texts(finding: Finding) -> dict[str, str]:
+    """The numbers of a finding as people read them."""
+    interval = finding.interval
+    return {
+        "effect": "" if finding.effect is None else _short(finding.effect),
+        "interval": "" if interval is None else f"{_short(interval[0])} to {_short(interval[1])}",
+        "p": "" if finding.p_value is None else _p_value(finding.p_value),
+        "n": f"{finding.n:,}" if finding.n else "",
+    }
+
+
+def _short(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    if not math.isfinite(value):
+        return "unbounded"
+    digits = 0 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+    return _minus(f"{value:.{min(digits, 6)}f}")
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
+    """The published numbers as people read them, with what is said of each."""
+    rows = []
+    for row in records(agreement):
+        kind = _KINDS_OF_METRIC.get(str(row["metric"]), PLAIN)
+        low, high = (_number(row[end], kind) for end in ("low", "high"))
+        difference = _number(row["difference"], kind.difference)
+        rows.append(
+            {
+                "table": str(row["table"]),
+                "description": str(row["description"]) or "study",
+                "metric": _METRIC_NAMES.get(str(row["metric"]), str(row["metric"])),
+                "published": _number(row["published"], kind),
+                "measured": _number(row["measured"], kind),
+                "difference": difference,
+                "sign": {"+": "plus", "\N{MINUS SIGN}": "minus"}.get(difference[:1], ""),
+                "interval": f"{low} to {high}" if low and high else "",
+                "agrees": str(row["agrees"]),
+                "note": "" if pd.isna(row["note"]) else str(row["note"]),
+            }
+        )
+    return rows
+
+
+def _number(value: Any, kind: Kind) -> str:
+    if value is None or pd.isna(value):
+        return ""
+    return _minus(readable(float(value), kind))
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}", 1)
+
+
+def _run_links(runs: pd.DataFrame, tracking_uri: str) -> list[dict[str, str]]:
+    """Name, study, id and address of every run behind the page; no address without a server."""
+    server = _address(tracking_uri)
+    return [
+        {
+            "name": str(row[NAME] or row[RUN_ID]),
+            "study": str(row[STUDY]),
+            "id": str(row[RUN_ID]),
+            "href": f"{server}/#/experiments/{quote(str(row[EXPERIMENT_ID]), safe='')}"
+            f"/runs/{quote(str(row[RUN_ID]), safe='')}"
+            if server and row[EXPERIMENT_ID]
+            else "",
+        }
+        for row in records(runs)
+    ]
+
+
+def _address(tracking_uri: str) -> str:
+    """Of the server's pages; empty where there is none. A user's name and password stay out."""
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ("http", "https"):
+        return ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
 def lay_out(table: Table) -> Sheet:
@@ -145,4 +395,4 @@ def _body_cell(column: Column, value: Value, css: str) -> BodyCell:
         return BodyCell(text, f"{css} absent" if absent else css, column.is_key)
     if column.is_difference:
         css += " plus" if text.startswith("+") else " minus" if text.startswith("-") else ""
-    return BodyCell(text.replace("-", "\N{MINUS SIGN}", 1), css, column.is_key)
+    return BodyCell(_minus(text), css, column.is_key)

@@ -9,6 +9,7 @@ import pandas as pd
 from mnist_ops import keys
 
 RUN_ID = "run_id"
+EXPERIMENT_ID = "experiment_id"
 NAME = "name"
 STATUS = "status"
 STUDY = "study"
@@ -18,6 +19,7 @@ START_TIME = "start_time"
 END_TIME = "end_time"
 ERROR = "error"
 GIT_COMMIT = "git_commit"
+TIME = "time"
 
 # Columns of tags that name the machine and the libraries start with these.
 HARDWARE_PREFIX = "hardware_"
@@ -59,6 +61,7 @@ METRICS = (
     keys.FLOPS,
     keys.FLOPS_FVCORE,
     keys.PARAMETERS,
+    keys.LIVE_PARAMETERS,
     keys.SUPPORT_VECTORS,
 )
 
@@ -66,6 +69,7 @@ METRICS = (
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         RUN_ID: "text",
+        EXPERIMENT_ID: "text",
         NAME: "text",
         STATUS: "text",
         STUDY: "text",
@@ -75,6 +79,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         END_TIME: "time",
         ERROR: "text",
         GIT_COMMIT: "text",
+        TIME: "text",
         **PARAMS,
         **dict.fromkeys(METRICS, "number"),
     }

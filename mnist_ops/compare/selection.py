@@ -11,6 +11,7 @@ import pandas as pd
 from mnist_ops import keys
 from mnist_ops.compare import cells as states
 from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.matching import matched_fingerprints
 from mnist_ops.compare.runs import (
     END_TIME,
     ERROR,
@@ -20,6 +21,7 @@ from mnist_ops.compare.runs import (
     RUN_ID,
     STATUS,
     STUDY,
+    TIME,
     records,
     typed,
 )
@@ -85,7 +87,7 @@ class Selection:
         cells: expected ones in the order of the grids, then the user's own by name.
         runs: the runs of the finished cells, one row a cell, columns as of `runs.typed`.
         coverage: one entry a study.
-        notes: what was left out, and why.
+        notes: what was left out, and what else to know of the runs.
     """
 
     preset: str
@@ -118,8 +120,9 @@ def select(
     """Choose the preset, and for each of its cells the one run that counts.
 
     A finished run without a usable accuracy counts for nothing; of several good runs of a cell
-    the latest counts. Where a study has runs on two devices, the one with more finished cells is
-    used, except in the device comparison, which is about both.
+    the latest counts. Which cell a run is of, its fingerprint says, or else its params. Where a
+    study has runs on two devices, the one with more finished cells is used, except in the device
+    comparison, which is about both.
 
     Args:
         runs: one row a run, columns as in `runs.COLUMNS`, any of them possibly absent.
@@ -145,11 +148,13 @@ def select(
     ours = _at_preset(ours, chosen, notes)
     ours = _with_fingerprint(ours, notes)
     ours, used = _on_one_device(ours, notes)
-    counted = _counted(ours, notes)
     specs = [_moved(spec, used) for spec in (expected(chosen) if chosen in PRESETS else ())]
+    ours = _as_cells(ours, specs, notes)
+    counted = _counted(ours, notes)
     cells = _cells(specs, counted, not_measured, own_size=chosen not in PRESETS)
     finished = counted.drop(columns=_FAMILY).set_index(FINGERPRINT, drop=False)
     order = [cell.fingerprint for cell in cells if cell.finished]
+    _note_attributed_times(finished.loc[order], notes)
     return Selection(
         preset=chosen,
         cells=tuple(cells),
@@ -221,6 +226,22 @@ def _on_one_device(ours: pd.DataFrame, notes: list[Note]) -> tuple[pd.DataFrame,
     return ours, used
 
 
+def _as_cells(ours: pd.DataFrame, specs: Sequence[Spec], notes: list[Note]) -> pd.DataFrame:
+    """The runs under the fingerprints of the cells that they are runs of."""
+    fingerprints = matched_fingerprints(records(ours), specs)
+    matched = ours.assign(**{FINGERPRINT: fingerprints})
+    renamed = _names(ours[matched[FINGERPRINT] != ours[FINGERPRINT]])
+    if renamed:
+        notes.append(
+            Note(
+                f"{_runs(len(renamed))} with fingerprints of another origin taken for the cells "
+                "of the same study and params.",
+                renamed,
+            )
+        )
+    return matched
+
+
 def _counted(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     """One run a fingerprint: the latest usable one, or else the latest to start."""
     usable = _usable(ours)
@@ -241,6 +262,18 @@ def _counted(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     good = good.drop_duplicates(FINGERPRINT, keep="last")
     rest = ours[~ours[FINGERPRINT].isin(good[FINGERPRINT])]
     return pd.concat([good, rest.drop_duplicates(FINGERPRINT, keep="last")])
+
+
+def _note_attributed_times(counted: pd.DataFrame, notes: list[Note]) -> None:
+    attributed = counted[counted[TIME] == keys.TIME_ATTRIBUTED]
+    if not attributed.empty:
+        notes.append(
+            Note(
+                f"{len(attributed):,} of {len(counted):,} training times are attributed: the cells "
+                "share a training with a cell whose time was measured (--no-share times each).",
+                _names(attributed),
+            )
+        )
 
 
 def _usable(ours: pd.DataFrame) -> pd.Series:

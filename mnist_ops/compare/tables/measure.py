@@ -10,6 +10,7 @@ from mnist_ops.compare import published
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.tables.table import Column, Kind, Value
 
+T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 Group: TypeAlias = Sequence[Cell]
 
@@ -51,11 +52,11 @@ def difference(measured: Value, published: Value) -> Value:
     return measured - published
 
 
-def grouped(cells: Iterable[Cell], key: Callable[[Cell], K]) -> dict[K, list[Cell]]:
-    """The cells by `key`, keys in the order in which they first appear."""
-    groups: dict[K, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(key(cell), []).append(cell)
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The items by `key`, keys in the order in which they first appear."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return groups
 
 

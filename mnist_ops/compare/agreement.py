@@ -1,0 +1,267 @@
+"""Every published number beside the measured one, and whether they agree.
+
+The measured values are those of the tables, so that no number has two derivations; here they get
+their intervals. Numbers agree where the published one lies within the 95% interval of the
+measured one: Wilson's for the accuracy of one run, Student's t over several seeds. As the
+published number varies by chance too, about one in six disagrees where nothing is different.
+Counts agree where they round to the printed digits. What depends on the machine is compared, and
+never held against it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mnist_ops import keys
+from mnist_ops.compare import published, statistics
+from mnist_ops.compare.cells import DEVICE_COMPARE, RESNET_GRID, SVM_GRID
+from mnist_ops.compare.findings.evidence import Evidence
+from mnist_ops.compare.findings.svms import gain
+from mnist_ops.compare.predictions import PredictionsOf, no_predictions
+from mnist_ops.compare.published import Number
+from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.statistics import Interval
+from mnist_ops.compare.tables.champions import CHOSEN_ON
+from mnist_ops.compare.tables.labels import configuration, model_label
+from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT
+from mnist_ops.compare.tables.table import Table, Value
+from mnist_ops.grids import PRESETS
+
+# The columns of the frame.
+COLUMNS = (
+    "table",
+    "description",
+    "metric",
+    "unit",
+    "published",
+    "measured",
+    "difference",
+    "low",
+    "high",
+    "agrees",
+    "note",
+)
+
+YES = "yes"
+NO = "no"
+NOT_COMPARABLE = "not comparable"
+NOT_MEASURED = "not measured"
+
+_VALIDATION, _ON_TEST = CHOSEN_ON
+
+_PERCENT, _POINTS, _SECONDS = "%", "points", "s"
+_MILLIONS, _TIMES = "M", "\N{MULTIPLICATION SIGN}"
+_HARDWARE = "depends on the hardware"
+
+# Metric of a published number -> name of the quantity in the tables, and unit.
+_QUANTITIES: Mapping[str, tuple[str, str]] = {
+    published.ACCURACY: ("accuracy_pct", _PERCENT),
+    published.F1: ("f1", ""),
+    published.TRAIN_TIME_S: ("train_time_s", _SECONDS),
+    published.IMPROVEMENT: ("improvement_points", _POINTS),
+    published.SPEEDUP: ("speedup", _TIMES),
+    published.PARAMETERS: ("parameters_millions", _MILLIONS),
+    published.FLOPS: ("flops_millions", _MILLIONS),
+    published.RELATIVE_COMPLEXITY: ("relative_complexity", _TIMES),
+}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the tables keep the measured value of a published number.
+
+    Attributes:
+        keys: column -> value, of the row.
+        name: of the quantity: its columns are ``<name>_measured``, ``_std`` and ``_n``.
+        unit: of both numbers.
+        divisor: of the published number, to give this unit.
+    """
+
+    keys: Mapping[str, Any]
+    name: str
+    unit: str
+    divisor: float = 1.0
+
+    def find(self, table: Table, **others: Any) -> dict[str, Value]:
+        """The row's values by what they are: ``measured``, ``std``, ``n`` and others.
+
+        `others` replaces keys; empty where there is no such row.
+        """
+        wanted = {VARIANT: ""} | dict(self.keys) | others
+        for row in table.frame.to_dict("records"):
+            # Table 7 names the model that is best, which need not be the study's.
+            row["is_svm"] = row.get("method") == "SVM"
+            if all(row.get(name, value) == value for name, value in wanted.items()):
+                prefix = f"{self.name}_"
+                return {
+                    str(name).removeprefix(prefix): value
+                    for name, value in row.items()
+                    if str(name).startswith(prefix)
+                }
+        return {}
+
+
+def agreement(
+    selection: Selection, tables: Sequence[Table], predictions: PredictionsOf = no_predictions
+) -> pd.DataFrame:
+    """One row a published number, in the study's order; columns as of `COLUMNS`.
+
+    ``published``, ``measured`` and ``difference`` (measured less published) are in ``unit``;
+    ``low`` and ``high`` are the 95% interval of ``measured``. Numbers that are not there are
+    missing (NaN), and ``note`` says why.
+    """
+    by_number = {table.number: table for table in tables}
+    evidence = Evidence(selection, predictions)
+    rows = [_row(number, by_number[number.table], evidence) for number in published.numbers()]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    numeric = ["published", "measured", "difference", "low", "high"]
+    return frame.astype(dict.fromkeys(numeric, "float64"))
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """The frame as CSV, numbers to six significant digits."""
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _row(number: Number, table: Table, evidence: Evidence) -> dict[str, Any]:
+    place = _place(number)
+    found = place.find(table)
+    printed = number.value / place.divisor
+    row: dict[str, Any] = {
+        "table": number.table,
+        "description": _description(number),
+        "metric": number.metric,
+        "unit": place.unit,
+        "published": printed,
+        "measured": None,
+        "difference": None,
+        "low": None,
+        "high": None,
+    }
+    measured = found.get("measured", "")
+    if isinstance(measured, str):
+        return row | {"agrees": NOT_MEASURED, "note": measured or "not in the tables"}
+    row |= {"measured": measured, "difference": measured - printed}
+    notes = [_size_note(number, evidence), _choice_note(table, place, found)]
+    if number.metric in (published.TRAIN_TIME_S, published.SPEEDUP):
+        return row | {"agrees": NOT_COMPARABLE, "note": _joined(_HARDWARE, *notes)}
+    if number.table == 10:
+        same = round(measured, number.decimals) == round(printed, number.decimals)
+        return row | {
+            "agrees": YES if same else NO,
+            "note": "a count: compared to the last printed digit",
+        }
+    interval = _interval(number, measured, found, evidence)
+    if interval is None:
+        why = "no interval to judge by: needs several seeds"
+        return row | {"agrees": NOT_COMPARABLE, "note": _joined(why, *notes)}
+    low, high = interval
+    # Half a unit of the last printed digit is rounding, not difference.
+    half = 0.5 * 10**-number.decimals
+    agrees = low - half <= printed <= high + half
+    return row | {
+        "low": low,
+        "high": high,
+        "agrees": YES if agrees else NO,
+        "note": _joined(*notes),
+    }
+
+
+def _place(number: Number) -> _Place:
+    fields = dict(number.fields)
+    model = str(fields.get(keys.MODEL, ""))
+    dataset = str(fields.get(keys.DATASET, ""))
+    quantity, unit = _QUANTITIES.get(number.metric, ("", ""))
+
+    def row(*names: str) -> dict[str, Any]:
+        return {name: fields[name] for name in names}
+
+    by_batch = (keys.BATCH_SIZE, keys.OPTIMIZER, keys.LEARNING_RATE, keys.EPOCHS)
+    match number.table:
+        case 2 | 3:
+            return _Place(row(*by_batch), f"{model}_{quantity}", unit)
+        case 4:
+            names = (keys.BATCH_SIZE, keys.OPTIMIZER, keys.PIN_MEMORY, keys.EPOCHS)
+            return _Place(row(*names), quantity, unit)
+        case 5 | 6:
+            return _Place(row(keys.KERNEL, keys.C, keys.GAMMA), quantity, unit)
+        case 7:
+            where = {keys.DATASET: dataset, "is_svm": model == "svm"}
+            return _Place(where | {"chosen_on": _VALIDATION}, quantity, unit)
+        case 11:
+            task = f"{dataset} ({'SVM' if model == 'svm' else 'Deep Learning'})"
+            return _Place({"task": task, "chosen_on": _VALIDATION}, quantity, unit)
+        case 8:
+            device = {keys.DEVICE: str(fields[keys.DEVICE]).upper()}
+            return _Place(row(*by_batch) | device, f"{model}_{quantity}", unit)
+        case 9:
+            if keys.DEVICE in fields:
+                quantity = f"{'cpu' if fields[keys.DEVICE] == 'cpu' else 'gpu'}_time_s"
+            return _Place(row(*by_batch) | {keys.MODEL: model_label(model)}, quantity, unit)
+        case _:
+            divisor = 1e6 if unit == _MILLIONS else 1.0
+            return _Place({keys.MODEL: model_label(model)}, quantity, unit, divisor)
+
+
+def _interval(
+    number: Number, measured: float, found: Mapping[str, Value], evidence: Evidence
+) -> Interval | None:
+    if number.metric == published.IMPROVEMENT:
+        test = gain(evidence, str(number.fields[keys.DATASET]))
+        return None if test is None else test.interval
+    n, deviation = found.get("n", 1), found.get("std", "")
+    if isinstance(n, int) and n > 1 and isinstance(deviation, float):
+        return statistics.t_interval(measured, deviation, n)
+    images = _test_images(number, evidence)
+    if number.metric != published.ACCURACY or not images:
+        return None
+    low, high = statistics.wilson(measured / TO_PERCENT, images)
+    return low * TO_PERCENT, high * TO_PERCENT
+
+
+def _test_images(number: Number, evidence: Evidence) -> int:
+    """On how many test images the accuracy was measured, at the least; 0 where no run tells."""
+    cells = evidence.cells(_study(number), dataset=number.fields[keys.DATASET])
+    sizes = [int(c.params[keys.N_TEST]) for c in cells if c.finished and keys.N_TEST in c.params]
+    return min(sizes, default=0)
+
+
+def _study(number: Number) -> str:
+    if number.table in (8, 9):
+        return DEVICE_COMPARE
+    return SVM_GRID if number.fields.get(keys.MODEL) == "svm" else RESNET_GRID
+
+
+def _description(number: Number) -> str:
+    """Which number it is, in the tables' words."""
+    fields = dict(number.fields)
+    model = str(fields.get(keys.MODEL, ""))
+    device = {"cpu": "CPU", "cuda": "GPU"}.get(str(fields.get(keys.DEVICE)), "")
+    setting = configuration(fields) if {keys.OPTIMIZER, keys.KERNEL} & fields.keys() else ""
+    parts = [str(fields.get(keys.DATASET, "")), model_label(model), setting, device]
+    return ", ".join(part for part in parts if part)
+
+
+def _size_note(number: Number, evidence: Evidence) -> str:
+    """That the runs are not as large as the study's, where they are not."""
+    preset = evidence.selection.preset
+    family = "svm" if _study(number) == SVM_GRID else "resnet"
+    same = preset in PRESETS and PRESETS[preset].limits[family] == PRESETS["paper"].limits[family]
+    return "" if same else f"not the study's size ({evidence.scope})"
+
+
+def _choice_note(table: Table, place: _Place, found: Mapping[str, Value]) -> str:
+    """What the study's own choice, the best on test, comes to, where that is another number."""
+    if "chosen_on" in place.keys:
+        on_test = place.find(table, chosen_on=_ON_TEST).get("measured", "")
+    else:
+        on_test = found.get("best_on_test", "")
+    if isinstance(on_test, str) or on_test == found["measured"]:
+        return ""
+    return f"chosen on validation; best on test, the study's way: {on_test:.4g}"
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

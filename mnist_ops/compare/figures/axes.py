@@ -1,0 +1,38 @@
+"""Where axes begin and end, so that bars, error bars and markers are inside."""
+
+import math
+from collections.abc import Iterable
+
+from mnist_ops.compare.figures.numbers import known
+
+
+def percent_range(values: Iterable[float], *, zero: bool = False) -> tuple[float, float]:
+    """From below the least to above the greatest, 0 to 100 at most.
+
+    With `zero`, as bars need it, from 0 unless all values are so high that nothing would be seen.
+    """
+    there = known(values) or [0.0, 100.0]
+    low, high = min(there), max(there)
+    room = max((high - low) * 0.15, 0.5)
+    start = 0.0 if zero and low < 50 else max(math.floor(low - room), 0.0)
+    return start, min(high + (high - start) * 0.06, 101.0)
+
+
+def time_range(values: Iterable[float]) -> tuple[float, float]:
+    """Exponents of 10 for a logarithmic axis around the values, with room at both ends."""
+    there = [value for value in known(values) if value > 0] or [1.0, 10.0]
+    return math.floor(math.log10(min(there) / 1.5)), math.log10(max(there)) + 0.2
+
+
+def with_spread(measured: Iterable[float], std: Iterable[float]) -> list[float]:
+    """The ends of the error bars, or the values where there are none."""
+    ends = []
+    for value, deviation in zip(measured, std, strict=True):
+        reach = 0.0 if math.isnan(deviation) else deviation
+        ends += [value - reach, value + reach]
+    return ends
+
+
+def percent_title(start: float) -> str:
+    """What an axis of test accuracies is called; one that does not begin at 0 says so."""
+    return "Test accuracy (%)" + (f", axis from {start:g}" if start else "")

@@ -1,0 +1,134 @@
+"""From tables and cells to the rows of a figure's frame."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+
+from mnist_ops import keys
+from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.tables.labels import model_label
+from mnist_ops.compare.tables.measure import absence, values_of
+from mnist_ops.compare.tables.table import Table, Value
+
+# What a frame says of a quantity: mean and deviation over n repetitions, the published value, and
+# the word that stands where nothing was measured.
+COMPARED = ("measured", "std", "n", "published", "absent")
+
+NO_NUMBER = math.nan
+DATASETS = ("MNIST", "FashionMNIST")
+
+_MEASURED = "_measured"
+_SHORT = {
+    keys.OPTIMIZER: "{}",
+    keys.LEARNING_RATE: "{}",
+    keys.BATCH_SIZE: "bs {}",
+    keys.EPOCHS: "{} ep",
+    "variant": "{}",
+}
+
+
+def table_of(tables: Iterable[Table], number: int) -> Table:
+    """The table with this number."""
+    return next(table for table in tables if table.number == number)
+
+
+def rows_of(table: Table) -> list[dict[str, Value]]:
+    """The table's rows by column name."""
+    return [{str(k): v for k, v in row.items()} for row in table.frame.to_dict("records")]
+
+
+def models_in(table: Table, quantity: str) -> list[str]:
+    """The models that have columns for `quantity`, as ``resnet18_accuracy_pct_measured`` is."""
+    ending = f"_{quantity}{_MEASURED}"
+    names = [column.name for column in table.columns]
+    return [name.removesuffix(ending) for name in names if name.endswith(ending)]
+
+
+def compared(row: Mapping[str, Value], name: str) -> dict[str, Any]:
+    """The values of `COMPARED` for the quantity `name` of a table's row."""
+    measured = row[f"{name}{_MEASURED}"]
+    there = not isinstance(measured, str)
+    return {
+        "measured": number(measured),
+        "std": number(row.get(f"{name}_std", "")),
+        "n": int(row.get(f"{name}_n", int(there))),
+        "published": number(row[f"{name}_published"]),
+        "absent": "" if there else str(measured),
+    }
+
+
+def averaged(
+    cells: Sequence[Cell], metric: str, published: Value = "", scale: float = 1
+) -> dict[str, Any]:
+    """The values of `COMPARED` over `cells`, for what no table has."""
+    values = values_of(cells, metric, scale)
+    return {
+        "measured": fmean(values) if values else NO_NUMBER,
+        "std": stdev(values) if len(values) > 1 else NO_NUMBER,
+        "n": len(values),
+        "published": number(published),
+        "absent": "" if values else absence(cells),
+    }
+
+
+def number(value: Value) -> float:
+    """The value; NaN where it is a word."""
+    return NO_NUMBER if isinstance(value, str) else float(value)
+
+
+def label(params: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The params `names` in short: ``Adam · 0.001 · bs 16``."""
+    texts = (
+        _SHORT[name].format(params[name]) for name in names if params.get(name) not in (None, "")
+    )
+    return " · ".join(texts)
+
+
+def parts(frame: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
+    """The rows of each value of a column, numbered anew, in the order of the frame."""
+    return {
+        str(name): rows.reset_index(drop=True) for name, rows in frame.groupby(column, sort=False)
+    }
+
+
+def varying(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> list[str]:
+    """Those of the params `names` that are not the same in all rows."""
+    return [name for name in names if len({row.get(name) for row in rows}) > 1]
+
+
+def entity(params: Mapping[str, Any]) -> str:
+    """What a cell's colour is of: ``ResNet-18``, ``SVM rbf``."""
+    name = model_label(str(params.get(keys.MODEL, "svm" if keys.KERNEL in params else "model")))
+    return f"{name} {params[keys.KERNEL]}" if keys.KERNEL in params else name
+
+
+def known(values: Iterable[float]) -> list[float]:
+    """The values that are numbers."""
+    return [float(value) for value in values if not math.isnan(value)]
+
+
+def repeated(frame: pd.DataFrame) -> bool:
+    """Whether any value is the mean of several, so that a deviation can be drawn."""
+    return bool((frame["n"] > 1).any())
+
+
+def spread_note(frame: pd.DataFrame) -> str:
+    """What a caption says of error bars, where there are any."""
+    return " Error bars: standard deviation over seeds." if repeated(frame) else ""
+
+
+def without_seed(cell: Cell) -> tuple[tuple[str, str], ...]:
+    """What the cells of one configuration have in common."""
+    return tuple(sorted((k, str(v)) for k, v in cell.params.items() if k != keys.SEED))
+
+
+def hidden(frame: pd.DataFrame) -> str:
+    """The word for the absence of all of the frame's values; empty where one is there."""
+    if frame.empty:
+        return "no such cells"
+    if frame["measured"].notna().any():
+        return ""
+    return " / ".join(dict.fromkeys(str(word) for word in frame["absent"]))

@@ -1,0 +1,69 @@
+"""Findings as a file, and what has changed since one was recorded."""
+
+import json
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mnist_ops.compare.findings.finding import Finding, Verdict
+from mnist_ops.errors import InvalidInput, MnistOpsError
+
+# Recorded with the package: the findings of the project's own measured runs.
+RECORDED = "baseline.json"
+
+# More than any p-value or interval is good for, and fewer than machines agree on.
+_DIGITS = 10
+
+
+class NoBaseline(MnistOpsError):
+    """No findings were recorded to check against."""
+
+
+def to_json(findings: Sequence[Finding]) -> str:
+    """The findings as ``findings.json``: a list of objects, the same text for the same findings."""
+    rows = [_rounded(finding.as_dict()) for finding in findings]
+    return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read(path: Path | None = None) -> list[dict[str, Any]]:
+    """A ``findings.json``; without a path the one recorded with the package.
+
+    Raises:
+        NoBaseline: none is recorded.
+        InvalidInput: `path` cannot be read as one.
+    """
+    source = files("mnist_ops.compare").joinpath(RECORDED) if path is None else path
+    if not source.is_file():
+        if path is None:
+            raise NoBaseline(
+                "no baseline is recorded with this version; name a findings.json to check against"
+            )
+        raise InvalidInput(f"no such file: {path}")
+    try:
+        found = json.loads(source.read_text(encoding="utf-8"))
+        if not all(isinstance(row["id"], str) and Verdict(row["verdict"]) for row in found):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise InvalidInput(f"{source} is not a findings.json of mnist-ops summarize") from None
+    return list(found)
+
+
+def check(findings: Sequence[Finding], baseline: Sequence[dict[str, Any]]) -> list[Finding]:
+    """The claims that were supported in `baseline` and are no longer, in the order of `findings`.
+
+    A claim that the baseline does not have cannot have been lost.
+    """
+    held = {row["id"] for row in baseline if row["verdict"] == Verdict.SUPPORTED}
+    return [f for f in findings if f.id in held and f.verdict != Verdict.SUPPORTED]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,80 @@
+"""Which cell a run is of, where its fingerprint is not one of ours.
+
+A store that somebody else wrote names the same cells with fingerprints of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mnist_ops import keys
+from mnist_ops.compare.cells import run_params, spec_params
+from mnist_ops.compare.runs import FINGERPRINT, STUDY
+from mnist_ops.specs import Spec
+
+# The params that say which cell of its study a run is of. How many images it saw and in which
+# precision it computed is the preset's affair.
+_IDENTITY = (
+    keys.DATASET,
+    keys.MODEL,
+    keys.BATCH_SIZE,
+    keys.OPTIMIZER,
+    keys.LEARNING_RATE,
+    keys.MOMENTUM,
+    keys.EPOCHS,
+    keys.PIN_MEMORY,
+    keys.KERNEL,
+    keys.C,
+    keys.GAMMA,
+    keys.DEGREE,
+    keys.SEED,
+    keys.DEVICE,
+)
+
+_Identity = tuple[Any, ...]
+
+
+def matched_fingerprints(rows: Iterable[Mapping[str, Any]], specs: Sequence[Spec]) -> list[str]:
+    """The fingerprint of the cell that each run is of.
+
+    Its own if it is that of a spec; else that of the one spec of its study that agrees in every
+    identity param that the run has. A run that could be of several specs, for want of params, is
+    left as it is. Of runs beyond the specs those with the same params get one fingerprint.
+
+    Args:
+        rows: of `runs.typed`, each with a fingerprint.
+        specs: the expected cells.
+    """
+    ours = {spec.fingerprint for spec in specs}
+    by_study: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
+    for spec in specs:
+        by_study.setdefault(spec.study, []).append((spec_params(spec), spec.fingerprint))
+    beyond: dict[_Identity, str] = {}
+    # Runs of one set of params are common (seeds repeated, thousands of rows): look each up once.
+    found: dict[_Identity, str | None] = {}
+    fingerprints = []
+    for row in rows:
+        own = str(row[FINGERPRINT])
+        if own in ours:
+            fingerprints.append(own)
+            continue
+        params = {name: v for name, v in run_params(row).items() if name in _IDENTITY}
+        identity = (row[STUDY], *sorted(params.items()))
+        if identity not in found:
+            found[identity] = _only_match(params, by_study.get(str(row[STUDY]), []))
+        # Runs without params are not the same cell for that.
+        fingerprints.append(
+            found[identity] or (beyond.setdefault(identity, own) if params else own)
+        )
+    return fingerprints
+
+
+def _only_match(
+    params: Mapping[str, Any], candidates: Iterable[tuple[Mapping[str, Any], str]]
+) -> str | None:
+    """The fingerprint of the one candidate with all these params; None for none or several."""
+    agreeing = [
+        fingerprint
+        for wanted, fingerprint in candidates
+        if all(name in wanted and wanted[name] == value for name, value in params.items())
+    ]
+    return agreeing[0] if len(agreeing) == 1 else None

@@ -1,0 +1,91 @@
+"""From a tracking store to a report: ask the store for what the comparison needs."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+
+from mnist_ops import compare, data, tracking
+from mnist_ops.compare.figures import FORMATS
+from mnist_ops.errors import InvalidInput
+from mnist_ops.specs import Spec
+from pipelines import STUDIES
+
+
+def write_report(
+    out: Path,
+    *,
+    preset: str | None = None,
+    experiment: str | None = None,
+    formats: Sequence[str] = FORMATS,
+    say: Callable[[str], None] = lambda line: None,
+) -> compare.Report:
+    """Write the report on the runs of MLflow's current store into `out`.
+
+    Args:
+        out: folder of the report.
+        preset: which cells; None takes the preset with the most finished ones.
+        experiment: name of the experiment whose runs count; None takes those of every one.
+        formats: of the figures.
+        say: gets a line for people.
+
+    Raises:
+        InvalidInput: there is no experiment of that name.
+        NoRuns: there are no runs, or none at `preset`.
+        CannotWrite: the report cannot be written.
+        TrackingUnavailable: the store cannot be read.
+    """
+    # MLflow would draw a bar for each of the files that it hands over.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    uri = tracking.default_uri()
+    client = tracking.connect(uri, create=False)
+    with tracking.tracking_errors(uri):
+        return compare.summarize(
+            _runs(client, experiment),
+            expected_cells,
+            tracking.not_measured(client),
+            out,
+            preset,
+            predictions=lambda run_id: tracking.predictions(client, run_id),
+            history=lambda run_id, metric: tracking.history(client, run_id, metric),
+            pixels=_pixels if _all_data_is_here() else None,
+            tracking_uri=tracking.without_password(uri),
+            say=say,
+            formats=formats,
+        )
+
+
+def expected_cells(preset: str) -> list[Spec]:
+    """Every cell of the studies at `preset`; the device of ``auto`` follows from the runs."""
+    return [
+        cell
+        for study in STUDIES.values()
+        for cell in study.with_axes(
+            {"device": tuple("cpu" if d == "auto" else d for d in study.grid["device"])}
+        ).cells(preset)
+    ]
+
+
+def _runs(client: MlflowClient, experiment: str | None) -> pd.DataFrame:
+    runs = tracking.cell_runs(client)
+    if experiment is None or runs.empty:
+        return runs
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise InvalidInput(f"the tracking store has no experiment {experiment!r}")
+    return runs[runs["experiment_id"] == found.experiment_id]
+
+
+def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
+    images = data.load(dataset).images
+    pixels: NDArray[np.uint8] = images[torch.from_numpy(np.asarray(index, np.int64))].numpy()
+    return pixels
+
+
+def _all_data_is_here() -> bool:
+    return all(data.status(name).intact for name in data.DATASETS)
