@@ -91,12 +91,14 @@ def compute(
             with train.reproducible(THREADS):
                 results = _fit(trajectory, images, on_epoch)
             for spec, run in runs.items():
-                run.finish(results[_epochs(spec)])
-                outcomes.append(_finished(spec, run, results[_epochs(spec)]))
+                run.finish(results[spec])
+                outcomes.append(_finished(spec, run, results[spec]))
     except Exception as error:
         done = {outcome.spec for outcome in outcomes}
         left = [spec for spec in trajectory.cells if spec not in done]
         outcomes += [_failed(spec, runs.get(spec), error, context) for spec in left]
+    finally:
+        report(_progress(trajectory, _epochs(trajectory.fitted)))
     return outcomes
 
 
@@ -110,18 +112,19 @@ def _open_run(
         context.presets[spec.fingerprint],
         images.digest,
         trajectory.key,
-        time_is_measured=spec == trajectory.fitted,
+        # Machines that are fitted together each have a time of their own.
+        time_is_measured=spec == trajectory.fitted or isinstance(spec, SvmSpec),
     )
 
 
-def _fit(trajectory: Trajectory, images: Images, on_epoch: OnEpoch) -> dict[int, FitResult]:
-    """Number of epochs -> result; a fit without epochs counts as one."""
+def _fit(trajectory: Trajectory, images: Images, on_epoch: OnEpoch) -> dict[Spec, FitResult]:
     spec = trajectory.fitted
     if isinstance(spec, ResNetSpec):
         lengths = {_epochs(cell) for cell in trajectory.cells}
-        return train.fit(spec, images, on_epoch, results_after=lengths)
-    assert isinstance(spec, SvmSpec)
-    return {1: svm.fit(spec, images, on_epoch)}
+        results = train.fit(spec, images, on_epoch, results_after=lengths)
+        return {cell: results[_epochs(cell)] for cell in trajectory.cells}
+    machines = [cell for cell in trajectory.cells if isinstance(cell, SvmSpec)]
+    return dict(zip(trajectory.cells, svm.fit_all(machines, images), strict=True))
 
 
 def _epochs(spec: Spec) -> int:

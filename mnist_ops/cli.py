@@ -167,6 +167,11 @@ def _status_fields(state: Any) -> dict[str, Any]:
     help="Train cells that are one trajectory once; --no-share times each on its own.",
 )
 @click.option(
+    "--svm-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Gigabytes for support vector machines, all workers together.  [default: 4]",
+)
+@click.option(
     "--experiment",
     default="mnist-ops",
     show_default=True,
@@ -196,6 +201,7 @@ def run(
     data_dir: Path | None,
     force: bool,
     share: bool,
+    svm_memory: float | None,
     experiment: str,
     dry_run: bool,
     report: Path | None,
@@ -230,6 +236,7 @@ def run(
         data_dir=data_dir,
         force=force,
         share=share,
+        svm_memory_gb=svm_memory,
         experiment=experiment,
     )
     if dry_run:

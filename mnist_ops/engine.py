@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from mlflow import MlflowClient
 
-from mnist_ops import data, keys, tracking
+from mnist_ops import data, keys, svm, tracking
 from mnist_ops.cell import CellContext, Outcome, Progress
 from mnist_ops.errors import InvalidInput
 from mnist_ops.grids import Choices, Study, preset_label
@@ -35,6 +35,7 @@ class Settings:
         data_dir: folder of the data sets; None is the default.
         force: compute cells that are finished, too.
         share: cells of one trajectory are trained once.
+        svm_memory_gb: see `open_pool`.
         experiment: where runs go, unless ``mlflow run`` has opened one.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     data_dir: Path | None = None
     force: bool = False
     share: bool = True
+    svm_memory_gb: float | None = None
     experiment: str = "mnist-ops"
 
 
@@ -133,7 +135,7 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
         grids = _Grids(client, uri, settings, display)
         for dataset in _datasets(studies, settings):
             data.ensure(dataset, settings.data_dir, say=display.say)
-        with open_pool(settings.workers, settings.scheduler) as pool:
+        with open_pool(settings.workers, settings.scheduler, settings.svm_memory_gb) as pool:
             plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]
             return grids.run(plans, pool)
 
@@ -188,6 +190,8 @@ class _Grids:
         outcomes: list[Outcome] = []
         status = "KILLED"
         self.display.start(study.title, len(a_plan.cells), len(skipped))
+        if line := svm.plain_notice(to_do):
+            self.display.say(line)
         try:
             # Closed before the parent is: no worker may open a run under a parent that ended.
             work = trajectories(to_do, share=settings.share)

@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
+from mnist_ops import live_taps
 from mnist_ops.specs import N_CLASSES
 
 IMAGE_SHAPE = (1, 28, 28)
@@ -45,6 +46,8 @@ class Complexity:
 
     Attributes:
         parameters: trainable weights.
+        live_parameters: those that any image can change: the rest are kernel taps that only ever
+            see padding (see `live_taps`).
         flops_fvcore: as fvcore counts: a multiply-accumulate is one operation, batch norm 2 a
             normalised element, average pooling 1 an input element.
         flops: the convention behind the study's figures, that of the THOP counter: the same
@@ -53,6 +56,7 @@ class Complexity:
     """
 
     parameters: int
+    live_parameters: int
     flops_fvcore: int
     flops: int
 
@@ -66,8 +70,9 @@ def complexity(model: str) -> Complexity:
         network,
         {"aten::batch_norm": _batch_norm_ops, "aten::adaptive_avg_pool2d": _average_pool_ops},
     )
-    parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
-    return Complexity(parameters=parameters, flops_fvcore=by_fvcore, flops=by_study)
+    parameters = live_taps.trainable_parameters(network)
+    live = live_taps.trainable_parameters(live_taps.rewrite(network, IMAGE_SHAPE))
+    return Complexity(parameters, live, flops_fvcore=by_fvcore, flops=by_study)
 
 
 def _count(network: nn.Module, handles: dict[str, Callable[..., int]] | None = None) -> int:

@@ -19,7 +19,7 @@ MODELS = ("resnet18", "resnet50")
 OPTIMIZERS = ("SGD", "Adam")
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "float16")
-KERNELS = ("linear", "poly", "rbf", "sigmoid")
+KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
 N_CLASSES = 10
 

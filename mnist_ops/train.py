@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_ops import keys, models
+from mnist_ops import keys, live_taps, models
 from mnist_ops.data import Images, Split, split
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.results import EpochResult, FitResult, OnEpoch, scores
@@ -23,7 +23,7 @@ EVALUATION_BATCH = 256
 WARM_UP_STEPS = 2
 
 # Kernels compile and caches fill once a process for each of these, not once a fit.
-_warmed_up: set[tuple[str, int, str, str]] = set()
+_warmed_up: set[tuple[str, int, str, str, bool]] = set()
 
 
 class TrainingDiverged(MnistOpsError):
@@ -91,6 +91,7 @@ def _result(trainer: "_Trainer", epoch: EpochResult, parts: Split) -> FitResult:
             keys.FLOPS: cost.flops,
             keys.FLOPS_FVCORE: cost.flops_fvcore,
             keys.PARAMETERS: cost.parameters,
+            keys.LIVE_PARAMETERS: cost.live_parameters,
         },
     )
 
@@ -103,7 +104,7 @@ class _Trainer:
         self.device = device
         self.images = images
         self.train_index = parts.train
-        self.network = models.build(spec.model, spec.seed).to(device)
+        self.network = _network(spec).to(device)
         self.optimizer = _optimizer(spec, self.network)
         self.scaler = torch.amp.GradScaler(device.type, enabled=spec.precision == "float16")
         self.order = torch.Generator().manual_seed(spec.seed)
@@ -138,11 +139,11 @@ class _Trainer:
     def warm_up(self) -> None:
         """Run steps on a network that is thrown away, so that the clock sees none of the setup."""
         spec = self.spec
-        key = (spec.model, spec.batch_size, spec.device, spec.precision)
+        key = (spec.model, spec.batch_size, spec.device, spec.precision, spec.plain)
         if key in _warmed_up:
             return
         network, optimizer = self.network, self.optimizer
-        self.network = models.build(spec.model, spec.seed).to(self.device).train()
+        self.network = _network(spec).to(self.device).train()
         self.optimizer = _optimizer(spec, self.network)
         for _ in range(WARM_UP_STEPS):
             self._step(*self.feed(self.train_index[: spec.batch_size]))
@@ -219,6 +220,12 @@ class _Clock:
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def _network(spec: ResNetSpec) -> nn.Module:
+    """The same function in both forms; see `live_taps` for what the fast one leaves out."""
+    network = models.build(spec.model, spec.seed)
+    return network if spec.plain else live_taps.rewrite(network, models.IMAGE_SHAPE)
 
 
 def _optimizer(spec: ResNetSpec, network: nn.Module) -> torch.optim.Optimizer:

@@ -1,9 +1,12 @@
-"""Which cells one training serves.
+"""Which cells one fit serves.
 
 With a constant learning rate a training of 2 epochs is the beginning of one of 5, bit for bit; and
 without an accelerator there is no transfer that pinned memory could change. Cells that differ in
 nothing else are one trajectory through weight space: it is trained once, to its longest, and gives
 each cell its result on the way.
+
+Support vector machines that differ in C, or in how gamma follows from the pixels, share their inner
+products and most of their kernel values: they are fitted together, each with a solution of its own.
 """
 
 import dataclasses
@@ -11,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mnist_ops import models
-from mnist_ops.specs import ResNetSpec, Spec
+from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Trajectory:
     def cost(self) -> float:
         """What the fit costs, in units that only compare with each other."""
         spec = self.fitted
-        if not isinstance(spec, ResNetSpec):
-            return 0.0
+        if isinstance(spec, SvmSpec):
+            # Of the same images a polynomial kernel leaves more support vectors than others.
+            return float(spec.kernel == "poly")
+        assert isinstance(spec, ResNetSpec)
         # A step has a part that does not shrink with its batch.
         per_image = models.complexity(spec.model).flops * (1 + 8 / spec.batch_size)
         return per_image * spec.epochs
@@ -57,8 +62,10 @@ def trajectories(cells: Iterable[Spec], *, share: bool) -> list[Trajectory]:
 
 
 def _key(cell: Spec) -> str:
-    if not isinstance(cell, ResNetSpec):
-        return cell.fingerprint
+    if isinstance(cell, SvmSpec):
+        gamma = "scale" if isinstance(cell.gamma, str) else cell.gamma
+        return dataclasses.replace(cell, C=1.0, gamma=gamma).fingerprint
+    assert isinstance(cell, ResNetSpec)
     pin_memory = cell.pin_memory and cell.device != "cpu"
     return dataclasses.replace(cell, epochs=1, pin_memory=pin_memory).fingerprint
 

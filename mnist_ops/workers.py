@@ -20,6 +20,7 @@ import torch
 from distributed import Client, Future, Nanny, Scheduler, SpecCluster, as_completed, get_worker
 from distributed.scheduler import KilledWorker
 
+from mnist_ops import svm
 from mnist_ops.cell import THREADS, CellContext, Outcome, Progress, compute
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.trajectories import Trajectory
@@ -52,12 +53,16 @@ class Pool(Protocol):
 
 
 @contextmanager
-def open_pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
+def open_pool(
+    workers: int | None, scheduler: str | None, svm_memory_gb: float | None = None
+) -> Iterator[Pool]:
     """Open the workers, and close what was opened for it.
 
     Args:
         workers: local processes of one thread each; None is one a core, 0 is this process.
         scheduler: address of a Dask scheduler (``tcp://…``) to use instead; None for none.
+        svm_memory_gb: what the local processes may use together for support vector machines; None
+            is their default. Workers of a cluster have an environment of their own.
 
     Raises:
         WorkersUnavailable: the scheduler does not answer, or has no workers.
@@ -69,11 +74,12 @@ def open_pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
             has_cuda = any(worker["resources"].get(GPU) for worker in workers_now)
             yield _DaskPool(lambda: client, lambda: None, has_cuda=has_cuda)
         elif workers == 0:
+            os.environ |= svm.worker_environment(1, svm_memory_gb)
             yield _InProcess()
         else:
             count = workers or usable_cores()
             # Started at the first cell: where every cell is finished already, none is.
-            start = cache(lambda: stack.enter_context(_local_cluster(count)))
+            start = cache(lambda: stack.enter_context(_local_cluster(count, svm_memory_gb)))
             yield _DaskPool(start, stack.close, has_cuda=torch.cuda.is_available())
 
 
@@ -158,7 +164,7 @@ def _outcomes(future: Future, trajectory: Trajectory) -> list[Outcome]:
 
 
 @contextmanager
-def _local_cluster(workers: int) -> Iterator[Client]:
+def _local_cluster(workers: int, svm_memory_gb: float | None) -> Iterator[Client]:
     def options(number: int) -> dict[str, Any]:
         return {
             "nthreads": THREADS,
@@ -172,7 +178,8 @@ def _local_cluster(workers: int) -> Iterator[Client]:
 
     settings = {
         "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
-        "distributed.nanny.pre-spawn-environ": _environment(),
+        "distributed.nanny.pre-spawn-environ": _environment()
+        | svm.worker_environment(workers, svm_memory_gb),
     }
     with (
         dask.config.set(settings),

@@ -26,6 +26,11 @@ def test_complexity(
     assert (f"{cost.parameters / 1e6:.2f}M", f"{cost.flops / 1e6:.2f}M") == published
 
 
+@pytest.mark.parametrize(("model", "live"), [("resnet18", 4_228_554), ("resnet50", 18_017_226)])
+def test_live_parameters(model: str, live: int) -> None:
+    assert models.complexity(model).live_parameters == live
+
+
 def test_relative_complexity_is_the_published_one() -> None:
     ratio = models.complexity("resnet50").flops / models.complexity("resnet18").flops
     assert f"{ratio:.2f}" == "2.37"

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 from data_fixtures import fixture_images
+from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from mnist_ops import keys, svm
-from mnist_ops.data import Images, split
+from mnist_ops.data import Images, load, split
 from mnist_ops.specs import SvmSpec
 
 SPEC = SvmSpec(
@@ -33,23 +34,71 @@ def by_hand(spec: SvmSpec, images: Images) -> tuple[SVC, np.ndarray]:
     return classifier, pipeline.predict(pixels[parts.test])
 
 
+@pytest.mark.parametrize("dataset", ["MNIST", "FashionMNIST"])
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"kernel": "poly", "C": 1.0, "gamma": "auto"},
         {"kernel": "poly", "degree": 2},
+        {"kernel": "poly", "degree": 5, "gamma": 0.01},
         {"kernel": "linear", "C": 0.1},
+        {"kernel": "sigmoid", "gamma": "auto"},
         {"kernel": "rbf", "gamma": 0.002, "seed": 3},
+        {"kernel": "rbf", "C": 0.1, "train_limit": 0, "test_limit": 0},
     ],
 )
-def test_gives_what_scikit_learn_gives(images: Images, changes: dict[str, object]) -> None:
-    spec = dataclasses.replace(SPEC, **changes)
+def test_gives_what_scikit_learn_gives(dataset: str, changes: dict[str, object]) -> None:
+    spec = dataclasses.replace(SPEC, dataset=dataset, **changes)
+    images = fixture_images(dataset)
     classifier, expected = by_hand(spec, images)
     result = svm.fit(spec, images)
     assert np.array_equal(result.predictions, expected)
     assert result.metrics[keys.SUPPORT_VECTORS] == len(classifier.support_)
+    assert result.metrics[keys.DUAL_COEFFICIENTS] == np.count_nonzero(classifier.dual_coef_)
     assert result.metrics[keys.TEST_ACCURACY] == np.mean(result.labels == expected)
+
+
+def test_kernel_without_a_gram_matrix_is_fitted_plainly(images: Images) -> None:
+    spec = dataclasses.replace(SPEC, kernel="laplacian", gamma=0.001)
+    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    pixels = images.images.flatten(1).numpy().astype(float)
+    scaler = StandardScaler().fit(pixels[parts.train])
+    train, test = (scaler.transform(pixels[index]) for index in (parts.train, parts.test))
+    classifier = SVC(kernel="precomputed", C=spec.C)
+    classifier.fit(laplacian_kernel(train, gamma=0.001), images.labels[parts.train].numpy())
+    result = svm.fit(spec, images)
+    expected = classifier.predict(laplacian_kernel(test, train, gamma=0.001))
+    assert np.array_equal(result.predictions, expected)
+    assert result.metrics[keys.SUPPORT_VECTORS] == len(classifier.support_)
+
+
+def test_notice_names_the_kernels_that_take_long() -> None:
+    slow = dataclasses.replace(SPEC, kernel="laplacian")
+    assert svm.plain_notice([SPEC]) is None
+    notice = svm.plain_notice([SPEC, slow, dataclasses.replace(slow, C=1.0)])
+    assert notice is not None
+    assert notice.startswith("2 cells with kernel laplacian")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dataset", "changes"),
+    [
+        ("MNIST", {"kernel": "rbf", "C": 10.0}),
+        ("MNIST", {"kernel": "poly", "C": 1.0, "gamma": "auto"}),
+        ("FashionMNIST", {"kernel": "rbf", "C": 1.0}),
+    ],
+)
+def test_agrees_with_scikit_learn_on_10000_images(dataset: str, changes: dict[str, object]) -> None:
+    spec = dataclasses.replace(
+        SPEC, dataset=dataset, seed=5, train_limit=10_000, test_limit=2_000, **changes
+    )
+    images = load(dataset)
+    classifier, expected = by_hand(spec, images)
+    result = svm.fit(spec, images)
+    assert np.mean(result.predictions == expected) >= 0.999
+    assert abs(result.metrics[keys.SUPPORT_VECTORS] - len(classifier.support_)) <= 2
 
 
 def test_cost_by_hand() -> None:

@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from mnist_ops import keys, models, train
 from mnist_ops.data import Images, split
+from mnist_ops.live_taps import LiveConv2d
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec
 
@@ -66,6 +67,31 @@ def test_a_short_training_is_the_beginning_of_a_long_one(images: Images) -> None
     same = (keys.TRAIN_LOSS, keys.VAL_ACCURACY, keys.TEST_ACCURACY, keys.TEST_F1)
     assert [taken[2].metrics[name] for name in same] == [short.metrics[name] for name in same]
     assert taken[2].metrics[keys.TRAIN_TIME_S] < taken[3].metrics[keys.TRAIN_TIME_S]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_plain_is_torchvisions_network(plain: bool) -> None:
+    kinds = {
+        type(module) for module in train._network(dataclasses.replace(SPEC, plain=plain)).modules()
+    }
+    assert (LiveConv2d in kinds) is not plain
+
+
+@pytest.mark.slow
+def test_fast_and_plain_learn_equally_well(images: Images) -> None:
+    spec = dataclasses.replace(SPEC, train_limit=400, test_limit=0, epochs=5)
+    accuracies = {}
+    with train.reproducible(threads=1):
+        for plain in (False, True):
+            specs = [dataclasses.replace(spec, seed=seed, plain=plain) for seed in range(5)]
+            accuracies[plain] = np.array(
+                [fit(one, images).metrics[keys.TEST_ACCURACY] for one in specs]
+            )
+    for plain, values in accuracies.items():
+        print(f"plain={plain}: {values.mean():.4f}, deviation {values.std(ddof=1):.4f}")
+    # Seeds pair the two: the interval is that of the mean difference, Student's t for 4 degrees.
+    difference = accuracies[False] - accuracies[True]
+    assert abs(difference.mean()) < 2.776 * difference.std(ddof=1) / math.sqrt(5)
 
 
 def test_result_is_about_the_test_part(images: Images) -> None:

@@ -55,6 +55,14 @@ def test_costliest_first() -> None:
     assert found[-1].fitted.model == "resnet18"
 
 
-def test_svm_cells_are_their_own_in_the_order_of_the_grid() -> None:
-    cells = STUDIES["svm_grid"].cells("paper")
-    assert [t.fitted for t in trajectories(cells, share=True)] == cells
+def test_svm_cells_of_one_kernel_and_data_set_are_fitted_together() -> None:
+    found = trajectories(STUDIES["svm_grid"].cells("paper"), share=True)
+    assert [len(trajectory.cells) for trajectory in found] == [6] * 4
+    assert [trajectory.fitted.kernel for trajectory in found] == ["poly", "poly", "rbf", "rbf"]
+    for trajectory in found:
+        assert len({(cell.dataset, cell.kernel) for cell in trajectory.cells}) == 1
+
+
+def test_gammas_that_are_numbers_are_kernels_of_their_own() -> None:
+    cells = STUDIES["svm_grid"].with_axes({"gamma": (0.001, 0.002)}).cells("paper")
+    assert len(trajectories(cells, share=True)) == 8

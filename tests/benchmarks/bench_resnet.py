@@ -1,0 +1,260 @@
+"""Training a ResNet: this project against the script a user would write, on the whole machine.
+
+Ours runs as the project does, one single-threaded worker a core; the opponent (`plain_resnet`) as
+one process with torch's own threads, in the better of float32 and bfloat16. All processes stay up
+and take turns of a few seconds (A B A B ...), and a ratio is that of two neighbouring turns: what
+else happens on the machine meets both. Turns in which other programs took more than a tenth of a
+core are left out where enough remain; the table says how many counted.
+
+Beside the ratio: the peak memory of a worker, and the floor, measured in the same minutes: the
+rate of one large matrix product a core, and of a copy.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from mnist_ops import train, workers
+from mnist_ops.data import default_data_dir, load, split
+from mnist_ops.specs import ResNetSpec
+
+DEFAULT_OUT = Path("build/benchmarks/resnet.json")
+DATASET = "MNIST"
+WARM_UP_STEPS = 5
+DISTURBED_CORES = 0.1
+FEWEST_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained."""
+
+    model: str
+    batch_size: int
+    optimizer: str
+
+
+CASES = [
+    Case(model, batch_size, optimizer)
+    for model in ("resnet18", "resnet50")
+    for batch_size in (32, 16)
+    for optimizer in ("Adam", "SGD")
+]
+QUICK_CASES = [Case("resnet18", 32, "Adam"), Case("resnet18", 16, "Adam")]
+
+
+def our_steps(case: Case, precision: str, plain: bool) -> Iterator[object]:
+    """Train without end as a worker of the project does."""
+    spec = ResNetSpec(
+        study="benchmark",
+        dataset=DATASET,
+        learning_rate=0.001,
+        epochs=1,
+        precision=precision,
+        plain=plain,
+        **asdict(case),
+    )
+    images = load(DATASET)
+    trainer = train._Trainer(spec, images, split(images.labels, 0), torch.device("cpu"))
+    trainer.network.train()
+    while True:
+        for index in trainer._batches():
+            yield trainer._step(*trainer.feed(index))
+
+
+def opponents_steps(case: Case, precision: str) -> Iterator[object]:
+    from tests.benchmarks.plain_resnet import training
+
+    return training(
+        case.model, DATASET, default_data_dir(), case.batch_size, case.optimizer, precision
+    )
+
+
+def serve(request: dict[str, Any]) -> None:
+    """The life of a process: for each number of seconds on stdin, train so long and report."""
+    case = Case(**request["case"])
+    if request["ours"]:
+        torch.set_num_threads(1)
+        steps = our_steps(case, request["precision"], request["plain"])
+    else:
+        steps = opponents_steps(case, request["precision"])
+    for _ in range(WARM_UP_STEPS):
+        next(steps)
+    memory = psutil.Process()
+    peak = 0
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        start, count = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - start) < float(line):
+            next(steps)
+            count += 1
+        peak = max(peak, memory.memory_info().rss)
+        rate = count * case.batch_size / seconds
+        print(json.dumps({"images_per_second": rate, "memory": peak}), flush=True)
+
+
+class Contestant:
+    """Processes that train side by side, in turns."""
+
+    def __init__(self, case: Case, precision: str, *, ours: bool, plain: bool = False):
+        self.precision = precision
+        request = {"case": asdict(case), "precision": precision, "ours": ours, "plain": plain}
+        environment = dict(os.environ)
+        if ours:
+            environment |= {name: str(value) for name, value in workers._environment().items()}
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", __spec__.name, "--serve", json.dumps(request)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+            for _ in range(workers.usable_cores() if ours else 1)
+        ]
+        for process in self.processes:
+            self._answer(process)
+
+    def turn(self, seconds: float) -> dict[str, float]:
+        """Images a second of all, peak bytes of one, and cores that other programs took."""
+        before, start = self._cpu(), time.perf_counter()
+        for process in self.processes:
+            assert process.stdin
+            process.stdin.write(f"{seconds}\n")
+            process.stdin.flush()
+        answers = [self._answer(process) for process in self.processes]
+        after, took = self._cpu(), time.perf_counter() - start
+        return {
+            "images_per_second": sum(answer["images_per_second"] for answer in answers),
+            "memory": max(answer["memory"] for answer in answers),
+            "others": max(0.0, ((after[0] - before[0]) - (after[1] - before[1])) / took),
+        }
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def _cpu(self) -> tuple[float, float]:
+        """CPU seconds of the whole machine, and of these processes."""
+        machine = psutil.cpu_times()
+        own = [psutil.Process(process.pid).cpu_times() for process in self.processes]
+        return (
+            sum(machine) - machine.idle - getattr(machine, "iowait", 0.0),
+            sum(times.user + times.system for times in own),
+        )
+
+    @staticmethod
+    def _answer(process: subprocess.Popen[str]) -> Any:
+        assert process.stdout
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a benchmark's process ended with {process.wait()}")
+        return json.loads(line)
+
+
+def compare(case: Case, precision: str, pairs: int, seconds: float) -> dict[str, Any]:
+    """Ours in `precision` against both forms of the opponent."""
+    ours = Contestant(case, precision, ours=True)
+    opponents = [Contestant(case, p, ours=False) for p in ("float32", "bfloat16")]
+    try:
+        turns = [[c.turn(seconds) for c in (ours, *opponents)] for _ in range(pairs)]
+    finally:
+        for contestant in (ours, *opponents):
+            contestant.close()
+    quiet = [t for t in turns if max(turn["others"] for turn in t) < DISTURBED_CORES]
+    counted = quiet if len(quiet) >= FEWEST_PAIRS else turns
+    ratios = [
+        t[0]["images_per_second"] / max(turn["images_per_second"] for turn in t[1:])
+        for t in counted
+    ]
+    rates = [statistics.median(t[i]["images_per_second"] for t in counted) for i in range(3)]
+    return {
+        **asdict(case),
+        "precision": precision,
+        "ratio": statistics.median(ratios),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "pairs": len(ratios),
+        "undisturbed": len(quiet),
+        "others_cores": statistics.median(turn["others"] for t in turns for turn in t),
+        "images_per_second": rates[0],
+        "opponent_float32": rates[1],
+        "opponent_bfloat16": rates[2],
+        "worker_memory_mb": max(t[0]["memory"] for t in turns) / 1e6,
+    }
+
+
+def floor(seconds: float = 0.5) -> dict[str, float]:
+    """What one core can do: billions of operations a second, and of bytes."""
+
+    def best(work: Any) -> float:
+        end, shortest = time.perf_counter() + seconds, float("inf")
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            work()
+            shortest = min(shortest, time.perf_counter() - start)
+        return shortest
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rates = {}
+    n = 1024
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.randn(n, n).to(dtype)
+        rates[f"gflops_{str(dtype)[6:]}"] = 2e-9 * n**3 / best(lambda m=matrix: m @ m)
+    source = torch.zeros(2**25)
+    target = torch.empty_like(source)
+    rates["copy_gb_per_s"] = 8e-9 * source.numel() / best(lambda: target.copy_(source))
+    torch.set_num_threads(threads)
+    return rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two cases, about a minute")
+    parser.add_argument("--pairs", type=int, default=0, help="turns of each side")
+    parser.add_argument("--seconds", type=float, default=0, help="length of a turn")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="where the figures go")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(json.loads(options.serve))
+        return
+    pairs = options.pairs or (4 if options.quick else 9)
+    seconds = options.seconds or (1.5 if options.quick else 3.0)
+    figures = {"floor": floor(), "cores": workers.usable_cores(), "cases": []}
+    print("One core:", ", ".join(f"{name} {rate:.0f}" for name, rate in figures["floor"].items()))
+    print(
+        f"{'model':9} {'batch':>5} {'with':5} {'ours/s':>8} {'fp32/s':>7} {'bf16/s':>7} "
+        f"{'ratio':>6} {'(lowest to highest, n)':24} {'others':>6} {'worker MB':>9}"
+    )
+    for case in QUICK_CASES if options.quick else CASES:
+        row = compare(case, "bfloat16", pairs, seconds)
+        figures["cases"].append(row)
+        spread = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f}, {row['pairs']})"
+        print(
+            f"{case.model:9} {case.batch_size:5} {case.optimizer:5} "
+            f"{row['images_per_second']:8.0f} {row['opponent_float32']:7.0f} "
+            f"{row['opponent_bfloat16']:7.0f} {row['ratio']:6.2f} {spread:24} "
+            f"{row['others_cores']:6.2f} {row['worker_memory_mb']:9.0f}",
+            flush=True,
+        )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(figures, indent=2) + "\n")
+    print(f"Figures: {options.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""SVM grid against scikit-learn's `SVC`: same images, same cores, same moment.
+
+Each repetition draws a split of its own (its number is the seed), fits all configurations with
+`mnist_ops.svm` and with the opponent (`plain_svm`) one right after the other, and compares times,
+predictions and support vectors. Ours runs on processes of one thread, as the engine's workers are,
+started and with the images loaded before the clock; the opponent on joblib's. Peak memory is that
+of our worker processes together, without the file pages (of libraries) that they share. Beside
+the ratio of wall clock stands that of processor time, which other work on the machine hardly moves.
+
+    python -m tests.benchmarks.bench_svm --repeats 3
+    python -m tests.benchmarks.bench_svm --datasets MNIST --train-limit 0 --test-limit 0 --alone
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+import joblib
+import numpy as np
+import psutil
+from sklearn.preprocessing import StandardScaler
+
+from mnist_ops import data, keys, svm
+from mnist_ops.results import FitResult
+from mnist_ops.specs import DATASETS, SvmSpec
+from tests.benchmarks import plain_svm
+
+Configuration = tuple[str, str, float]
+
+
+def main() -> None:
+    """Measure, print, and store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=DATASETS)
+    parser.add_argument("--train-limit", type=int, default=10_000)
+    parser.add_argument("--test-limit", type=int, default=2_000)
+    parser.add_argument("--repeats", type=int, default=1, help="splits, seeds 0, 1, ...")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--memory-gb", type=float, default=4.0, help="of all processes together")
+    parser.add_argument("--only", nargs="+", metavar="KERNEL,GAMMA,C", type=_configuration)
+    parser.add_argument("--alone", action="store_true", help="leave the opponent out")
+    parser.add_argument("--serial", action="store_true", help="the opponent without joblib, too")
+    parser.add_argument("--out", type=Path, default=Path("bench_svm.json"), help="JSON file")
+    options = parser.parse_args()
+
+    os.environ |= svm.worker_environment(options.jobs, options.memory_gb)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_warm_up, [options.datasets] * 4 * options.jobs))
+        measured = [
+            _measure(pool, dataset, options.first_seed + number, options)
+            for dataset in options.datasets
+            for number in range(options.repeats)
+        ]
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "jobs": options.jobs,
+        "memory_gb": options.memory_gb,
+        "train_limit": options.train_limit,
+        "test_limit": options.test_limit,
+        "measured": measured,
+        "summary": {name: _summary(measured, name) for name in options.datasets},
+    }
+    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report["summary"], indent=2))
+    print(f"stored in {options.out}")
+
+
+def _measure(
+    pool: ProcessPoolExecutor, dataset: str, seed: int, options: argparse.Namespace
+) -> dict[str, object]:
+    configurations = tuple(options.only or plain_svm.CONFIGURATIONS)
+    specs = [
+        SvmSpec(
+            study="svm_grid",
+            dataset=dataset,
+            kernel=kernel,
+            gamma=gamma,
+            C=penalty,
+            seed=seed,
+            train_limit=options.train_limit,
+            test_limit=options.test_limit,
+        )
+        for kernel, gamma, penalty in configurations
+    ]
+    before = _cpu_s()
+    with _peak_memory() as peak:
+        start = time.perf_counter()
+        done = [pool.submit(_fit, group) for group in _groups(specs)]
+        together = dict(pair for group in done for pair in group.result())
+        ours_s = time.perf_counter() - start
+    ours_cpu_s = _cpu_s() - before
+    ours = [together[spec] for spec in specs]
+    row: dict[str, object] = {
+        "dataset": dataset,
+        "seed": seed,
+        "ours_s": ours_s,
+        "ours_cpu_s": ours_cpu_s,
+        "ours_peak_gb": peak["gb"],
+        "alone_s": [result.metrics[keys.TRAIN_TIME_S] for result in ours],
+        "shared_s": [result.metrics[keys.SHARED_TRAIN_TIME_S] for result in ours],
+        "predict_s": [result.metrics[keys.PREDICT_TIME_S] for result in ours],
+        "test_accuracy": [result.metrics[keys.TEST_ACCURACY] for result in ours],
+    }
+    print(f"{dataset} seed {seed}: ours {ours_s:.2f} s, peak {peak['gb']:.2f} GB", flush=True)
+    if options.alone:
+        return row
+    arrays = _arrays(specs[0])
+    before = _cpu_s()
+    plain_s, plain = plain_svm.run(joblib.Parallel(n_jobs=options.jobs), configurations, *arrays)
+    plain_cpu_s = _cpu_s() - before
+    row["plain_parallel_s"], row["plain_cpu_s"] = plain_s, plain_cpu_s
+    if options.serial:
+        row["plain_serial_s"], _ = plain_svm.run(joblib.Parallel(n_jobs=1), configurations, *arrays)
+        plain_s = min(plain_s, float(str(row["plain_serial_s"])))
+    row["ratio"] = plain_s / ours_s
+    row["cpu_ratio"] = plain_cpu_s / ours_cpu_s
+    row["agreement"] = [
+        float(np.mean(mine.predictions == theirs))
+        for mine, (theirs, _) in zip(ours, plain, strict=True)
+    ]
+    row["support_vector_difference"] = [
+        int(mine.metrics[keys.SUPPORT_VECTORS]) - count
+        for mine, (_, count) in zip(ours, plain, strict=True)
+    ]
+    print(
+        f"  scikit-learn {plain_s:.1f} s: {row['ratio']:.1f} times, processor time "
+        f"{row['cpu_ratio']:.1f} times; agreement "
+        f"{row['agreement']}; support vectors {row['support_vector_difference']}",
+        flush=True,
+    )
+    return row
+
+
+def _summary(measured: list[dict[str, object]], dataset: str) -> dict[str, object]:
+    rows = [row for row in measured if row["dataset"] == dataset]
+    summary: dict[str, object] = {
+        "n": len(rows),
+        "ours_s": _spread([float(str(row["ours_s"])) for row in rows]),
+        "peak_gb": max(float(str(row["ours_peak_gb"])) for row in rows),
+    }
+    for name in ("ratio", "cpu_ratio"):
+        if values := [float(str(row[name])) for row in rows if name in row]:
+            summary[name] = _spread(values)
+    return summary
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {
+        "mean": statistics.mean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "min": min(values),
+        "max": max(values),
+    }
+
+
+def _arrays(spec: SvmSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    images = data.load(spec.dataset)
+    parts = data.split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    scaler = StandardScaler()
+    pixels = images.images.flatten(1).numpy().astype(np.float64)
+    x_train = scaler.fit_transform(pixels[parts.train.numpy()])
+    x_test = scaler.transform(pixels[parts.test.numpy()])
+    return x_train, images.labels[parts.train].numpy(), x_test
+
+
+def _groups(specs: list[SvmSpec]) -> list[list[SvmSpec]]:
+    """What goes to one worker together: what differs in C, or in the name of a gamma, alone."""
+    groups: dict[tuple[str, float | None], list[SvmSpec]] = {}
+    for spec in specs:
+        gamma = None if isinstance(spec.gamma, str) else spec.gamma
+        groups.setdefault((spec.kernel, gamma), []).append(spec)
+    return list(groups.values())
+
+
+def _fit(specs: list[SvmSpec]) -> list[tuple[SvmSpec, FitResult]]:
+    return list(zip(specs, svm.fit_all(specs, data.load(specs[0].dataset)), strict=True))
+
+
+def _warm_up(datasets: list[str]) -> None:
+    for dataset in datasets:
+        data.load(dataset)
+    # Long enough that the other processes get their share of these calls.
+    time.sleep(0.5)
+
+
+def _cpu_s() -> float:
+    """Processor seconds of the children of this process so far, those that ended among them."""
+    ended = os.times()
+    times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    running_s = sum(used.user + used.system for used in times)
+    return running_s + ended.children_user + ended.children_system
+
+
+@contextmanager
+def _peak_memory() -> Iterator[dict[str, float]]:
+    """The most that the children of this process used at once, in GB, looked at every 50 ms."""
+    peak = {"gb": 0.0}
+    done = threading.Event()
+
+    def watch() -> None:
+        children = psutil.Process().children(recursive=True)
+        while not done.wait(0.05):
+            total = 0
+            for process in children:
+                try:
+                    used = process.memory_info()
+                    total += used.rss - used.shared
+                except psutil.NoSuchProcess:
+                    continue
+            peak["gb"] = max(peak["gb"], total / 1e9)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def _configuration(text: str) -> Configuration:
+    kernel, gamma, penalty = text.split(",")
+    return kernel, gamma, float(penalty)
+
+
+def _machine() -> dict[str, object]:
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
+    return {"cpu": model, "cores": os.cpu_count(), "load": os.getloadavg()}
+
+
+if __name__ == "__main__":
+    main()
