@@ -21,6 +21,25 @@ NOT_MEASURED = "not measured"
 MISSING = "missing"
 NOT_FINISHED = (FAILED, UNFINISHED, NOT_MEASURED, MISSING)
 
+# The params that say which cell of its study a run is of. How many images it saw and in which
+# precision it computed is the preset's affair.
+IDENTITY = (
+    keys.DATASET,
+    keys.MODEL,
+    keys.BATCH_SIZE,
+    keys.OPTIMIZER,
+    keys.LEARNING_RATE,
+    keys.MOMENTUM,
+    keys.EPOCHS,
+    keys.PIN_MEMORY,
+    keys.KERNEL,
+    keys.C,
+    keys.GAMMA,
+    keys.DEGREE,
+    keys.SEED,
+    keys.DEVICE,
+)
+
 # What a cell has of these unless somebody varies them: only other values are spelled out.
 _USUAL: Mapping[str, Any] = {keys.MOMENTUM: 0.9, keys.DEGREE: 3}
 

@@ -6,29 +6,9 @@ A store that somebody else wrote names the same cells with fingerprints of its o
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mnist_ops import keys
-from mnist_ops.compare.cells import run_params, spec_params
+from mnist_ops.compare.cells import IDENTITY, run_params, spec_params
 from mnist_ops.compare.runs import FINGERPRINT, STUDY
 from mnist_ops.specs import Spec
-
-# The params that say which cell of its study a run is of. How many images it saw and in which
-# precision it computed is the preset's affair.
-_IDENTITY = (
-    keys.DATASET,
-    keys.MODEL,
-    keys.BATCH_SIZE,
-    keys.OPTIMIZER,
-    keys.LEARNING_RATE,
-    keys.MOMENTUM,
-    keys.EPOCHS,
-    keys.PIN_MEMORY,
-    keys.KERNEL,
-    keys.C,
-    keys.GAMMA,
-    keys.DEGREE,
-    keys.SEED,
-    keys.DEVICE,
-)
 
 _Identity = tuple[Any, ...]
 
@@ -57,7 +37,7 @@ def matched_fingerprints(rows: Iterable[Mapping[str, Any]], specs: Sequence[Spec
         if own in ours:
             fingerprints.append(own)
             continue
-        params = {name: v for name, v in run_params(row).items() if name in _IDENTITY}
+        params = {name: v for name, v in run_params(row).items() if name in IDENTITY}
         identity = (row[STUDY], *sorted(params.items()))
         if identity not in found:
             found[identity] = _only_match(params, by_study.get(str(row[STUDY]), []))

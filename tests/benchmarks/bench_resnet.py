@@ -4,7 +4,8 @@ Ours runs as the project does, one single-threaded worker a core; the opponent (
 one process with torch's own threads, in the better of float32 and bfloat16. All processes stay up
 and take turns of a few seconds (A B A B ...), and a ratio is that of two neighbouring turns: what
 else happens on the machine meets both. Turns in which other programs took more than a tenth of a
-core are left out where enough remain; the table says how many counted.
+core are left out: threads that wait for one another suffer from them many times as much as ours,
+which would flatter us. Where fewer than three pairs remain, no ratio is given.
 
 Beside the ratio: the peak memory of a worker, and the floor, measured in the same minutes: the
 rate of one large matrix product a core, and of a copy.
@@ -174,20 +175,21 @@ def compare(case: Case, precision: str, pairs: int, seconds: float) -> dict[str,
         for contestant in (ours, *opponents):
             contestant.close()
     quiet = [t for t in turns if max(turn["others"] for turn in t) < DISTURBED_CORES]
-    counted = quiet if len(quiet) >= FEWEST_PAIRS else turns
+    counted = quiet if len(quiet) >= FEWEST_PAIRS else []
     ratios = [
         t[0]["images_per_second"] / max(turn["images_per_second"] for turn in t[1:])
         for t in counted
     ]
-    rates = [statistics.median(t[i]["images_per_second"] for t in counted) for i in range(3)]
+    rates = [
+        statistics.median(t[i]["images_per_second"] for t in counted or turns) for i in range(3)
+    ]
     return {
         **asdict(case),
         "precision": precision,
-        "ratio": statistics.median(ratios),
-        "ratio_low": min(ratios),
-        "ratio_high": max(ratios),
+        "ratio": statistics.median(ratios) if ratios else None,
+        "ratio_low": min(ratios, default=None),
+        "ratio_high": max(ratios, default=None),
         "pairs": len(ratios),
-        "undisturbed": len(quiet),
         "others_cores": statistics.median(turn["others"] for t in turns for turn in t),
         "images_per_second": rates[0],
         "opponent_float32": rates[1],
@@ -243,11 +245,14 @@ def main() -> None:
     for case in QUICK_CASES if options.quick else CASES:
         row = compare(case, "bfloat16", pairs, seconds)
         figures["cases"].append(row)
-        spread = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f}, {row['pairs']})"
+        ratio, spread = "-", "(others took the cores)"
+        if row["ratio"]:
+            ratio = f"{row['ratio']:.2f}"
+            spread = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f}, {row['pairs']})"
         print(
             f"{case.model:9} {case.batch_size:5} {case.optimizer:5} "
             f"{row['images_per_second']:8.0f} {row['opponent_float32']:7.0f} "
-            f"{row['opponent_bfloat16']:7.0f} {row['ratio']:6.2f} {spread:24} "
+            f"{row['opponent_bfloat16']:7.0f} {ratio:>6} {spread:24} "
             f"{row['others_cores']:6.2f} {row['worker_memory_mb']:9.0f}",
             flush=True,
         )

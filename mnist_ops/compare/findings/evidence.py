@@ -10,29 +10,11 @@ import numpy as np
 
 from mnist_ops import keys
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.cells import IDENTITY, Cell
 from mnist_ops.compare.predictions import Predictions, PredictionsOf
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, absence, grouped
-
-# What two cells of a pair have in common, unless it is what the pair is about.
-IDENTITY = (
-    keys.DATASET,
-    keys.MODEL,
-    keys.BATCH_SIZE,
-    keys.OPTIMIZER,
-    keys.LEARNING_RATE,
-    keys.MOMENTUM,
-    keys.EPOCHS,
-    keys.PIN_MEMORY,
-    keys.KERNEL,
-    keys.C,
-    keys.GAMMA,
-    keys.DEGREE,
-    keys.DEVICE,
-    keys.SEED,
-)
 
 # Params that may change nothing at all: pin_memory on a CPU, gamma on images of unit variance.
 # Two cells that differ in one of them only, and agree in every score, are one training twice.
