@@ -11,8 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from mnist_ops import cli
 from mnist_ops.cli import main
+from mnist_ops.cli.summarize import FORMATS
 
 SMALL = ["--workers", "0", "--device", "cpu", "--train-limit", "60", "--test-limit", "40"]
 ONE_SVM = ["svm_grid", "--datasets", "MNIST", "--set", "kernel=rbf", "--set", "C=1"]
@@ -124,7 +124,7 @@ def test_formats_of_the_command_line_are_those_of_the_figures() -> None:
     """They are written twice, since the figures take plotly a second to load."""
     from mnist_ops.compare import figures
 
-    assert cli.FORMATS == figures.FORMATS
+    assert FORMATS == figures.FORMATS
 
 
 def test_summarize_takes_formats_and_an_experiment(small_data: Path, home: Path) -> None:

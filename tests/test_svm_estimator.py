@@ -43,8 +43,10 @@ def test_state_is_that_of_a_plain_fit(images: Images, kernel: str) -> None:
     spec = dataclasses.replace(SPEC, kernel=kernel)
     ours, theirs = svm.to_estimator(spec, images)[-1], plain(spec, images)[-1]
     assert vars(ours).keys() == vars(theirs).keys()
-    for name in ("support_", "n_support_", "classes_", "shape_fit_", "n_iter_"):
+    for name in ("support_", "n_support_", "classes_", "shape_fit_"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    # Where the solver stops depends on the rounding of its inner products, and so on the processor.
+    assert ours.n_iter_ == pytest.approx(theirs.n_iter_, abs=2)
     for name in ("support_vectors_", "dual_coef_", "intercept_"):
         assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-5, abs=1e-7)
     assert ours.n_features_in_ == 784

@@ -1,0 +1,23 @@
+"""The command line: thin, over the library, a file a command. Torch and mlflow load in commands."""
+
+import click
+
+from mnist_ops import __version__
+from mnist_ops.cli.data import data
+from mnist_ops.cli.group import Commands
+from mnist_ops.cli.run import run
+from mnist_ops.cli.summarize import summarize
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mnist-ops")
+def main() -> None:
+    """Rerun a published MNIST / FashionMNIST study, tracked in MLflow.
+
+    Runs go to MLflow's own default store (mlflow.db and mlruns/ in this folder) unless
+    MLFLOW_TRACKING_URI says otherwise.
+    """
+
+
+for command in (data, run, summarize):
+    main.add_command(command)

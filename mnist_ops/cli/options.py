@@ -1,0 +1,64 @@
+"""What several commands share: options, and lines for people."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mnist_ops.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What a parameter of the MLproject says where the user leaves it alone.
+UNSET = "preset"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_dir_option(command: F) -> F:
+    """``--data-dir``: where the data sets are."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="MNIST_OPS_DATA",
+        help="Folder of the data sets, in torchvision's layout.  [default: the user cache]",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``: an answer for a program."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")(
+        command
+    )
+
+
+def count(option: str, text: str, *, unset: str) -> int | None:
+    """Read `text` as a whole number; None where it is `unset`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if text == unset:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise InvalidInput(f"{option} takes {unset} or a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def cells(number: int) -> str:
+    """For example ``2 cells``."""
+    return f"{number} {'cell' if number == 1 else 'cells'}"
+
+
+def console() -> "Console":
+    """The terminal of what is said beside a command's answer."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def say(line: str) -> None:
+    """A line for people, beside a command's answer."""
+    click.echo(line, err=True)

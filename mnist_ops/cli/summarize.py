@@ -1,0 +1,86 @@
+"""``mnist-ops summarize``: the report from the tracked runs alone."""
+
+import json
+from pathlib import Path
+
+import click
+
+from mnist_ops.cli.options import json_option, say
+from mnist_ops.errors import InvalidInput, MnistOpsError
+
+FULLEST = "fullest"
+FORMATS = ("html", "json", "svg", "png")
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="report",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the report.",
+)
+@click.option(
+    "--preset",
+    default=FULLEST,
+    show_default=True,
+    help="Which runs: quick, paper, rigorous, or a custom size; fullest has the most cells.",
+)
+@click.option("--experiment", help="Only the runs of this MLflow experiment.  [default: all]")
+@click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS),
+    show_default=True,
+    help="Formats of the figures, with commas; svg and png need a Chrome or Chromium.",
+)
+@click.option("--check", is_flag=True, help="Exit with 1 if a finding of the baseline is lost.")
+@click.option(
+    "--baseline",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A findings.json for --check.  [default: the one recorded with the package]",
+)
+@click.option("--open", "open_page", is_flag=True, help="Then open the page.")
+@json_option
+def summarize(
+    out: Path,
+    preset: str,
+    experiment: str | None,
+    formats: str,
+    check: bool,
+    baseline: Path | None,
+    open_page: bool,
+    as_json: bool,
+) -> None:
+    """Rebuild tables, figures and findings from the tracked runs alone."""
+    chosen = _formats(formats)
+
+    from mnist_ops.reports import write_report
+
+    report = write_report(
+        out,
+        preset=None if preset == FULLEST else preset,
+        experiment=experiment,
+        formats=chosen,
+        say=say,
+    )
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+    else:
+        for line in report.lines():
+            click.echo(line)
+        click.echo(f"Report: {report.page.absolute()}")
+    if open_page:
+        click.launch(str(report.page))
+    if check and (lost := report.lost(baseline)):
+        raise MnistOpsError(
+            f"supported by the baseline and no longer: {', '.join(f.id for f in lost)}"
+        )
+
+
+def _formats(text: str) -> list[str]:
+    formats = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise InvalidInput(f"--format takes some of {','.join(FORMATS)}; got {text!r}")
+    return formats
