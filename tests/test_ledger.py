@@ -56,6 +56,11 @@ def test_one_living_process_holds_a_cell(
     assert ours.claim(["a", "b"]) == {"a"}
     assert ours.entries().holder("b") == owner_of(other_process)
     other_process.kill()
+    deadline = time.monotonic() + 10
+    while psutil.Process(other_process.pid).status() != "zombie" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # Dead, though its parent, this process, has not asked how it ended.
+    assert ours.entries().holder("b") is None
     other_process.wait()
     assert ours.entries().holder("b") is None
     assert ours.claim(["b"]) == {"b"}

@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.tracking.experiments import find_or_make
 from mnist_ops.tracking.owner import BEAT_S, DEAD_AFTER_S, Owner
 from mnist_ops.tracking.store import STORE_ERRORS
 
@@ -191,14 +192,13 @@ class Ledger:
 
 def find(client: MlflowClient, *, create: bool = True) -> str | None:
     """The id of the ledger's run, which names the store; None where there is none to be made."""
-    if found := client.get_experiment_by_name(EXPERIMENT):
-        experiment_id, ours = found.experiment_id, False
-        if found.lifecycle_stage != "active":
-            client.restore_experiment(experiment_id)
-    elif not create:
+    if not create and client.get_experiment_by_name(EXPERIMENT) is None:
         return None
-    else:
-        experiment_id, ours = _make_experiment(client)
+    tags = {MLFLOW_RUN_NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}
+    experiment, ours = find_or_make(client, EXPERIMENT, tags)
+    experiment_id = experiment.experiment_id
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment_id)
     deadline = time.monotonic() + _MAKER_PATIENCE_S
     while not ours and time.monotonic() < deadline:
         run_id = client.get_experiment(experiment_id).tags.get(_RUN_TAG)
@@ -216,18 +216,6 @@ def forget_the_dead(client: MlflowClient, store: str) -> None:
     for owner, beat in _entries(client.get_run(store)).beats.items():
         if time.time() - beat > _FORGET_AFTER_S:
             client.delete_tag(store, _beat_key(owner))
-
-
-def _make_experiment(client: MlflowClient) -> tuple[str, bool]:
-    try:
-        tags = {"mlflow.note.content": _NOTE, "mlflow.experimentKind": "custom_model_development"}
-        return str(client.create_experiment(EXPERIMENT, tags=tags)), True
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        made = client.get_experiment_by_name(EXPERIMENT)
-        assert made is not None
-        return str(made.experiment_id), False
 
 
 def _entries(run: Run) -> Entries:

@@ -23,6 +23,7 @@ from mnist_ops import keys, provenance
 from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import Spec
+from mnist_ops.tracking.experiments import find_or_make
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.owner import Owner
 from mnist_ops.tracking.store import first_line
@@ -70,19 +71,18 @@ def experiment(client: MlflowClient, name: str) -> str:
     Raises:
         TrackingUnavailable: it cannot be created, for example since it was deleted.
     """
-    found = client.get_experiment_by_name(name)
     try:
-        experiment_id = found.experiment_id if found else client.create_experiment(name)
-        if found and found.lifecycle_stage != "active":
-            raise TrackingUnavailable(
-                f"experiment {name!r} was deleted: restore it with `mlflow experiments restore "
-                f"-x {experiment_id}`, or name another with --experiment"
-            )
+        found, _ = find_or_make(client, name)
     except MlflowException as error:
         raise TrackingUnavailable(
             f"experiment {name!r} cannot be created: {first_line(error)}"
         ) from None
-    return str(experiment_id)
+    if found.lifecycle_stage != "active":
+        raise TrackingUnavailable(
+            f"experiment {name!r} was deleted: restore it with `mlflow experiments restore "
+            f"-x {found.experiment_id}`, or name another with --experiment"
+        )
+    return str(found.experiment_id)
 
 
 def open_parent(

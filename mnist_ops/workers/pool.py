@@ -8,7 +8,7 @@ import asyncio
 import queue
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import astuple
 from typing import Protocol
 from uuid import uuid4
 
@@ -105,7 +105,7 @@ class DaskPool:
         if not trajectories:
             return
         client, self._opened = self._client(), True
-        client.subscribe_topic(_PROGRESS, lambda event: on_progress(Progress(**event[1])))
+        client.subscribe_topic(_PROGRESS, lambda event: on_progress(Progress(*event[1])))
         client.subscribe_topic(LINES, lambda event: say(event[1]))
         ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         futures: dict[Future, Trajectory] = {}
@@ -181,7 +181,8 @@ def _compute_on_worker(trajectory: Trajectory, context: CellContext) -> list[Out
     return compute(
         trajectory,
         context,
-        lambda progress: worker.log_event(_PROGRESS, asdict(progress)),
+        # Not as a dictionary: Dask writes into those.
+        lambda progress: worker.log_event(_PROGRESS, astuple(progress)),
         lambda line: worker.log_event(LINES, line),
     )
 
