@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist_ops.compare.statistics import ALPHA, Comparison, mcnemar
-from mnist_ops.inference import TestPredictions
+from mnist_ops.inference import ModelPredictions
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Verdict:
     comparison: Comparison | None = None
 
 
-def against(contender: TestPredictions, champion: TestPredictions) -> Verdict:
+def against(contender: ModelPredictions, champion: ModelPredictions) -> Verdict:
     """Compare on shared test images: an image that either was trained on must not count.
 
     The test images of another seed or size are other ones, of which some are shared; those are

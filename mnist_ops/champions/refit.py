@@ -17,7 +17,7 @@ from mnist_ops.cell import THREADS
 from mnist_ops.compare.statistics import ALPHA, Comparison, mcnemar
 from mnist_ops.data import Images, split
 from mnist_ops.errors import MnistOpsError
-from mnist_ops.inference import Description, TestPredictions, likeness, scorer
+from mnist_ops.inference import Description, ModelPredictions, likeness, scorer
 from mnist_ops.inference.likeness import Likeness
 from mnist_ops.results import scores
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
@@ -46,7 +46,7 @@ class Refit:
     description: Description
     made: dict[str, Tensor] | Pipeline
     look: Likeness
-    test: TestPredictions
+    test: ModelPredictions
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
         metrics=scores(labels, predicted) | of_fit,
     )
     look = likeness.fit(_part(images, whole.train)[0], val_images, val_scores)
-    test = TestPredictions(predicted, labels, own.test.numpy().astype(np.int32))
+    test = ModelPredictions(predicted, labels, own.test.numpy().astype(np.int32))
     return Refit(description, made, look, test)
 
 
-def agreement(test: TestPredictions, logged: Predictions | None) -> Agreement:
+def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
     """Compare a refit's test predictions with those that its run logged.
 
     Raises:

@@ -185,7 +185,7 @@ def _decide(client: MlflowClient, contender: Registered) -> Verdict:
 
 def _test_predictions(
     client: MlflowClient, version: Version, folder: Path
-) -> inference.TestPredictions:
+) -> inference.ModelPredictions:
     folder.mkdir()
     return inference.read_test_predictions(
         registry.fetch(client, version, folder, inference.TEST_PREDICTIONS).parent

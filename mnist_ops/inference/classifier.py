@@ -90,7 +90,7 @@ class Description:
             )
         try:
             return cls._checked(fields)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelRefused(f"model file {path.name} is refused: {reason}") from None
 
@@ -115,7 +115,7 @@ class Description:
 
 
 @dataclass(frozen=True, eq=False)
-class TestPredictions:
+class ModelPredictions:
     """What a model predicted for its test images.
 
     Attributes:
@@ -207,7 +207,7 @@ def write(
     description: Description,
     made: dict[str, Tensor] | Pipeline,
     look: Likeness,
-    test: TestPredictions,
+    test: ModelPredictions,
 ) -> None:
     """Write a model into `folder`, which is there and empty."""
     description.write(folder / DESCRIPTION)
@@ -219,7 +219,7 @@ def write(
     tensors.write(folder / TEST_PREDICTIONS, dataclasses.asdict(test))
 
 
-def read_test_predictions(folder: Path) -> TestPredictions:
+def read_test_predictions(folder: Path) -> ModelPredictions:
     """What the model in `folder` predicted for its test images.
 
     Raises:
@@ -231,4 +231,4 @@ def read_test_predictions(folder: Path) -> TestPredictions:
     n_test = arrays["predicted"].size
     for name, array in arrays.items():
         tensors.shaped(path, name, array, (n_test,))
-    return TestPredictions(**arrays)
+    return ModelPredictions(**arrays)

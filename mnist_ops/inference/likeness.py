@@ -143,7 +143,7 @@ def read(path: Path) -> Likeness:
 
 
 def _flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    levels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
+    levels: NDArray[np.float32] = images.reshape(len(images), N_PIXELS).astype(np.float32)
     levels /= 255
     return levels
 
