@@ -25,15 +25,21 @@ def requested(grid: str = _EVERY_GRID) -> bool:
     return not _wished.isdisjoint((grid, _EVERY_GRID))
 
 
+def forget() -> None:
+    """Nobody wishes anything any more: something new begins."""
+    _wished.clear()
+
+
 @contextmanager
 def heeded() -> Iterator[None]:
     """Within it a signal is a wish that the code looks at; outside it interrupts at once."""
-    _wished.discard(_EVERY_GRID)
+    before = _heeded.is_set()
     _heeded.set()
     try:
         yield
     finally:
-        _heeded.clear()
+        if not before:
+            _heeded.clear()
 
 
 def on_signals() -> None:
