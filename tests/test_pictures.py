@@ -66,7 +66,7 @@ def test_strokes_on_a_transparent_ground_are_seen(ink: int, tmp_path: Path) -> N
     assert np.array_equal(picture.pixels, DIGIT)
 
 
-@pytest.mark.parametrize("size", [(280, 280), (56, 56), (1000, 400), (100, 101)])
+@pytest.mark.parametrize("size", [(280, 280), (84, 90), (1000, 400), (100, 101)])
 def test_a_digit_of_another_size_is_brought_to_that_of_its_data_set(
     size: tuple[int, int], tmp_path: Path
 ) -> None:

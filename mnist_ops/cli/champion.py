@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,23 +37,43 @@ def champion(datasets: str, preset: str | None, data_dir: Path | None, as_json: 
     version of mnist-ops-mnist or mnist-ops-fashion. The better of them is `champion` if it beats
     the one before by more than chance (McNemar's test on the test images), else `challenger`.
     """
-    chosen = _datasets(datasets)
-    # MLflow would draw bars and lines of its own between ours.
+    reports = register(_datasets(datasets), preset, data_dir)
+    if as_json:
+        click.echo(json.dumps([_fields(report) for report in reports], indent=2))
+        return
+    for report in reports:
+        for line in lines(report):
+            click.echo(line)
+    model = reports[0].contender.version.model
+    click.echo("Use it:   mnist-ops predict IMAGE.png")
+    click.echo(f"Serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
+
+
+def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None) -> "list[Report]":
+    """`champions.register_best` on MLflow's current store, shown to people."""
+    # MLflow would draw a bar for each of the files that it is handed.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
     from mnist_ops import tracking
     from mnist_ops.champions import register_best
 
     uri = tracking.default_uri()
-    reports = register_best(uri, chosen, preset=preset, data_dir=data_dir, say=say, watch=_bar)
-    if as_json:
-        click.echo(json.dumps([_fields(report) for report in reports], indent=2))
-        return
-    for report in reports:
-        _print(report)
-    model = reports[0].contender.version.model
-    click.echo("Use it:   mnist-ops predict IMAGE.png")
-    click.echo(f"Serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
+    return register_best(uri, datasets, preset=preset, data_dir=data_dir, say=say, watch=_bar)
+
+
+def lines(report: "Report") -> list[str]:
+    """What became of a data set."""
+    told = [report.contender.version.model]
+    for each in report.registered:
+        version = each.version
+        test = float(version.tags["mnist_ops.metric.test_accuracy"])
+        told.append(
+            f"  version {version.number}: {each.candidate.name}, validation "
+            f"{each.candidate.val_accuracy:.2%}, test {test:.2%}"
+        )
+    alias = "champion" if report.verdict.promoted else "challenger"
+    told.append(f"  {alias} is version {report.contender.version.number}: {report.verdict.reason}")
+    return told
 
 
 def _datasets(text: str) -> list[str]:
@@ -75,19 +95,6 @@ def _bar(spec: Spec, steps: int) -> Iterator[Callable[[], None]]:
     with Progress(console=terminal, transient=True) as bars:
         task = bars.add_task(spec.name, total=steps or None)
         yield lambda: bars.advance(task)
-
-
-def _print(report: "Report") -> None:
-    click.echo(report.contender.version.model)
-    for each in report.registered:
-        version = each.version
-        test = float(version.tags["mnist_ops.metric.test_accuracy"])
-        click.echo(
-            f"  version {version.number}: {each.candidate.name}, validation "
-            f"{each.candidate.val_accuracy:.2%}, test {test:.2%}"
-        )
-    alias = "champion" if report.verdict.promoted else "challenger"
-    click.echo(f"  {alias} is version {report.contender.version.number}: {report.verdict.reason}")
 
 
 def _fields(report: "Report") -> dict[str, Any]:
