@@ -9,6 +9,7 @@ from mnist_ops.cli.group import Commands
 from mnist_ops.cli.predict import predict
 from mnist_ops.cli.run import run
 from mnist_ops.cli.summarize import summarize
+from mnist_ops.cli.sync import sync
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (champion, data, predict, run, summarize):
+for command in (champion, data, predict, run, summarize, sync):
     main.add_command(command)
