@@ -226,6 +226,15 @@ def test_the_best_of_each_family_is_registered(small_data: Path, client: MlflowC
         assert float(tags[f"{keys.METRIC}.test_accuracy"]) == logged[keys.TEST_ACCURACY]
 
 
+def test_after_a_grid_on_request(small_data: Path, client: MlflowClient) -> None:
+    sizes = ["--train-limit", "60", "--test-limit", "40", "--set", "C=1"]
+    result = call("run", *SVM_CELL, *HERE, *sizes, "--champion", "--json")
+    assert result.exit_code == 0, result.output
+    assert "champion is version 1: the first" in result.stderr
+    assert json.loads(result.stdout)[0]["finished"]
+    assert registry.aliased(client, "mnist-ops-mnist", "champion") is not None
+
+
 def test_a_store_without_runs_has_no_champion(small_data: Path) -> None:
     with pytest.raises(NoCandidates, match="mnist-ops run all"):
         register_best(tracking.default_uri(), ["MNIST"])

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,18 @@ def test_a_bad_file_is_one_line_and_the_others_go_on(with_champion: Path) -> Non
     answers = [json.loads(line) for line in missing.stdout.splitlines()]
     assert answers[0]["error"] is None
     assert answers[1]["error"] == "missing.png: does not exist"
+
+
+def test_a_file_may_have_any_name(with_champion: Path) -> None:
+    folder = write_all(with_champion / "images", images_of_test()[:1])
+    for name in (b"caf\xe9.png", b"two\nlines.png", b"\x1b[31mred.png"):
+        shutil.copy(folder / "000.png", folder / os.fsdecode(name))
+    result = call("predict", "--batch", str(folder))
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    names = sorted(Path(row["file"]).name for row in rows)
+    assert names == ["000.png", "caf�.png", "two�lines.png", "�[31mred.png"]
+    assert len(call("predict", "--batch", str(folder), "--json").stdout.splitlines()) == 4
 
 
 def test_used_wrongly_ends_with_2(home: Path) -> None:

@@ -165,7 +165,7 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
     place = {number: row for row, number in enumerate(read)}
     for number, path in enumerate(files):
         if number in errors:
-            yield Row(str(path), error=errors[number])
+            yield Row(_shown(path), error=_shown(errors[number]))
             continue
         row = place[number]
         found = int(answers.classes[row])
@@ -177,7 +177,13 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
             "probabilities": dict(zip(names, probabilities, strict=True)),
             "unlike": list(answers.unlike[row]),
         }
-        yield Row(str(path), read[number], answer)
+        yield Row(_shown(path), read[number], answer)
+
+
+def _shown(text: str | Path) -> str:
+    """A file's name, which may have any bytes, as one line that can be printed."""
+    known = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "�" for character in known)
 
 
 class _JsonLines:
