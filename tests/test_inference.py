@@ -122,6 +122,15 @@ def test_machine_is_scikit_learn_s_again(kernel: str, tmp_path: Path) -> None:
     assert np.array_equal(after.decision_function(pixels), before.decision_function(pixels))
 
 
+def test_scores_of_a_machine_go_with_its_classes() -> None:
+    made = fitted(SVM)
+    model = inference.scorer(SVM, made.made, made.description.mean, made.description.std)
+    classes, scores = model.predict(images_of(SVM))
+    assert np.mean(scores.argmax(axis=1) == classes) > 0.9
+    # Not a few values, as votes would give.
+    assert len(np.unique(np.sort(scores, axis=1)[:, -1].round(3))) > 50
+
+
 # What may not be loaded.
 
 

@@ -51,8 +51,10 @@ def champion(datasets: str, preset: str | None, data_dir: Path | None, as_json: 
 
 def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None) -> "list[Report]":
     """`champions.register_best` on MLflow's current store, shown to people."""
-    # MLflow would draw a bar for each of the files that it is handed.
+    # MLflow would draw a bar for each of the files that it is handed, and print where a run is to
+    # be seen, on the output that a program reads.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
     from mnist_ops import tracking
     from mnist_ops.champions import register_best

@@ -4,12 +4,15 @@ The file has the numbers that a fit leaves in a `StandardScaler` and an `SVC`. F
 estimator is made again, without a pickle. Kernel and C come from the run's spec.
 """
 
+from copy import copy
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_expit
 from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -44,12 +47,16 @@ class Machine:
     def __init__(self, estimator: Pipeline):
         """Use `estimator`, which takes grey levels 0 to 255, shape (n, 784)."""
         self.estimator = estimator
+        margins = copy(estimator[-1]).set_params(decision_function_shape="ovo")
+        self._margins = make_pipeline(estimator[0], margins)
 
     def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The class of each image, shape (n,), and its one-vs-rest scores, shape (n, 10).
+        """The class of each image, shape (n,), and a score of each class, shape (n, 10).
 
-        The class has the most of the 45 votes, the first of equals; the scores break such ties by
-        the margins, so that of a tied image they may favour another class.
+        The class has the most of the 45 votes, the first of equals, as scikit-learn predicts it.
+        Votes say little of how sure a machine is, so the scores come from the margins m of the
+        pairs: that of class c is the sum of log sigmoid(m) over its nine pairs, as if each pair
+        were an independent judge. Where votes are close they may favour another class.
 
         Args:
             images: uint8, shape (n, 28, 28): grey levels, 0 is background.
@@ -57,7 +64,11 @@ class Machine:
         if not len(images):
             return np.empty(0, np.uint8), np.empty((0, N_CLASSES))
         pixels = images.reshape(len(images), -1).astype(np.float64)
-        scores: NDArray[np.float64] = self.estimator.decision_function(pixels)
+        margins = self._margins.decision_function(pixels)
+        scores = np.zeros((len(images), N_CLASSES))
+        for pair, (first, second) in enumerate(combinations(range(N_CLASSES), 2)):
+            scores[:, first] += log_expit(margins[:, pair])
+            scores[:, second] += log_expit(-margins[:, pair])
         return self.estimator.predict(pixels).astype(np.uint8), scores
 
 
