@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_expit
 from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -54,9 +53,9 @@ class Machine:
         """The class of each image, shape (n,), and a score of each class, shape (n, 10).
 
         The class has the most of the 45 votes, the first of equals, as scikit-learn predicts it.
-        Votes say little of how sure a machine is, so the scores come from the margins m of the
-        pairs: that of class c is the sum of log sigmoid(m) over its nine pairs, as if each pair
-        were an independent judge. Where votes are close they may favour another class.
+        Votes say little of how sure a machine is: the score of a class is the margin of the closest
+        of its nine pairs, above 0 for a class that wins all of them. Only where no class does may
+        the scores favour another one than the votes.
 
         Args:
             images: uint8, shape (n, 28, 28): grey levels, 0 is background.
@@ -65,10 +64,10 @@ class Machine:
             return np.empty(0, np.uint8), np.empty((0, N_CLASSES))
         pixels = images.reshape(len(images), -1).astype(np.float64)
         margins = self._margins.decision_function(pixels)
-        scores = np.zeros((len(images), N_CLASSES))
+        scores = np.full((len(images), N_CLASSES), np.inf)
         for pair, (first, second) in enumerate(combinations(range(N_CLASSES), 2)):
-            scores[:, first] += log_expit(margins[:, pair])
-            scores[:, second] += log_expit(-margins[:, pair])
+            np.minimum(scores[:, first], margins[:, pair], out=scores[:, first])
+            np.minimum(scores[:, second], -margins[:, pair], out=scores[:, second])
         return self.estimator.predict(pixels).astype(np.uint8), scores
 
 
