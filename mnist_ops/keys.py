@@ -65,6 +65,12 @@ HARDWARE = "mnist_ops.hardware"
 VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
 
+# Tags of a registered model's version, beside fingerprint and spec.
+FAMILY = "mnist_ops.family"
+REFIT_OF = "mnist_ops.refit_of"
+DATASET_DIGEST = "mnist_ops.dataset_digest"
+METRIC = "mnist_ops.metric"
+
 # Of a grid: how many cells it has, and how many of them were finished before it began.
 CELLS = "mnist_ops.cells"
 CELLS_BEFORE = "mnist_ops.cells_before"
@@ -73,6 +79,7 @@ CELLS_BEFORE = "mnist_ops.cells_before"
 ROLE_CELL = "cell"
 ROLE_GRID = "grid"
 ROLE_MAIN = "main"
+ROLE_CHAMPION = "champion"
 
 # Values of the time tag: whether the run's times are of a fit of its own.
 TIME_MEASURED = "measured"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
+from torch import Tensor
 
 from mnist_ops import keys
 
@@ -50,6 +51,7 @@ class FitResult:
         n_train: training images used.
         n_val: validation images used.
         metrics: final metrics by name (see `mnist_ops.keys`).
+        state: of a network, the stock state dict on the CPU, where it was asked for.
     """
 
     predictions: NDArray[np.uint8]
@@ -58,6 +60,7 @@ class FitResult:
     n_train: int
     n_val: int
     metrics: dict[str, float]
+    state: dict[str, Tensor] | None = None
 
 
 OnResult = Callable[[int, FitResult], None]

@@ -228,6 +228,26 @@ class SvmSpec(Spec):
         return self.gamma if isinstance(self.gamma, str) else f"{self.gamma:g}"
 
 
+def from_canonical(text: str) -> Spec:
+    """The spec whose `Spec.canonical` is `text`, as the spec tag of runs has it.
+
+    Raises:
+        InvalidInput: it is none, of another schema, or has a value that is not allowed.
+    """
+    try:
+        fields = json.loads(text)
+        family, schema = fields.pop("family"), fields.pop("schema")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InvalidInput("a spec cannot be read") from None
+    families = {spec.family: spec for spec in (ResNetSpec, SvmSpec)}
+    if schema != SCHEMA or family not in families:
+        raise InvalidInput(f"a spec has family {family!r} and schema {schema!r}: not known here")
+    try:
+        return families[family](**fields)
+    except TypeError as error:
+        raise InvalidInput(f"a spec cannot be read: {error}") from None
+
+
 def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:
     if value not in (allowed := tuple(allowed)):
         raise InvalidInput(f"{field} must be one of {', '.join(allowed)}; got {value!r}")

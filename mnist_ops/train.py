@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def fit(
     on_result: OnResult = lambda epochs, result: None,
     checkpoint: Checkpoint | None = None,
     stop: Callable[[], bool] = lambda: False,
+    keep_state: bool = False,
 ) -> dict[int, FitResult]:
     """Train the network of `spec` on `images`, and predict the test images.
 
@@ -56,6 +58,7 @@ def fit(
         on_result: called with each result as soon as it is there, after how many epochs it is.
         checkpoint: where the training goes on from, and saves to; None is nowhere.
         stop: asked between two steps whether to save and leave.
+        keep_state: whether the last result has the trained weights.
 
     Returns:
         Number of epochs -> the result of a training of that length, the last one always; without
@@ -102,6 +105,9 @@ def fit(
             # Not before the results: a training that goes on from here does not give them again.
             if checkpoint and epoch.number < spec.epochs and checkpoint.due(epoch_ended=True):
                 checkpoint.save(trainer.state())
+        if keep_state:
+            state = {name: t.cpu().clone() for name, t in trainer.network.state_dict().items()}
+            results[spec.epochs] = replace(results[spec.epochs], state=state)
     return results
 
 
@@ -252,6 +258,20 @@ class _Trainer:
         return torch.autocast(self.device.type, dtype=getattr(torch, self.spec.precision))
 
 
+def mean_and_std(pixels: Tensor) -> tuple[float, float]:
+    """Mean and deviation, grey levels 0 to 1, of the training pixels, by which all are normalised.
+
+    Args:
+        pixels: uint8, of any shape.
+    """
+    # From the counts of the 256 grey levels: exact, and no float copy of the images.
+    counts = torch.bincount(pixels.flatten(), minlength=256).double()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    share = counts / counts.sum()
+    mean = float((levels * share).sum())
+    return mean, math.sqrt(float(((levels - mean) ** 2 * share).sum()))
+
+
 class _Feed:
     """Gathers batches from the uint8 images in memory, and normalises each on the device.
 
@@ -262,13 +282,7 @@ class _Feed:
         self.images = images
         self.device = device
         self.pin_memory = pin_memory and device.type == "cuda"
-        # From the counts of the 256 grey levels: exact, and no float copy of the images.
-        counts = torch.bincount(images.images[train].flatten(), minlength=256).double()
-        levels = torch.arange(256, dtype=torch.float64) / 255
-        share = counts / counts.sum()
-        mean = float((levels * share).sum())
-        self.mean = mean
-        self.std = math.sqrt(float(((levels - mean) ** 2 * share).sum()))
+        self.mean, self.std = mean_and_std(images.images[train])
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Float32 pixels, shape (n, 1, 28, 28), and int64 labels, both on the device."""

@@ -13,7 +13,7 @@ from mnist_ops import stopping
 from mnist_ops.cli.options import UNSET, cells, console, count, data_dir_option, json_option, say
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.grids import PRESETS, Choices, Study, parse_values, preset_label
-from mnist_ops.specs import DEVICES, PRECISIONS
+from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS
 from pipelines import STUDIES
 
 if TYPE_CHECKING:
@@ -98,6 +98,12 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Then write the report into this folder.",
 )
+@click.option(
+    "--champion",
+    "with_champions",
+    is_flag=True,
+    help="Then register the best models, as `mnist-ops champion` does.",
+)
 @json_option
 def run(
     study: str,
@@ -122,6 +128,7 @@ def run(
     quiet: bool,
     dry_run: bool,
     report: Path | None,
+    with_champions: bool,
     as_json: bool,
 ) -> None:
     """Run the cells of STUDY that are not finished yet, each as an MLflow run."""
@@ -172,6 +179,12 @@ def run(
         from mnist_ops.reports import write_report
 
         write_report(report, preset=labels.pop() if len(labels) == 1 else None, say=say)
+    if with_champions:
+        from mnist_ops.cli.champion import lines, register
+
+        fitted = {cell.dataset for study in studies for cell in study.cells(preset, choices)}
+        for became in register([name for name in DATASETS if name in fitted], None, data_dir):
+            say("\n".join(lines(became)))
     if as_json:
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
     else:

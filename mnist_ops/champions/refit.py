@@ -1,0 +1,194 @@
+"""Fit a cell again from its spec, with its weights kept, and compare it with its run."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.pipeline import Pipeline
+from torch import Tensor
+
+from mnist_ops import keys, svm, train
+from mnist_ops.cell import THREADS
+from mnist_ops.compare.statistics import ALPHA, Comparison, mcnemar
+from mnist_ops.data import Images, split
+from mnist_ops.errors import MnistOpsError
+from mnist_ops.inference import Description, ModelPredictions, likeness, scorer
+from mnist_ops.inference.likeness import Likeness
+from mnist_ops.results import scores
+from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.tracking import Predictions
+
+# Metrics of the fit itself that the model's are completed with.
+_OF_FIT = (keys.VAL_ACCURACY, keys.FLOPS, keys.PARAMETERS)
+_SMALLEST_T, _LARGEST_T = 0.01, 100.0
+
+
+class RefitDiffers(MnistOpsError):
+    """A refit is worse than the run that it repeats."""
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """A model, ready to be written.
+
+    Attributes:
+        description: what it is.
+        made: the network's state dict, or the fitted estimator.
+        look: how its training images look.
+        test: what it predicts for its test images, in the form in which it is used.
+    """
+
+    description: Description
+    made: dict[str, Tensor] | Pipeline
+    look: Likeness
+    test: ModelPredictions
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A refit against the run that it repeats.
+
+    Attributes:
+        n_test: test images.
+        differing: those for which other classes were logged; None where the run's predictions
+            cannot be read, or are of other images.
+        comparison: the refit against the run, by McNemar's test; None where nothing differs.
+    """
+
+    n_test: int
+    differing: int | None
+    comparison: Comparison | None = None
+
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        if self.differing is None:
+            return "its run's predictions cannot be read, so that nothing vouches for the refit"
+        if not self.differing:
+            return f"the refit predicts what was logged for all {self.n_test:,} test images"
+        assert self.comparison is not None
+        return (
+            f"the refit predicts otherwise than was logged for {self.differing:,} of "
+            f"{self.n_test:,} test images, {self.comparison.effect:+.2%} accuracy "
+            f"(McNemar p = {self.comparison.p_value:.2g}): fits agree to the bit on the same "
+            "processor and library versions only"
+        )
+
+
+def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None) -> Refit:
+    """Fit `spec` to `images`, and measure what its model needs to be used.
+
+    Limits of likeness and the temperature of probabilities come from all images of the validation
+    part, however many of them the cell was limited to: no training saw one.
+
+    Args:
+        spec: of the cell; one for a CUDA device is fitted on the CPU where there is none.
+        images: the pooled data set that it names.
+        on_step: called between two steps of a training.
+
+    Raises:
+        InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
+    """
+    spec = _here(spec)
+    own = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    whole = split(images.labels, spec.seed)
+    mean, std = train.mean_and_std(images.images[own.train])
+    with train.reproducible(THREADS):
+        made, of_fit = _fit(spec, images, on_step)
+        model = scorer(spec, made, mean, std)
+        test_images, labels = _part(images, own.test)
+        predicted, _ = model.predict(test_images)
+        val_images, val_labels = _part(images, whole.val)
+        _, val_scores = model.predict(val_images)
+    if spec.family == SvmSpec.family:
+        found, _ = model.predict(_part(images, own.val)[0])
+        val_found = float(np.mean(found == _part(images, own.val)[1]))
+        of_fit |= {keys.VAL_ACCURACY: val_found}
+    description = Description(
+        spec=spec,
+        dataset_digest=images.digest,
+        class_names=images.class_names,
+        mean=mean,
+        std=std,
+        temperature=temperature(val_scores, val_labels),
+        metrics=scores(labels, predicted) | of_fit,
+    )
+    look = likeness.fit(_part(images, whole.train)[0], val_images, val_scores)
+    test = ModelPredictions(predicted, labels, own.test.numpy().astype(np.int32))
+    return Refit(description, made, look, test)
+
+
+def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
+    """Compare a refit's test predictions with those that its run logged.
+
+    Raises:
+        RefitDiffers: the refit is right on fewer images, by more than chance.
+    """
+    n_test = len(test.predicted)
+    if logged is None or not np.array_equal(logged.index, test.index):
+        return Agreement(n_test, None)
+    differing = int((logged.predicted != test.predicted).sum())
+    if not differing:
+        return Agreement(n_test, 0)
+    comparison = mcnemar(test.predicted == test.label, logged.predicted == test.label)
+    if comparison.effect < 0 and comparison.p_value is not None and comparison.p_value < ALPHA:
+        raise RefitDiffers(
+            f"the refit has {-comparison.effect:.2%} less test accuracy than its run, more than "
+            f"chance (McNemar p = {comparison.p_value:.2g}): it is not registered; do so on a "
+            "machine like the one that the run is from"
+        )
+    return Agreement(n_test, differing, comparison)
+
+
+def temperature(scores_: NDArray[np.float64], labels: NDArray[np.uint8]) -> float:
+    """The number to divide scores by so that their softmax is calibrated.
+
+    Temperature scaling (Guo et al., ICML 2017): the number for which the negative log likelihood
+    of images that no training saw is least.
+
+    Args:
+        scores_: shape (n, 10).
+        labels: the true classes, shape (n,).
+    """
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(scores_ / np.exp(log_temperature), axis=1)
+        return -float(logs[rows, labels].mean())
+
+    bounds = (np.log(_SMALLEST_T), np.log(_LARGEST_T))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def _fit(
+    spec: Spec, images: Images, on_step: Callable[[], None]
+) -> tuple[dict[str, Tensor] | Pipeline, dict[str, float]]:
+    if isinstance(spec, SvmSpec):
+        return svm.to_estimator(spec, images), {}
+    assert isinstance(spec, ResNetSpec)
+
+    def asked() -> bool:
+        """Whether to stop, which is asked between two steps."""
+        on_step()
+        return False
+
+    result = train.fit(spec, images, stop=asked, keep_state=True)[spec.epochs]
+    assert result.state is not None
+    return result.state, {n: result.metrics[n] for n in _OF_FIT if n in result.metrics}
+
+
+def _here(spec: Spec) -> Spec:
+    """`spec`, or what is nearest to it that this machine can fit."""
+    if not isinstance(spec, ResNetSpec) or spec.device == "cpu" or torch.cuda.is_available():
+        return spec
+    precision = "bfloat16" if spec.amp else spec.precision
+    return dataclasses.replace(spec, device="cpu", precision=precision)
+
+
+def _part(images: Images, index: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return images.images[index].numpy(), images.labels[index].numpy().astype(np.uint8)

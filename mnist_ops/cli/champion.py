@@ -1,0 +1,122 @@
+"""``mnist-ops champion``: register the best models of the tracked runs."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnist_ops.cli.options import console, data_dir_option, json_option, say
+from mnist_ops.errors import InvalidInput
+from mnist_ops.specs import DATASETS, Spec
+
+if TYPE_CHECKING:
+    from mnist_ops.champions import Report
+
+
+@click.command()
+@click.option(
+    "--datasets",
+    default=",".join(DATASETS),
+    show_default=True,
+    help="Data sets, with commas.",
+)
+@click.option(
+    "--preset",
+    help="Only runs of this preset.  [default: those with the most validation images]",
+)
+@data_dir_option
+@json_option
+def champion(datasets: str, preset: str | None, data_dir: Path | None, as_json: bool) -> None:
+    """Fit the best runs again, register their models, and name the champions.
+
+    The best of each family (network, support vector machine) by validation accuracy becomes a
+    version of mnist-ops-mnist or mnist-ops-fashion. The better of them is `champion` if it beats
+    the one before by more than chance (McNemar's test on the test images), else `challenger`.
+    """
+    reports = register(_datasets(datasets), preset, data_dir)
+    if as_json:
+        click.echo(json.dumps([_fields(report) for report in reports], indent=2))
+        return
+    for report in reports:
+        for line in lines(report):
+            click.echo(line)
+    model = reports[0].contender.version.model
+    click.echo("Use it:   mnist-ops predict IMAGE.png")
+    click.echo(f"Serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
+
+
+def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None) -> "list[Report]":
+    """`champions.register_best` on MLflow's current store, shown to people."""
+    # MLflow would draw a bar for each of the files that it is handed, and print where a run is to
+    # be seen, on the output that a program reads.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+    from mnist_ops import tracking
+    from mnist_ops.champions import register_best
+
+    uri = tracking.default_uri()
+    return register_best(uri, datasets, preset=preset, data_dir=data_dir, say=say, watch=_bar)
+
+
+def lines(report: "Report") -> list[str]:
+    """What became of a data set."""
+    told = [report.contender.version.model]
+    for each in report.registered:
+        version = each.version
+        test = float(version.tags["mnist_ops.metric.test_accuracy"])
+        told.append(
+            f"  version {version.number}: {each.candidate.name}, validation "
+            f"{each.candidate.val_accuracy:.2%}, test {test:.2%}"
+        )
+    alias = "champion" if report.verdict.promoted else "challenger"
+    told.append(f"  {alias} is version {report.contender.version.number}: {report.verdict.reason}")
+    return told
+
+
+def _datasets(text: str) -> list[str]:
+    chosen = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not chosen or not set(chosen) <= set(DATASETS):
+        raise InvalidInput(f"--datasets takes some of {','.join(DATASETS)}; got {text!r}")
+    return chosen
+
+
+@contextmanager
+def _bar(spec: Spec, steps: int) -> Iterator[Callable[[], None]]:
+    """A bar of a training's steps, where there is a terminal."""
+    from rich.progress import Progress
+
+    terminal = console()
+    if not terminal.is_terminal:
+        yield lambda: None
+        return
+    with Progress(console=terminal, transient=True) as bars:
+        task = bars.add_task(spec.name, total=steps or None)
+        yield lambda: bars.advance(task)
+
+
+def _fields(report: "Report") -> dict[str, Any]:
+    return {
+        "dataset": report.dataset,
+        "model": report.contender.version.model,
+        "versions": [
+            {
+                "version": each.version.number,
+                "family": each.candidate.family,
+                "name": each.candidate.name,
+                "run_id": each.candidate.run_id,
+                "fingerprint": each.candidate.fingerprint,
+                "val_accuracy": each.candidate.val_accuracy,
+                "test_accuracy": float(each.version.tags["mnist_ops.metric.test_accuracy"]),
+                "registered_now": each.is_new,
+            }
+            for each in report.registered
+        ],
+        "contender": report.contender.version.number,
+        "alias": "champion" if report.verdict.promoted else "challenger",
+        "reason": report.verdict.reason,
+    }
