@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mnist_ops import kernels
+
 Pair = tuple[int, int]
 
 
@@ -173,10 +175,21 @@ def _columns(x: Tensor, geometry: Geometry, *, reverse: bool = False) -> Tensor:
         geometry: the windows.
         reverse: the order of a window's taps.
     """
+    alone = geometry.kernel == geometry.stride == (1, 1)
+    if not alone and x.device.type == "cpu" and kernels.usable():
+        return kernels.gather(
+            x.contiguous(),
+            geometry.windows,
+            geometry.kernel,
+            geometry.stride,
+            geometry.dilation,
+            geometry.before,
+            backwards=reverse,
+        )
     if any(geometry.padding):
         x = functional.pad(x, (0, 0, *geometry.padding))
     pixels = x.reshape(-1, x.shape[-1])
-    if geometry.kernel == geometry.stride == (1, 1):
+    if alone:
         return pixels
     n, windows = len(x), geometry.windows[0] * geometry.windows[1]
     if geometry.kernel != geometry.padded or reverse:

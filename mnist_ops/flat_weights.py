@@ -20,8 +20,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from mnist_ops import kernels
 from mnist_ops.live_taps import LiveConv2d
+
+
+# torch updates weights in vectors of 16, and what is left of one in another precision.
+VECTOR = 16
 
 
 class FlatWeights:
@@ -29,7 +35,11 @@ class FlatWeights:
 
     Attributes:
         weights: float32, or the type of the network's weights: what an optimizer gets; its `grad`
-            is there after `gather`.
+            is there after `gather`, unless `pieces` are.
+        cast: the slices of the convolutions in the type that autocast computes in.
+        pieces: the gradients as the last backward pass left them, where a kernel takes them so.
+        updated_by_kernel: whether the optimizer is one that takes `pieces`.
+        has_kernel: whether there could be such a one for these weights.
     """
 
     def __init__(self, network: nn.Module, compute: torch.dtype | None = None):
@@ -53,11 +63,12 @@ class FlatWeights:
             for weight in network.parameters()
             if weight.requires_grad and id(weight) not in known
         ]
-        flat = torch.cat([weight.detach().flatten() for weight in trained])
-        gradient = torch.zeros_like(flat)
         sizes = [weight.numel() for weight in trained]
+        rest = -sum(sizes) % VECTOR
+        flat = functional.pad(torch.cat([w.detach().flatten() for w in trained]), (0, rest))
+        gradient = torch.zeros_like(flat)
         slices = [
-            part.view(weight.shape) for part, weight in zip(flat.split(sizes), trained, strict=True)
+            part.view(weight.shape) for part, weight in zip(flat[: sum(sizes)].split(sizes), trained, strict=True)
         ]
         views = {id(old): nn.Parameter(new) for old, new in zip(trained, slices, strict=True)}
         for module in network.modules():
@@ -67,16 +78,23 @@ class FlatWeights:
 
         self.weights = nn.Parameter(flat)
         self.weights.grad = gradient
-        self._sources = list(views.values())
+        self.has_kernel = (
+            flat.device.type == "cpu"
+            and flat.dtype == torch.float32
+            and compute in (None, torch.bfloat16)
+        )
+        self.updated_by_kernel = False
+        self.pieces: kernels.Pieces | None = None
+        self._sources: list[Tensor] = list(views.values())
         self._gradients = [
             part.view(weight.shape)
-            for part, weight in zip(gradient.split(sizes), trained, strict=True)
+            for part, weight in zip(gradient[: sum(sizes)].split(sizes), trained, strict=True)
         ]
         self._cast_of = -1
         n_cast = sum(sizes[: len(convolutions)])
         self._to_cast = flat[:n_cast]
-        self._cast = torch.empty_like(self._to_cast, dtype=compute)
-        parts = self._cast.split(sizes[: len(convolutions)])
+        self.cast = torch.empty_like(self._to_cast, dtype=compute)
+        parts = self.cast.split(sizes[: len(convolutions)])
         for i, (layer, part) in enumerate(zip(convolutions, parts, strict=True)):
             layer.cast_weight = part.view(layer.weight.shape).detach().requires_grad_()
             self._sources[i] = layer.cast_weight
@@ -87,17 +105,90 @@ class FlatWeights:
         """Cast the weights again, if one was written since they were."""
         version = self.weights._version
         if version != self._cast_of:
-            self._cast.copy_(self._to_cast)
+            self.cast.copy_(self._to_cast)
             self._cast_of = version
 
     def gather(self) -> None:
-        """Move the gradients of the last backward pass into that of the vector."""
-        found, places = [], []
-        for source, place in zip(self._sources, self._gradients, strict=True):
-            if source.grad is None:
+        """Take over the gradients of the last backward pass: an optimizer's step comes next."""
+        gradients = [source.grad for source in self._sources]
+        for source in self._sources:
+            source.grad = None
+        self.pieces = None
+        if self.updated_by_kernel and kernels.usable() and None not in gradients:
+            self.pieces = kernels.Pieces([g.contiguous() for g in gradients if g is not None])
+            return
+        for gradient, place in zip(gradients, self._gradients, strict=True):
+            if gradient is None:
                 place.zero_()
             else:
-                found.append(source.grad)
-                places.append(place)
-                source.grad = None
-        torch._foreach_copy_(places, found)
+                place.copy_(gradient)
+
+    def updated(self, *, cast: bool) -> None:
+        """Say that the weights were written, which torch's fused optimizers do not; and `cast`."""
+        torch.autograd.graph.increment_version(self.weights)
+        if cast:
+            self._cast_of = self.weights._version
+
+
+class Adam(torch.optim.Adam):
+    """torch's fused Adam, by a kernel where there is one: the same bits, the same `state_dict`."""
+
+    def __init__(self, flat: FlatWeights, lr: float):
+        super().__init__([flat.weights], lr=lr, fused=True)
+        self._flat = flat
+        flat.updated_by_kernel = flat.has_kernel
+
+    def step(self, closure: Any = None) -> Any:
+        """Update the weights with the gradients that were gathered last."""
+        flat, pieces = self._flat, self._flat.pieces
+        if pieces is None:
+            loss = super().step(closure)
+            flat.updated(cast=False)
+            return loss
+        state, group = self.state[flat.weights], self.param_groups[0]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(flat.weights)
+            state["exp_avg_sq"] = torch.zeros_like(flat.weights)
+        state["step"] += 1
+        kernels.adam_step(
+            pieces,
+            flat.weights,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            flat.cast,
+            int(state["step"]),
+            group["lr"],
+            group["betas"],
+            group["eps"],
+        )
+        flat.updated(cast=True)
+        return None
+
+
+class SGD(torch.optim.SGD):
+    """torch's fused SGD with momentum, likewise."""
+
+    def __init__(self, flat: FlatWeights, lr: float, momentum: float):
+        super().__init__([flat.weights], lr=lr, momentum=momentum, fused=True)
+        self._flat = flat
+        # Without momentum torch keeps no velocity.
+        flat.updated_by_kernel = flat.has_kernel and momentum != 0
+
+    def step(self, closure: Any = None) -> Any:
+        """Update the weights with the gradients that were gathered last."""
+        flat, pieces = self._flat, self._flat.pieces
+        if pieces is None:
+            loss = super().step(closure)
+            flat.updated(cast=False)
+            return loss
+        state, group = self.state[flat.weights], self.param_groups[0]
+        velocity = state.get("momentum_buffer")
+        first = velocity is None
+        if velocity is None:
+            velocity = state["momentum_buffer"] = torch.zeros_like(flat.weights)
+        kernels.sgd_step(
+            pieces, flat.weights, velocity, flat.cast, group["lr"], group["momentum"], first=first
+        )
+        flat.updated(cast=True)
+        return None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_ops import keys, live_taps, models
+from mnist_ops import fast_norm, flat_weights, keys, live_taps, models
 from mnist_ops.data import Images, Split, split
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.flat_weights import FlatWeights
@@ -232,17 +232,21 @@ def _network(spec: ResNetSpec, device: torch.device) -> tuple[nn.Module, FlatWei
     network = models.build(spec.model, spec.seed)
     if spec.plain:
         return network.to(device), None
-    network = live_taps.rewrite(network, models.IMAGE_SHAPE).to(device)
+    network = fast_norm.fuse(live_taps.rewrite(network, models.IMAGE_SHAPE)).to(device)
     return network, FlatWeights(network, getattr(torch, spec.precision) if spec.amp else None)
 
 
 def _optimizer(
     spec: ResNetSpec, network: nn.Module, flat: FlatWeights | None
 ) -> torch.optim.Optimizer:
-    weights = network.parameters() if flat is None else [flat.weights]
+    rate, momentum = spec.learning_rate, spec.momentum
     if spec.optimizer == "SGD":
-        return torch.optim.SGD(weights, lr=spec.learning_rate, momentum=spec.momentum, fused=True)
-    return torch.optim.Adam(weights, lr=spec.learning_rate, fused=True)
+        if flat is not None:
+            return flat_weights.SGD(flat, rate, momentum)
+        return torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum, fused=True)
+    if flat is not None:
+        return flat_weights.Adam(flat, rate)
+    return torch.optim.Adam(network.parameters(), lr=rate, fused=True)
 
 
 @contextmanager
