@@ -114,9 +114,11 @@ class FlatWeights:
         for source in self._sources:
             source.grad = None
         self.pieces = None
-        if self.updated_by_kernel and kernels.usable() and None not in gradients:
-            self.pieces = kernels.Pieces([g.contiguous() for g in gradients if g is not None])
-            return
+        if self.updated_by_kernel and kernels.usable():
+            found = [g.contiguous() for g in gradients if g is not None]
+            if len(found) == len(gradients):
+                self.pieces = kernels.Pieces(found)
+                return
         for gradient, place in zip(gradients, self._gradients, strict=True):
             if gradient is None:
                 place.zero_()

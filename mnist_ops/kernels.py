@@ -155,7 +155,7 @@ def norm_forward(
         The output, and the batch's mean and inverse deviation, both of shape (channels,).
     """
     y, mean, invstd = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
-    channels = len(weight)
+    channels = weight.shape[0]
     _call().norm_forward(
         x.data_ptr(),
         None if added is None else added.data_ptr(),
@@ -189,7 +189,7 @@ def norm_backward(
     """The gradients of x, of what was `added`, of weight and of bias, from that of the output."""
     dx, dweight, dbias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
     dadded = torch.empty_like(x) if added else None
-    channels = len(weight)
+    channels = weight.shape[0]
     _call().norm_backward(
         dy.data_ptr(),
         y.data_ptr(),
