@@ -52,11 +52,11 @@ def cells(number: int) -> str:
     return f"{number} {'cell' if number == 1 else 'cells'}"
 
 
-def console() -> "Console":
-    """The terminal of what is said beside a command's answer."""
+def console(*, quiet: bool = False) -> "Console":
+    """The terminal of what is said beside a command's answer; `quiet` drops it."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, quiet=quiet)
 
 
 def say(line: str) -> None:
