@@ -29,7 +29,7 @@ def fuse(network: nn.Module) -> nn.Module:
     """
     for module in network.modules():
         fused = _FUSED.get(type(module))
-        if fused and all(_is_plain(child) for child in module.children()):
+        if fused and all(_is_plain(name, child) for name, child in module.named_children()):
             module.__class__ = fused
     return network
 
@@ -95,20 +95,20 @@ class _Fused(torch.autograd.Function):
         return dx, dadded, dweight, dbias, None, None, None
 
 
-def _is_plain(child: nn.Module) -> bool:
-    """Whether a block's layer is what its place says: a user may have put in another."""
-    norm_or_relu = isinstance(child, nn.modules.batchnorm._BatchNorm | nn.ReLU)
-    return not norm_or_relu or type(child) in (nn.BatchNorm2d, nn.ReLU)
+def _is_plain(name: str, child: nn.Module) -> bool:
+    """Whether a block's layer is what its name says: a user may have put in another."""
+    wanted = nn.BatchNorm2d if name.startswith("bn") else nn.ReLU if name == "relu" else None
+    return wanted is None or (type(child) is wanted and not child._forward_hooks)
 
 
-class _BasicBlock(resnet.BasicBlock):
+class _BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         y = norm_relu(self.conv1(x), self.bn1)
         return norm_relu(self.conv2(y), self.bn2, shortcut)
 
 
-class _Bottleneck(resnet.Bottleneck):
+class _Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         y = norm_relu(self.conv1(x), self.bn1)
@@ -116,7 +116,7 @@ class _Bottleneck(resnet.Bottleneck):
         return norm_relu(self.conv3(y), self.bn3, shortcut)
 
 
-class _ResNet(resnet.ResNet):
+class _ResNet(resnet.ResNet):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(norm_relu(self.conv1(x), self.bn1))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))

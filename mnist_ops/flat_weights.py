@@ -25,7 +25,6 @@ from torch.nn import functional
 from mnist_ops import kernels
 from mnist_ops.live_taps import LiveConv2d
 
-
 # torch updates weights in vectors of 16, and what is left of one in another precision.
 VECTOR = 16
 
@@ -68,7 +67,8 @@ class FlatWeights:
         flat = functional.pad(torch.cat([w.detach().flatten() for w in trained]), (0, rest))
         gradient = torch.zeros_like(flat)
         slices = [
-            part.view(weight.shape) for part, weight in zip(flat[: sum(sizes)].split(sizes), trained, strict=True)
+            part.view(weight.shape)
+            for part, weight in zip(flat[: sum(sizes)].split(sizes), trained, strict=True)
         ]
         views = {id(old): nn.Parameter(new) for old, new in zip(trained, slices, strict=True)}
         for module in network.modules():

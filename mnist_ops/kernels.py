@@ -331,14 +331,17 @@ def _norm_agrees(random: torch.Generator, added: bool) -> bool:
     )
 
 
-def _step_agrees(random: torch.Generator, kind: type[torch.optim.Optimizer]) -> bool:
+def _step_agrees(random: torch.Generator, kind: type[torch.optim.Adam | torch.optim.SGD]) -> bool:
     # Two gradients of each type, in sizes that leave a rest of a vector of 16.
     sizes = (35, 4096, 77, 64)
     weights = torch.randn(sum(sizes), generator=random)
-    ours, states = weights.clone(), [torch.zeros_like(weights) for _ in range(2)]
+    ours, mean, square = weights.clone(), torch.zeros_like(weights), torch.zeros_like(weights)
     theirs = torch.nn.Parameter(weights)
-    momentum = {} if kind is torch.optim.Adam else {"momentum": 0.9}
-    optimizer = kind([theirs], lr=0.01, fused=True, **momentum)
+    optimizer: torch.optim.Optimizer
+    if kind is torch.optim.Adam:
+        optimizer = torch.optim.Adam([theirs], lr=0.01, fused=True)
+    else:
+        optimizer = torch.optim.SGD([theirs], lr=0.01, momentum=0.9, fused=True)
     cast = torch.empty(sum(sizes[:2]), dtype=torch.bfloat16)
     for step in (1, 2, 3):
         gradient = torch.randn(len(weights), generator=random) / 10
@@ -346,10 +349,10 @@ def _step_agrees(random: torch.Generator, kind: type[torch.optim.Optimizer]) -> 
         parts[:2] = [part.bfloat16() for part in parts[:2]]
         theirs.grad = torch.cat([part.float() for part in parts])
         optimizer.step()
-        if momentum:
-            sgd_step(Pieces(parts), ours, states[0], cast, 0.01, 0.9, first=step == 1)
+        if kind is torch.optim.Adam:
+            adam_step(Pieces(parts), ours, mean, square, cast, step, 0.01, (0.9, 0.999), 1e-8)
         else:
-            adam_step(Pieces(parts), ours, *states, cast, step, 0.01, (0.9, 0.999), 1e-8)
+            sgd_step(Pieces(parts), ours, mean, cast, 0.01, 0.9, first=step == 1)
     # torch computes a rest of a vector in another precision: `flat_weights` has none.
     whole = len(weights) // 16 * 16
     return torch.equal(ours[:whole], theirs.detach()[:whole]) and torch.equal(

@@ -160,7 +160,7 @@ class LiveConv2d(nn.Module):
         device = x.device.type
         if torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.cast_weight is not None and self.cast_weight.dtype == x.dtype:
             weight = self.cast_weight
         return fast_conv.conv2d(x, weight, self.bias, self.geometry, self.groups)
