@@ -7,6 +7,7 @@ from mnist_ops.cli.data import data
 from mnist_ops.cli.group import Commands
 from mnist_ops.cli.run import run
 from mnist_ops.cli.summarize import summarize
+from mnist_ops.cli.sync import sync
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,5 +20,5 @@ def main() -> None:
     """
 
 
-for command in (data, run, summarize):
+for command in (data, run, summarize, sync):
     main.add_command(command)
