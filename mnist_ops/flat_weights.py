@@ -65,7 +65,6 @@ class FlatWeights:
         sizes = [weight.numel() for weight in trained]
         rest = -sum(sizes) % VECTOR
         flat = functional.pad(torch.cat([w.detach().flatten() for w in trained]), (0, rest))
-        gradient = torch.zeros_like(flat)
         slices = [
             part.view(weight.shape)
             for part, weight in zip(flat[: sum(sizes)].split(sizes), trained, strict=True)
@@ -77,7 +76,6 @@ class FlatWeights:
                     setattr(module, name, views[id(weight)])
 
         self.weights = nn.Parameter(flat)
-        self.weights.grad = gradient
         self.has_kernel = (
             flat.device.type == "cpu"
             and flat.dtype == torch.float32
@@ -86,10 +84,8 @@ class FlatWeights:
         self.updated_by_kernel = False
         self.pieces: kernels.Pieces | None = None
         self._sources: list[Tensor] = list(views.values())
-        self._gradients = [
-            part.view(weight.shape)
-            for part, weight in zip(gradient[: sum(sizes)].split(sizes), trained, strict=True)
-        ]
+        self._shapes = [weight.shape for weight in trained]
+        self._gradients: list[Tensor] = []
         self._cast_of = -1
         n_cast = sum(sizes[: len(convolutions)])
         self._to_cast = flat[:n_cast]
@@ -119,11 +115,22 @@ class FlatWeights:
             if len(found) == len(gradients):
                 self.pieces = kernels.Pieces(found)
                 return
-        for gradient, place in zip(gradients, self._gradients, strict=True):
+        for gradient, place in zip(gradients, self._places(), strict=True):
             if gradient is None:
                 place.zero_()
             else:
                 place.copy_(gradient)
+
+    def _places(self) -> list[Tensor]:
+        """The slices of the vector's gradient, which a kernel does without."""
+        if not self._gradients:
+            self.weights.grad = torch.zeros_like(self.weights)
+            sizes = [shape.numel() for shape in self._shapes]
+            parts = self.weights.grad[: sum(sizes)].split(sizes)
+            self._gradients = [
+                part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)
+            ]
+        return self._gradients
 
     def updated(self, *, cast: bool) -> None:
         """Say that the weights were written, which torch's fused optimizers do not; and `cast`."""
