@@ -10,7 +10,7 @@ PRESET ?= quick
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow lint bench report clean help
+.PHONY: run test test-slow lint bench bench-accuracy report clean help
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -36,8 +36,11 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter
 	mypy
 	lint-imports
 
-bench: $(INSTALLED) ## Speed, on this machine: prints figures, asserts none
-	python -m tests.benchmarks
+bench: $(INSTALLED) ## Speed, on this machine: prints figures, asserts none (QUICK=1: training, 5 minutes)
+	python -m tests.benchmarks$(if $(QUICK),.bench_resnet --quick)
+
+bench-accuracy: $(INSTALLED) ## Fast against plain, 5 seeds, 2 whole epochs: hours; goes on where it was
+	python -m tests.benchmarks.accuracy
 
 report: $(INSTALLED) ## The report from the runs that are tracked so far
 	mnist-ops summarize

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mnist_ops import kernels
+
 Pair = tuple[int, int]
 
 
@@ -137,10 +139,10 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         columns = _columns(x.permute(0, 2, 3, 1), geometry)
-        matrix = weight.to(x.dtype).view(len(weight), -1)
+        matrix = weight.to(x.dtype).view(weight.shape[0], -1)
         ctx.save_for_backward(columns, matrix)
         ctx.geometry, ctx.weight_type = geometry, weight.dtype
-        return _as_images(columns.mm(matrix.t()).view(len(x), *geometry.windows, -1))
+        return _as_images(columns.mm(matrix.t()).view(x.shape[0], *geometry.windows, -1))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None]:
@@ -152,7 +154,7 @@ class _Product(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             dx = _as_images(_input_gradient(dy, rows, matrix, geometry))
-        return dx, dw.view(len(dw), *geometry.kernel, -1), None
+        return dx, dw.view(dw.shape[0], *geometry.kernel, -1), None
 
 
 def _as_images(x: Tensor) -> Tensor:
@@ -173,12 +175,23 @@ def _columns(x: Tensor, geometry: Geometry, *, reverse: bool = False) -> Tensor:
         geometry: the windows.
         reverse: the order of a window's taps.
     """
+    alone = geometry.kernel == geometry.stride == (1, 1)
+    if not alone and x.device.type == "cpu" and kernels.usable():
+        return kernels.gather(
+            x.contiguous(),
+            geometry.windows,
+            geometry.kernel,
+            geometry.stride,
+            geometry.dilation,
+            geometry.before,
+            backwards=reverse,
+        )
     if any(geometry.padding):
         x = functional.pad(x, (0, 0, *geometry.padding))
     pixels = x.reshape(-1, x.shape[-1])
-    if geometry.kernel == geometry.stride == (1, 1):
+    if alone:
         return pixels
-    n, windows = len(x), geometry.windows[0] * geometry.windows[1]
+    n, windows = x.shape[0], geometry.windows[0] * geometry.windows[1]
     if geometry.kernel != geometry.padded or reverse:
         # index_select copies rows at twice the speed of a strided view's reshape.
         pixels = pixels.index_select(0, _tap_pixels(geometry, n, reverse))
@@ -211,7 +224,7 @@ def _input_gradient(dy: Tensor, rows: Tensor, matrix: Tensor, geometry: Geometry
         matrix: the weights, shape (out, taps * in).
         geometry: of the convolution.
     """
-    n, out = len(dy), len(matrix)
+    n, out = dy.shape[0], matrix.shape[0]
     taps = matrix.view(out, *geometry.kernel, -1)
     unpad = (0, 0, *(-zeros for zeros in geometry.padding))
     if geometry.kernel == geometry.padded:

@@ -99,9 +99,12 @@ class LiveConv2d(nn.Module):
         bias: shape (out,), or None.
         stock_weight: the weights as torch shapes them, (out, in // groups, height, width), with
             the dead taps' values; the live ones' are those of the beginning.
+        cast_weight: `weight` in the type that autocast computes in, kept up to date by
+            `flat_weights`; None where it is cast at every use.
     """
 
     stock_weight: Tensor
+    cast_weight: Tensor | None = None
 
     def __init__(self, conv: nn.Conv2d, size: Pair):
         """The live taps of `conv`, sharing none of its memory.
@@ -157,7 +160,10 @@ class LiveConv2d(nn.Module):
         device = x.device.type
         if torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
-        return fast_conv.conv2d(x, self.weight, self.bias, self.geometry, self.groups)
+        weight: Tensor = self.weight
+        if self.cast_weight is not None and self.cast_weight.dtype == x.dtype:
+            weight = self.cast_weight
+        return fast_conv.conv2d(x, weight, self.bias, self.geometry, self.groups)
 
     def extra_repr(self) -> str:
         """Kernel before and after, and the map."""

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_ops import keys, live_taps, models
+from mnist_ops import fast_norm, flat_weights, keys, live_taps, models
 from mnist_ops.checkpoints import Checkpoint
 from mnist_ops.data import Images, Split, split
 from mnist_ops.errors import MnistOpsError, Stopped
+from mnist_ops.flat_weights import FlatWeights
 from mnist_ops.results import EpochResult, FitResult, OnEpoch, OnResult, scores
 from mnist_ops.specs import ResNetSpec
 
@@ -141,8 +142,8 @@ class _Trainer:
         self.device = device
         self.images = images
         self.train_index = parts.train
-        self.network = _network(spec).to(device)
-        self.optimizer = _optimizer(spec, self.network)
+        self.network, self.flat = _network(spec, device)
+        self.optimizer = _optimizer(spec, self.network, self.flat)
         self.scaler = torch.amp.GradScaler(device.type, enabled=spec.precision == "float16")
         self.order = torch.Generator().manual_seed(spec.seed)
         self.feed = _Feed(images, parts.train, device, spec.pin_memory)
@@ -227,21 +228,25 @@ class _Trainer:
         key = (spec.model, spec.batch_size, spec.device, spec.precision, spec.plain)
         if key in _warmed_up:
             return
-        network, optimizer = self.network, self.optimizer
-        self.network = _network(spec).to(self.device).train()
-        self.optimizer = _optimizer(spec, self.network)
+        kept = self.network, self.flat, self.optimizer
+        self.network, self.flat = _network(spec, self.device)
+        self.network.train()
+        self.optimizer = _optimizer(spec, self.network, self.flat)
         with _own_random_numbers(spec):
             for _ in range(WARM_UP_STEPS):
                 self._step(*self.feed(self.train_index[: spec.batch_size]))
-        self.network, self.optimizer = network, optimizer
+        self.network, self.flat, self.optimizer = kept
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "float16")
         _warmed_up.add(key)
 
     def _step(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.flat is None:
+            self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             loss = nn.functional.cross_entropy(self.network(pixels), labels)
         self.scaler.scale(loss).backward()
+        if self.flat is not None:
+            self.flat.gather()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
@@ -346,18 +351,26 @@ def _set_random_state(device: torch.device, state: dict[str, Tensor]) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def _network(spec: ResNetSpec) -> nn.Module:
+def _network(spec: ResNetSpec, device: torch.device) -> tuple[nn.Module, FlatWeights | None]:
     """The same function in both forms; see `live_taps` for what the fast one leaves out."""
     network = models.build(spec.model, spec.seed)
-    return network if spec.plain else live_taps.rewrite(network, models.IMAGE_SHAPE)
+    if spec.plain:
+        return network.to(device), None
+    network = fast_norm.fuse(live_taps.rewrite(network, models.IMAGE_SHAPE)).to(device)
+    return network, FlatWeights(network, getattr(torch, spec.precision) if spec.amp else None)
 
 
-def _optimizer(spec: ResNetSpec, network: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(
+    spec: ResNetSpec, network: nn.Module, flat: FlatWeights | None
+) -> torch.optim.Optimizer:
+    rate, momentum = spec.learning_rate, spec.momentum
     if spec.optimizer == "SGD":
-        return torch.optim.SGD(
-            network.parameters(), lr=spec.learning_rate, momentum=spec.momentum, fused=True
-        )
-    return torch.optim.Adam(network.parameters(), lr=spec.learning_rate, fused=True)
+        if flat is not None:
+            return flat_weights.SGD(flat, rate, momentum)
+        return torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum, fused=True)
+    if flat is not None:
+        return flat_weights.Adam(flat, rate)
+    return torch.optim.Adam(network.parameters(), lr=rate, fused=True)
 
 
 @contextmanager

@@ -94,10 +94,17 @@ def test_convolution_is_torchs_for_every_geometry(
     assert torch.allclose(gradient[~dead], stock.weight.grad[~dead], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [16, 32])
 @pytest.mark.parametrize("model", MODELS)
-def test_outputs_and_gradients_are_the_stock_networks(model: str) -> None:
+def test_outputs_and_gradients_are_the_stock_networks(model: str, n: int) -> None:
+    """On one thread, as workers compute.
+
+    On two, torch's own channels_last layout, in which ours is computed too, is already 1.0e-10 from
+    its contiguous one in the gradients of the stock ResNet-50 at batch 16, of which the largest is
+    about 100; on one it is 1.5e-11.
+    """
     stock, fast = (network.double().train() for network in network_pair(model))
-    losses = [loss_of(network, 32, torch.float64) for network in (stock, fast)]
+    losses = [loss_of(network, n, torch.float64) for network in (stock, fast)]
     assert abs(losses[0] - losses[1]) < 1e-10
     for loss in losses:
         loss.backward()

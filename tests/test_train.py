@@ -72,7 +72,10 @@ def test_a_short_training_is_the_beginning_of_a_long_one(images: Images) -> None
 @pytest.mark.parametrize("plain", [False, True])
 def test_plain_is_torchvisions_network(plain: bool) -> None:
     kinds = {
-        type(module) for module in train._network(dataclasses.replace(SPEC, plain=plain)).modules()
+        type(module)
+        for module in train._network(dataclasses.replace(SPEC, plain=plain), torch.device("cpu"))[
+            0
+        ].modules()
     }
     assert (LiveConv2d in kinds) is not plain
 

@@ -7,8 +7,10 @@ else happens on the machine meets both. Turns in which other programs took more 
 core are left out: threads that wait for one another suffer from them many times as much as ours,
 which would flatter us. Where fewer than three pairs remain, no ratio is given.
 
-Beside the ratio: the peak memory of a worker, and the floor, measured in the same minutes: the
-rate of one large matrix product a core, and of a copy.
+Beside the ratio: the peak memory of a worker; the share of the floor, which is what the machine's
+own rates of one large matrix product and of a copy, measured in the same minutes, leave as the
+shortest step; and what the whole grid of the study costs at the measured rates, where cells that
+are one trajectory are trained once.
 """
 
 import argparse
@@ -26,9 +28,11 @@ from typing import Any
 import psutil
 import torch
 
-from mnist_ops import train, workers
+from mnist_ops import kernels, models, provenance, train, workers
 from mnist_ops.data import default_data_dir, load, split
 from mnist_ops.specs import ResNetSpec
+from mnist_ops.trajectories import trajectories
+from pipelines import resnet_grid
 
 DEFAULT_OUT = Path("build/benchmarks/resnet.json")
 DATASET = "MNIST"
@@ -52,7 +56,15 @@ CASES = [
     for batch_size in (32, 16)
     for optimizer in ("Adam", "SGD")
 ]
-QUICK_CASES = [Case("resnet18", 32, "Adam"), Case("resnet18", 16, "Adam")]
+QUICK_CASES = [
+    Case("resnet18", 32, "Adam"),
+    Case("resnet18", 16, "Adam"),
+    Case("resnet50", 32, "Adam"),
+]
+# Bytes a weight that a step must move: read and write weight and means, in float32; read its
+# gradient and write its cast, in bfloat16; and read or write it so once a matrix product.
+BYTES_A_WEIGHT = {"Adam": 12 + 12 + 4 + 6, "SGD": 8 + 8 + 4 + 6}
+TRAINING_IMAGES = 49_000
 
 
 def our_steps(case: Case, precision: str, plain: bool) -> Iterator[object]:
@@ -223,9 +235,52 @@ def floor(seconds: float = 0.5) -> dict[str, float]:
     return rates
 
 
+def shortest_step(case: Case, rates: dict[str, float]) -> float:
+    """Seconds of one core at its own rates, if products and weights were all there is.
+
+    Three products for each multiply-accumulate of the network, and one pass over the live weights.
+    """
+    cost = models.complexity(case.model)
+    products = 3 * 2 * cost.flops_fvcore * case.batch_size / (1e9 * rates["gflops_bfloat16"])
+    moved = BYTES_A_WEIGHT[case.optimizer] * cost.live_parameters
+    return products + moved / (1e9 * rates["copy_gb_per_s"])
+
+
+def our_rate(case: Case, precision: str, seconds: float) -> float:
+    """Images a second of all cores together, without an opponent."""
+    ours = Contestant(case, precision, ours=True)
+    try:
+        return statistics.median(ours.turn(seconds)["images_per_second"] for _ in range(3))
+    finally:
+        ours.close()
+
+
+def grid_hours(rates: dict[Case, float]) -> dict[str, float]:
+    """Hours of the `paper` grid's trainings on the cores that `rates`, in images/s, were had on."""
+    cells = resnet_grid.STUDY.with_axes({"device": ("cpu",)}).cells("paper")
+    fitted = [trajectory.fitted for trajectory in trajectories(cells, share=True)]
+    seconds = sum(
+        spec.epochs * TRAINING_IMAGES / rates[Case(spec.model, spec.batch_size, spec.optimizer)]
+        for spec in fitted
+    )
+    return {
+        "cells": len(cells),
+        "trainings": len(fitted),
+        "hours": seconds / 3600,
+        "core_hours": seconds / 3600 * workers.usable_cores(),
+    }
+
+
+def _has_kernels() -> bool:
+    with train.reproducible(threads=1):
+        return kernels.usable()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two cases, about a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="three cases, and each ours once: 5 minutes"
+    )
     parser.add_argument("--pairs", type=int, default=0, help="turns of each side")
     parser.add_argument("--seconds", type=float, default=0, help="length of a turn")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="where the figures go")
@@ -236,15 +291,28 @@ def main() -> None:
         return
     pairs = options.pairs or (4 if options.quick else 9)
     seconds = options.seconds or (1.5 if options.quick else 3.0)
-    figures = {"floor": floor(), "cores": workers.usable_cores(), "cases": []}
+    figures: dict[str, Any] = {
+        "machine": provenance.tags("cpu"),
+        "kernels": _has_kernels(),
+        "floor": floor(),
+        "cores": workers.usable_cores(),
+        "cases": [],
+    }
     print("One core:", ", ".join(f"{name} {rate:.0f}" for name, rate in figures["floor"].items()))
     print(
         f"{'model':9} {'batch':>5} {'with':5} {'ours/s':>8} {'fp32/s':>7} {'bf16/s':>7} "
-        f"{'ratio':>6} {'(lowest to highest, n)':24} {'others':>6} {'worker MB':>9}"
+        f"{'ratio':>6} {'(lowest to highest, n)':24} {'others':>6} {'worker MB':>9} {'of floor':>8}"
     )
+    rates: dict[Case, float] = {}
     for case in QUICK_CASES if options.quick else CASES:
         row = compare(case, "bfloat16", pairs, seconds)
+        possible = figures["cores"] * case.batch_size / shortest_step(case, figures["floor"])
+        row |= {
+            "floor_images_per_second": possible,
+            "share_of_floor": row["images_per_second"] / possible,
+        }
         figures["cases"].append(row)
+        rates[case] = row["images_per_second"]
         ratio, spread = "-", "(others took the cores)"
         if row["ratio"]:
             ratio = f"{row['ratio']:.2f}"
@@ -253,9 +321,19 @@ def main() -> None:
             f"{case.model:9} {case.batch_size:5} {case.optimizer:5} "
             f"{row['images_per_second']:8.0f} {row['opponent_float32']:7.0f} "
             f"{row['opponent_bfloat16']:7.0f} {ratio:>6} {spread:24} "
-            f"{row['others_cores']:6.2f} {row['worker_memory_mb']:9.0f}",
+            f"{row['others_cores']:6.2f} {row['worker_memory_mb']:9.0f} "
+            f"{row['share_of_floor']:8.0%}",
             flush=True,
         )
+    for case in CASES:
+        if case not in rates:
+            rates[case] = our_rate(case, "bfloat16", seconds)
+    figures["rates"] = [asdict(case) | {"images_per_second": rates[case]} for case in CASES]
+    figures["grid"] = grid_hours(rates)
+    print(
+        "The paper grid: {cells} cells, {trainings} trainings, {hours:.1f} hours on {cores} cores, "
+        "evaluation left out".format(cores=figures["cores"], **figures["grid"])
+    )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"Figures: {options.out}")
