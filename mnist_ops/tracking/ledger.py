@@ -185,7 +185,7 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
     """The id of the ledger's run, which names the store; None where there is none to be made."""
     if found := client.get_experiment_by_name(EXPERIMENT):
         experiment_id, ours = found.experiment_id, False
-        if found.lifecycle_stage != "active":
+        if found.lifecycle_stage != "active" and create:
             client.restore_experiment(experiment_id)
     elif not create:
         return None

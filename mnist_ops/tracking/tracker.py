@@ -12,7 +12,7 @@ from mnist_ops.tracking import ledger
 from mnist_ops.tracking.delivery import REFUSED, Courier
 from mnist_ops.tracking.journal import Journal, JournalBusy
 from mnist_ops.tracking.ledger import Ledger
-from mnist_ops.tracking.store import connect, tracking_errors
+from mnist_ops.tracking.store import connect, tracking_errors, without_password
 
 # The courier tries again by itself, and must not hang in MLflow's own retries until then.
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -53,6 +53,7 @@ class Tracker:
         self.ledger = Ledger(self.client, address.store)
         self.courier = Courier(self.client, self.ledger, say)
         self.journals = state.journals_dir(address.store)
+        state.note_address(address.store, without_password(address.uri))
 
     def left_behind(self) -> Iterator[Journal]:
         """The journals that no process has open, whole ones, each open until it is closed."""
