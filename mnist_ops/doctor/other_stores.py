@@ -33,9 +33,6 @@ class _Kept:
 def look_at_other_stores(site: Site) -> Examination:
     """Journals and checkpoints of stores that are not the one looked at."""
     others = [kept for kept in _kept() if kept.folder.name != site.store]
-    # Of a store that does not answer the id is not known, but the address is.
-    here = tracking.without_password(site.uri)
-    others = [kept for kept in others if site.client is not None or kept.uri != here]
     findings = []
     for kept in others:
         if any(found.in_use for found in kept.journals):
