@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import torch
 from mlflow.entities import Run
 
-from mnist_ops import data, keys, state, stopping, svm, tracking
+from mnist_ops import data, keys, stopping, svm, tracking
 from mnist_ops.cell import CellContext, Outcome, Progress
 from mnist_ops.checkpoints import DEFAULT_EVERY_S
 from mnist_ops.errors import InvalidInput
 from mnist_ops.grids import Choices, Study, preset_label
 from mnist_ops.specs import DEVICES, Spec
 from mnist_ops.trajectories import trajectories
-from mnist_ops.workers import Pool, WorkersUnavailable, open_pool
+from mnist_ops.workers import Needs, Pool, WorkersUnavailable, open_pool
 
 NO_CUDA = "not measured: no CUDA device"
 # How long what dead processes left behind may take to reach the store before a grid begins, and
@@ -169,10 +169,20 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
     tracker = tracking.open_tracker(uri, display.say)
     try:
         with tracking.tracking_errors(uri):
+            datasets = _datasets(studies, settings)
             if not settings.scheduler:
-                for dataset in _datasets(studies, settings):
+                for dataset in datasets:
                     data.ensure(dataset, settings.data_dir, say=display.say)
-            with open_pool(settings.workers, settings.scheduler, settings.svm_memory_gb) as pool:
+            with (
+                stopping.heeded(),
+                open_pool(
+                    settings.workers,
+                    settings.scheduler,
+                    Needs.of_this_process(tracker.address, datasets),
+                    settings.svm_memory_gb,
+                    display.say,
+                ) as pool,
+            ):
                 plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]
                 return _Grids(tracker, settings, display).run(plans, pool)
     finally:
@@ -194,7 +204,7 @@ class _Grids:
 
     def run(self, plans: Sequence[Plan], pool: Pool) -> list[StudyReport]:
         planned = {cell.fingerprint for a_plan in plans for cell in a_plan.cells}
-        if left := self._bury_the_dead(planned):
+        if left := tracking.bury_the_dead(self.tracker, planned):
             self.display.say(f"{left} runs of earlier processes are handed to the store")
             self.tracker.courier.flush(TAKE_OVER_S, insist=True)
         if len(plans) == 1:
@@ -214,23 +224,6 @@ class _Grids:
             top.close(status, "\n\n".join(notes))
             self.tracker.courier.flush(INTERRUPTED_DELIVERY_S, insist=True)
         return reports
-
-    def _bury_the_dead(self, planned: Collection[str] = ()) -> int:
-        """Take over what dead processes left behind, and end what they left open.
-
-        Runs of `planned` cells that this machine can go on with are left to the workers.
-
-        Returns:
-            How many runs are on their way to the store.
-        """
-        left = self.tracker.take_over(keep=lambda fingerprint: fingerprint in planned)
-        journals = state.journals_dir(self.tracker.address.store)
-        for run in tracking.ghosts(self.client, self.tracker.ledger):
-            fingerprint = run.data.tags.get(keys.FINGERPRINT)
-            goes_on = fingerprint in planned and (journals / str(fingerprint)).exists()
-            if not goes_on:
-                tracking.end_ghost(self.client, run)
-        return left
 
     def _run_grid(
         self, a_plan: Plan, pool: Pool, top: tracking.Parent | None, run_id: str | None
@@ -316,13 +309,12 @@ class _Grids:
             if waiting and not told and not stopping.requested():
                 self.display.say(f"waiting for {len(waiting)} cells that another grid computes")
                 told = True
-            with stopping.heeded():
+            waiting, others = self._look_after(waiting, began)
+            while waiting and not others and not self._free(waiting):
+                if stopping.requested():
+                    break
+                time.sleep(POLL_S)
                 waiting, others = self._look_after(waiting, began)
-                while waiting and not others and not self._free(waiting):
-                    if stopping.requested():
-                        break
-                    time.sleep(POLL_S)
-                    waiting, others = self._look_after(waiting, began)
             yield from others
         yield from (Outcome(spec, "stopped") for spec in waiting)
 
@@ -346,7 +338,7 @@ class _Grids:
         patience = INTERRUPTED_DELIVERY_S if interrupted else FINAL_DELIVERY_S
         left = pool.flush(context, patience)
         with contextlib.suppress(*tracking.STORE_ERRORS):
-            self._bury_the_dead()
+            tracking.bury_the_dead(self.tracker)
         self.tracker.courier.flush(patience, insist=True)
         left += self.tracker.courier.waiting
         if left:

@@ -8,6 +8,7 @@ from mnist_ops.cli.doctor import doctor
 from mnist_ops.cli.group import Commands
 from mnist_ops.cli.run import run
 from mnist_ops.cli.summarize import summarize
+from mnist_ops.cli.sync import sync
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,5 +21,5 @@ def main() -> None:
     """
 
 
-for command in (data, doctor, run, summarize):
+for command in (data, doctor, run, summarize, sync):
     main.add_command(command)

@@ -8,7 +8,7 @@ Runs are addressed by explicit ids through `MlflowClient`, never through MLflow'
 first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
-from mnist_ops.tracking.ghosts import end_ghost, ghosts
+from mnist_ops.tracking.ghosts import bury_the_dead, end_ghost, ghosts
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
 from mnist_ops.tracking.ledger import Entries, Ledger
 from mnist_ops.tracking.owner import Owner
@@ -62,6 +62,7 @@ __all__ = [
     "ParentRun",
     "Predictions",
     "Tracker",
+    "bury_the_dead",
     "cell_runs",
     "close_tracker",
     "connect",

@@ -14,8 +14,14 @@ from mnist_ops.tracking.journal import Journal, JournalBusy
 from mnist_ops.tracking.ledger import Ledger
 from mnist_ops.tracking.store import connect, tracking_errors, without_password
 
-# The courier tries again by itself, and must not hang in MLflow's own retries until then.
-_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_OF_MLFLOW = {
+    # The courier tries again by itself, and must not hang in MLflow's own retries until then.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # MLflow would draw a bar for each file that it hands over, and print two lines a run.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,6 @@ class Tracker:
 
     def __init__(self, address: Address, say: Callable[[str], None]):
         """Access to the store at `address`, which need not answer; `say` gets lines for people."""
-        for variable, value in _HTTP.items():
-            os.environ.setdefault(variable, value)
-        # MLflow would draw a bar for each of the files that it hands over.
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.address = address
         self.client = MlflowClient(address.uri)
         self.ledger = Ledger(self.client, address.store)
@@ -141,6 +143,7 @@ def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tr
     Raises:
         TrackingUnavailable: the store does not answer or cannot be used.
     """
+    _quieten_mlflow()
     client = connect(uri)
     with tracking_errors(uri):
         store = ledger.find(client)
@@ -154,6 +157,7 @@ _trackers: dict[Address, Tracker] = {}
 
 def shared_tracker(address: Address, say: Callable[[str], None] = lambda line: None) -> Tracker:
     """This process's one access to the store at `address`; the first one's `say` stays."""
+    _quieten_mlflow()
     if address not in _trackers:
         _trackers[address] = Tracker(address, say)
     return _trackers[address]
@@ -163,3 +167,8 @@ def close_tracker(tracker: Tracker) -> None:
     """Close this process's access to a store."""
     _trackers.pop(tracker.address, None)
     tracker.close()
+
+
+def _quieten_mlflow() -> None:
+    for variable, value in _OF_MLFLOW.items():
+        os.environ.setdefault(variable, value)
