@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import sqlalchemy
 from alembic import command
@@ -685,8 +686,10 @@ def test_a_grid_that_runs_is_well_and_one_that_was_killed_is_mended(
             assert doctor.findings() == {}
             assert doctor.fix() == {}
     finally:
+        workers = psutil.Process(grid.pid).children(recursive=True)
         os.killpg(grid.pid, signal.SIGKILL)
         grid.wait(30)
+        psutil.wait_procs(workers, timeout=10)
     assert doctor.findings().keys() >= {"ghost", "undelivered"}
     assert "undelivered" in doctor.fix()
     problems = {f.kind for f in doctor.findings().values() if f.severity is Severity.PROBLEM}

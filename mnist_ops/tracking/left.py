@@ -44,8 +44,10 @@ class Left:
 
     @property
     def name(self) -> str:
-        """The run's name, or else the folder's."""
-        return str(self.opened["name"] or self.folder.name) if self.opened else self.folder.name
+        """What people call it: a grid's journal has no name of its run."""
+        if self.opened is None:
+            return self.folder.name
+        return str(self.opened["name"]) or "the run of a grid"
 
     @property
     def refused(self) -> bool:

@@ -66,7 +66,10 @@ class Owner:
         """
         if self.place == Owner.this_process().place:
             try:
-                return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+                process = psutil.Process(self.pid)
+                # Where nobody reaps them, as in many a container, the dead keep their ids.
+                is_dead = process.status() == psutil.STATUS_ZOMBIE
+                return not is_dead and abs(process.create_time() - self.started) < 1
             except psutil.NoSuchProcess:
                 return False
         return last_beat is not None and time.time() - last_beat < DEAD_AFTER_S
