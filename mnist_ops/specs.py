@@ -228,6 +228,24 @@ class SvmSpec(Spec):
         return self.gamma if isinstance(self.gamma, str) else f"{self.gamma:g}"
 
 
+def parse_spec(canonical: str) -> Spec:
+    """The spec that has the canonical form `canonical`.
+
+    Raises:
+        InvalidInput: it is none of this version.
+    """
+    try:
+        fields = json.loads(canonical)
+        family, schema = fields.pop("family"), fields.pop("schema")
+        kind = {kind.family: kind for kind in (ResNetSpec, SvmSpec)}[family]
+        spec: Spec = kind(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidInput(f"not the canonical form of a cell: {canonical!r}") from None
+    if schema != SCHEMA:
+        raise InvalidInput(f"a cell of schema {schema!r}, this version knows {SCHEMA}")
+    return spec
+
+
 def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:
     if value not in (allowed := tuple(allowed)):
         raise InvalidInput(f"{field} must be one of {', '.join(allowed)}; got {value!r}")

@@ -7,6 +7,7 @@ from mnist_ops.cli.data import data
 from mnist_ops.cli.doctor import doctor
 from mnist_ops.cli.group import Commands
 from mnist_ops.cli.run import run
+from mnist_ops.cli.status import status
 from mnist_ops.cli.summarize import summarize
 from mnist_ops.cli.sync import sync
 
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (data, doctor, run, summarize, sync):
+for command in (data, doctor, run, status, summarize, sync):
     main.add_command(command)
