@@ -102,11 +102,11 @@ def drawn(grids: "Sequence[GridStatus]") -> "RenderableType":
         if grid.host and grid.state == "running":
             head.append(f" on {grid.host}")
         head.append(f"  {_times(grid)}", style="dim")
-        parts += [
-            head,
-            ProgressBar(total=max(grid.cells, 1), completed=grid.done, width=_BAR_WIDTH),
-        ]
-        parts.append(Text(_counts(grid)))
+        # A bar by itself ends no line.
+        bar = Table.grid()
+        bar.add_column(width=_BAR_WIDTH)
+        bar.add_row(ProgressBar(total=max(grid.cells, 1), completed=grid.done, width=_BAR_WIDTH))
+        parts += [head, bar, Text(_counts(grid))]
         if grid.fits:
             table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
             for column in ("running now", "epoch", "for", "on"):
