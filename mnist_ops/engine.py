@@ -244,6 +244,8 @@ class _Grids:
             keys.PRESET: settings.preset,
             keys.CELLS: str(len(a_plan.cells)),
             keys.CELLS_BEFORE: str(len(skipped)),
+            keys.CELLS_FAILED_BEFORE: str(len(failed_before)),
+            keys.COST: repr(sum(t.cost for t in trajectories(to_do, share=settings.share))),
         }
         if reasons:
             tags[keys.NOT_MEASURED] = json.dumps(reasons, sort_keys=True)

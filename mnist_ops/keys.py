@@ -74,6 +74,10 @@ METRIC = "mnist_ops.metric"
 # Of a grid: how many cells it has, and how many of them were finished before it began.
 CELLS = "mnist_ops.cells"
 CELLS_BEFORE = "mnist_ops.cells_before"
+# Those that failed before, and are not tried again; and what the rest costs, in the units of
+# `trajectories`.
+CELLS_FAILED_BEFORE = "mnist_ops.cells_failed_before"
+COST = "mnist_ops.cost"
 
 # Values of the role tag.
 ROLE_CELL = "cell"

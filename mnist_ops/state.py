@@ -1,9 +1,15 @@
 """Where a machine keeps what is on its way: journals of runs, and checkpoints."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from platformdirs import user_state_path
+
+from mnist_ops import durable
+from mnist_ops.errors import DiskFull
+
+_ADDRESS = "address"
 
 
 def state_dir() -> Path:
@@ -25,3 +31,19 @@ def journals_dir(store: str) -> Path:
 def checkpoint_path(store: str, training: str) -> Path:
     """The checkpoint of a training whose runs go to a store."""
     return store_dir(store) / "checkpoints" / f"{training}.checkpoint"
+
+
+def note_address(store: str, uri: str) -> None:
+    """Note at which `uri` a store was last reached: a folder's name alone does not find it."""
+    if address_of(store) != uri:
+        # What is kept does not depend on it.
+        with contextlib.suppress(DiskFull, OSError):
+            durable.replace(store_dir(store) / _ADDRESS, uri.encode())
+
+
+def address_of(store: str) -> str | None:
+    """Where a store was last reached; None where that was not noted."""
+    try:
+        return (store_dir(store) / _ADDRESS).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -40,7 +40,7 @@ class Trajectory:
         spec = self.fitted
         if isinstance(spec, SvmSpec):
             # Of the same images a polynomial kernel leaves more support vectors than others.
-            return float(spec.kernel == "poly")
+            return 2.0 if spec.kernel == "poly" else 1.0
         assert isinstance(spec, ResNetSpec)
         # A step has a part that does not shrink with its batch.
         per_image = models.complexity(spec.model).flops * (1 + 8 / spec.batch_size)

@@ -5,9 +5,11 @@ import click
 from mnist_ops import __version__
 from mnist_ops.cli.champion import champion
 from mnist_ops.cli.data import data
+from mnist_ops.cli.doctor import doctor
 from mnist_ops.cli.group import Commands
 from mnist_ops.cli.predict import predict
 from mnist_ops.cli.run import run
+from mnist_ops.cli.status import status
 from mnist_ops.cli.summarize import summarize
 from mnist_ops.cli.sync import sync
 
@@ -22,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (champion, data, predict, run, summarize, sync):
+for command in (champion, data, doctor, predict, run, status, summarize, sync):
     main.add_command(command)

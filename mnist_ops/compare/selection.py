@@ -251,7 +251,7 @@ def _counted(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
             Note(f"{_runs(len(broken))} finished without a usable accuracy: not used.", broken)
         )
     good = ours[usable].sort_values([END_TIME, RUN_ID], na_position="first")
-    older = good[good.duplicated(FINGERPRINT, keep="last")]
+    older = repeated(ours)
     if not older.empty:
         notes.append(
             Note(
@@ -262,6 +262,16 @@ def _counted(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     good = good.drop_duplicates(FINGERPRINT, keep="last")
     rest = ours[~ours[FINGERPRINT].isin(good[FINGERPRINT])]
     return pd.concat([good, rest.drop_duplicates(FINGERPRINT, keep="last")])
+
+
+def repeated(ours: pd.DataFrame) -> pd.DataFrame:
+    """The usable runs that are not used, as a later one of the same cell is.
+
+    Args:
+        ours: runs with a fingerprint, as `runs.typed` gives them.
+    """
+    good = ours[_usable(ours)].sort_values([END_TIME, RUN_ID], na_position="first")
+    return good[good.duplicated(FINGERPRINT, keep="last")]
 
 
 def _note_attributed_times(counted: pd.DataFrame, notes: list[Note]) -> None:

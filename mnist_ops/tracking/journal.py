@@ -30,8 +30,8 @@ from filelock import FileLock, Timeout
 from mnist_ops import durable
 from mnist_ops.errors import MnistOpsError
 
-_FILE = "journal.jsonl"
-_LOCK = "lock"
+FILE = "journal.jsonl"
+LOCK = "lock"
 
 Event = dict[str, Any]
 
@@ -68,14 +68,14 @@ class Journal:
         with durable.telling_full_disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
         # Delivered by another thread than it was opened by.
-        self._lock = FileLock(folder / _LOCK, thread_local=False)
+        self._lock = FileLock(folder / LOCK, thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise JournalBusy(f"another process writes {folder}") from None
-        path = folder / _FILE
+        path = folder / FILE
         content = path.read_bytes() if path.exists() else b""
-        self.events, whole = _parse(content)
+        self.events, whole = parse(content)
         with durable.telling_full_disk(path):
             self._file = path.open("ab", buffering=0)
             self._file.truncate(whole)
@@ -178,7 +178,7 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def _parse(content: bytes) -> tuple[list[Event], int]:
+def parse(content: bytes) -> tuple[list[Event], int]:
     """The events up to the first line that is not whole, and how many bytes they take."""
     events: list[Event] = []
     whole = 0

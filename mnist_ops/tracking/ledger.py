@@ -197,7 +197,7 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
     tags = {MLFLOW_RUN_NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}
     experiment, ours = find_or_make(client, EXPERIMENT, tags)
     experiment_id = experiment.experiment_id
-    if experiment.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active" and create:
         client.restore_experiment(experiment_id)
     deadline = time.monotonic() + _MAKER_PATIENCE_S
     while not ours and time.monotonic() < deadline:

@@ -67,7 +67,7 @@ class Owner:
         if self.place == Owner.this_process().place:
             try:
                 process = psutil.Process(self.pid)
-                # One that nobody has waited for is dead, though the system still lists it.
+                # Where nobody reaps them, as in many a container, the dead keep their ids.
                 is_dead = process.status() == psutil.STATUS_ZOMBIE
                 return not is_dead and abs(process.create_time() - self.started) < 1
             except psutil.NoSuchProcess:

@@ -80,6 +80,11 @@ def tracking_errors(uri: str) -> Iterator[None]:
         ) from error
 
 
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite store, absolute; None of any other store."""
+    return _sqlite_path(uri) if uri.startswith(_SQLITE) else None
+
+
 def without_password(uri: str) -> str:
     """`uri` with the password, if it has one, replaced by ``***``."""
     try:

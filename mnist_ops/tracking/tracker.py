@@ -13,7 +13,7 @@ from mnist_ops.tracking import ledger
 from mnist_ops.tracking.delivery import REFUSED, Courier
 from mnist_ops.tracking.journal import Journal, JournalBusy
 from mnist_ops.tracking.ledger import Ledger
-from mnist_ops.tracking.store import connect, tracking_errors
+from mnist_ops.tracking.store import connect, tracking_errors, without_password
 
 _OF_MLFLOW = {
     # The courier tries again by itself, and must not hang in MLflow's own retries until then.
@@ -57,6 +57,7 @@ class Tracker:
         self.ledger = Ledger(self.client, address.store)
         self.courier = Courier(self.client, self.ledger, say)
         self.journals = state.journals_dir(address.store)
+        state.note_address(address.store, without_password(address.uri))
 
     def left_behind(self) -> Iterator[Journal]:
         """The journals that no process has open, whole ones, each open until it is closed."""

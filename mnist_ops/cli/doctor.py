@@ -1,0 +1,113 @@
+"""``mnist-ops doctor``: what is wrong, and what cures it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnist_ops.cli.options import data_dir_option, json_option, say
+from mnist_ops.errors import MnistOpsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mnist_ops.doctor import Diagnosis, Finding
+
+_WORD_WIDTH, _SUBJECT_WIDTH = 8, 15
+_INDENT = " " * (_WORD_WIDTH + _SUBJECT_WIDTH)
+_STYLES = {"well": "green", "note": "cyan", "wrong": "bold red", "mended": "bold green", "-": "dim"}
+_ITEMS_SHOWN = 3
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Mend what can be mended; without it nothing is changed.")
+@data_dir_option
+@json_option
+def doctor(fix: bool, data_dir: Path | None, as_json: bool) -> None:
+    """Look at everything that a grid rests on, name what is wrong, and what cures it.
+
+    Store and runs, journals and checkpoints, artifacts and data sets, versions, room on disk. What
+    a living process uses is left alone. The exit code is 0 when nothing is wrong, notes aside.
+    """
+    from rich.console import Console
+
+    from mnist_ops import tracking
+    from mnist_ops.doctor import Site, diagnose
+
+    site = Site(tracking.default_uri(), data_dir, say)
+    console = Console(highlight=False, soft_wrap=True)
+    found = []
+    for diagnosis in diagnose(site, fix=fix):
+        found.append(diagnosis)
+        if not as_json:
+            _print(console, diagnosis)
+    if as_json:
+        subjects = [_fields(diagnosis) for diagnosis in found]
+        well = all(diagnosis.is_well for diagnosis in found)
+        click.echo(json.dumps({"well": well, "subjects": subjects}, indent=2))
+    if told := _left(found, fix=fix):
+        raise MnistOpsError(told)
+
+
+def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
+    wrong = [f for d in found for f in d.seen.findings if f.severity == "problem"]
+    curable = sum(f.mend is not None for f in wrong)
+    if not wrong:
+        return ""
+    told = f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong"
+    if fix:
+        return f"{told} still, and named above with what to do"
+    return f"{told}; `mnist-ops doctor --fix` mends {curable}"
+
+
+def _print(console: "Console", diagnosis: "Diagnosis") -> None:
+    subject = diagnosis.seen.subject
+    for mended in diagnosis.mended:
+        _line(console, "mended", subject, f"{mended.finding.what}: {mended.did}")
+    for finding in diagnosis.seen.findings:
+        word = "wrong" if finding.severity == "problem" else "note"
+        _line(console, word, subject, finding.what)
+        for detail in _details(finding, diagnosis.failed.get(finding)):
+            console.print(_INDENT + detail, style="dim", markup=False)
+    if not diagnosis.seen.findings:
+        word = "well" if diagnosis.seen.looked else "-"
+        _line(console, word, subject, diagnosis.seen.well)
+
+
+def _line(console: "Console", word: str, subject: str, text: str) -> None:
+    from rich.text import Text
+
+    head = Text(word.ljust(_WORD_WIDTH), style=_STYLES[word])
+    console.print(head + Text(subject.ljust(_SUBJECT_WIDTH)) + Text(text))
+
+
+def _details(finding: "Finding", failed: str | None) -> list[str]:
+    more = len(finding.items) - _ITEMS_SHOWN
+    lines = [f"- {item}" for item in finding.items[:_ITEMS_SHOWN]]
+    lines += [f"- and {more} more (--json lists all)"] if more > 0 else []
+    lines += [f"not mended: {failed}"] if failed else []
+    return [*lines, f"> {finding.cure}"]
+
+
+def _fields(diagnosis: "Diagnosis") -> dict[str, Any]:
+    def fields(finding: "Finding") -> dict[str, Any]:
+        return {
+            "kind": finding.kind,
+            "severity": finding.severity.value,
+            "what": finding.what,
+            "cure": finding.cure,
+            "items": list(finding.items),
+            "fix": finding.mend is not None,
+            "not_mended": diagnosis.failed.get(finding),
+        }
+
+    return {
+        "subject": diagnosis.seen.subject,
+        "looked": diagnosis.seen.looked,
+        "findings": [fields(finding) for finding in diagnosis.seen.findings],
+        "mended": [
+            {"kind": m.finding.kind, "what": m.finding.what, "did": m.did} for m in diagnosis.mended
+        ],
+    }

@@ -1,0 +1,38 @@
+"""Artifacts that lie on this machine, and whether they belong to a run."""
+
+from mnist_ops.doctor.finding import Examination, Finding, counted, not_looked_at
+from mnist_ops.doctor.site import Site
+from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts, set_aside
+
+_SUBJECT = "artifacts"
+
+
+def look_at_artifacts(site: Site) -> Examination:
+    """Folders of artifacts whose run is in no store."""
+    if site.client is None:
+        return not_looked_at(_SUBJECT)
+    roots = artifact_roots(site.client)
+    if not roots:
+        return Examination(_SUBJECT, "none on this machine")
+    shown = ", ".join(map(str, roots))
+    orphans = orphaned_artifacts(site.client)
+    if not orphans:
+        return Examination(_SUBJECT, f"{shown}: each belongs to a run")
+
+    def mend() -> str:
+        moved = [set_aside(folder) for folder in orphans]
+        return f"{counted(len(moved), 'folder')} moved to {moved[0].parent.parent}"
+
+    return Examination(
+        _SUBJECT,
+        "",
+        (
+            Finding(
+                "orphaned-artifacts",
+                f"{counted(len(orphans), 'folder')} of artifacts in {shown} without a run",
+                f"--fix moves them into {SET_ASIDE} there; nothing is deleted",
+                tuple(f"{folder.parent.name}/{folder.name}" for folder in orphans),
+                mend=mend,
+            ),
+        ),
+    )

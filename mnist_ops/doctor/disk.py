@@ -1,0 +1,57 @@
+"""Room on the disks that are written to."""
+
+import shutil
+from pathlib import Path
+
+from mnist_ops import data, durable, state
+from mnist_ops.doctor.finding import Examination, Finding, note, size
+from mnist_ops.doctor.site import Site
+from mnist_ops.tracking.store import sqlite_path
+
+_SUBJECT = "disk"
+# A worker's checkpoint of the largest network is 0.3 GB, written beside the one that it replaces;
+# the data sets are 0.1 GB.
+LITTLE_BYTES = 2 * 2**30
+
+
+def look_at_disk(site: Site) -> Examination:
+    """How much is free where state, store and data lie."""
+    store = sqlite_path(site.uri)
+    written = {"state": state.state_dir(), "data": site.data_dir or data.default_data_dir()}
+    written |= {"store": store.parent} if store else {}
+    findings = []
+    least = None
+    for disk, (what, free) in _free(written).items():
+        least = free if least is None else min(least, free)
+        if free < durable.RESERVE_BYTES:
+            findings.append(
+                Finding(
+                    "disk-full",
+                    f"the disk of {what} is full ({size(free)} free at {disk}): nothing more is "
+                    "written",
+                    "make room; what was cut goes on with the same command",
+                )
+            )
+        elif free < LITTLE_BYTES:
+            findings.append(
+                note(
+                    "disk-little",
+                    f"little room for {what}: {size(free)} free at {disk}",
+                    f"a grid with several workers wants {size(LITTLE_BYTES)}",
+                )
+            )
+    return Examination(_SUBJECT, f"{size(least or 0)} free", tuple(findings))
+
+
+def _free(written: dict[str, Path]) -> dict[Path, tuple[str, int]]:
+    """A folder on each of the disks -> what lies on that disk, and its free bytes."""
+    found: dict[int, tuple[Path, list[str]]] = {}
+    for what, folder in written.items():
+        there = next(
+            p for p in (folder.expanduser().absolute(), *folder.absolute().parents) if p.exists()
+        )
+        found.setdefault(there.stat().st_dev, (there, []))[1].append(what)
+    return {
+        folder: (" and ".join(names), shutil.disk_usage(folder).free)
+        for folder, names in found.values()
+    }

@@ -1,0 +1,46 @@
+"""What is looked at: one store, this machine's state of it, and the data sets."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from mnist_ops import state, tracking
+from mnist_ops.tracking.ledger import Ledger
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Site:
+    """Where the checks look.
+
+    Attributes:
+        uri: of the tracking store, absolute.
+        data_dir: of the data sets; None is the default one.
+        say: gets lines for people while something takes long.
+        now: seconds since the epoch.
+        client: of the store; None until the check of the store has found that it can be used.
+        store: its id; None where it has none yet.
+    """
+
+    uri: str
+    data_dir: Path | None = None
+    say: Say = lambda line: None
+    now: Callable[[], float] = time.time
+    client: MlflowClient | None = field(default=None, init=False)
+    store: str | None = field(default=None, init=False)
+
+    @property
+    def entries(self) -> tracking.Entries:
+        """The ledger as it is now, an empty one where there is none."""
+        if self.client is None or self.store is None:
+            return tracking.Entries({}, {})
+        return Ledger(self.client, self.store).entries()
+
+    @property
+    def state_dir(self) -> Path | None:
+        """This machine's folder of the store."""
+        return state.store_dir(self.store) if self.store else None

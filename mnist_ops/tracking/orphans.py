@@ -1,0 +1,85 @@
+"""Folders of artifacts whose runs are in no store."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, ViewType
+from mlflow.exceptions import MlflowException
+
+from mnist_ops.tracking.wholeness import local_path
+
+SET_ASIDE = "orphaned-artifacts"
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_PAGE = 1000
+
+
+def artifact_roots(client: MlflowClient) -> list[Path]:
+    """The folders on this machine that hold a folder an experiment, in which is one a run."""
+    found = {}
+    for an_experiment in _experiments(client):
+        folder = local_path(an_experiment.artifact_location)
+        if folder is not None and folder.name == an_experiment.experiment_id:
+            found[folder.parent] = folder.parent.is_dir()
+    return sorted(root for root, is_here in found.items() if is_here)
+
+
+def orphaned_artifacts(client: MlflowClient) -> list[Path]:
+    """The folders of runs that the store does not know, not as deleted ones either.
+
+    Nor does a store beside it: several may have their artifacts below one root.
+    """
+    orphans = []
+    for root in artifact_roots(client):
+        folders = [folder for folder in _run_folders(root) if not _exists(client, folder.name)]
+        others = set().union(*map(_runs_of, root.parent.glob("*.db"))) if folders else set()
+        orphans += [folder for folder in folders if folder.name not in others]
+    return orphans
+
+
+def set_aside(folder: Path) -> Path:
+    """Move the artifacts of a run out of the way; where they are then."""
+    target = folder.parent.parent / SET_ASIDE / folder.parent.name / folder.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return folder.rename(target)
+
+
+def _experiments(client: MlflowClient) -> Iterator[Experiment]:
+    token = None
+    while True:
+        page = client.search_experiments(ViewType.ALL, max_results=_PAGE, page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    for experiment in sorted(root.iterdir()):
+        if experiment.name == SET_ASIDE or not experiment.is_dir():
+            continue
+        for folder in sorted(experiment.iterdir()):
+            # What has a meta.yaml is a run of MLflow's older file store, which needs no database.
+            if _RUN_ID.fullmatch(folder.name) and not (folder / "meta.yaml").exists():
+                yield folder
+
+
+def _exists(client: MlflowClient, run_id: str) -> bool:
+    try:
+        client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
+def _runs_of(database: Path) -> set[str]:
+    """The runs of an MLflow store in a file; none where it is something else."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+            return {run_id for (run_id,) in opened.execute("SELECT run_uuid FROM runs")}
+    except sqlite3.Error:
+        return set()

@@ -1,0 +1,163 @@
+"""What a dead process leaves, planted: runs, journals and files whose owner lives no more."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mlflow import MlflowClient
+
+from mnist_ops import keys, provenance, state, tracking
+from mnist_ops.doctor import Diagnosis, Finding, Site, diagnose
+from mnist_ops.results import EpochResult, FitResult
+from mnist_ops.specs import ResNetSpec, Spec
+from mnist_ops.tracking.journal import Journal, now_ms
+
+RESNET = ResNetSpec(
+    study="resnet_grid",
+    dataset="MNIST",
+    model="resnet18",
+    batch_size=16,
+    optimizer="Adam",
+    learning_rate=0.0001,
+    epochs=2,
+)
+METRICS = {keys.TEST_ACCURACY: 2 / 3, keys.TEST_F1: 0.6, keys.FLOPS: 1e6}
+EPOCHS = [EpochResult(1, 1.5, 0.5, 10.0), EpochResult(2, 0.7, 0.8, 20.5)]
+# A process id of this boot that nobody has: the largest that Linux gives is 2**22.
+DEAD = tracking.Owner(tracking.Owner.this_process().place, 2**22 + 1, 1.0)
+
+
+@contextmanager
+def opened(client: MlflowClient) -> Iterator[tracking.Tracker]:
+    """The tracker of the default store, closed again so that a doctor may open its own."""
+    tracker = tracking.open_tracker(tracking.default_uri())
+    try:
+        yield tracker
+    finally:
+        tracking.close_tracker(tracker)
+
+
+def result(metrics: dict[str, float] | None = None) -> FitResult:
+    return FitResult(
+        predictions=np.array([1, 2, 3], np.uint8),
+        labels=np.array([1, 2, 4], np.uint8),
+        test_index=np.array([7, 8, 9], np.int32),
+        n_train=100,
+        n_val=14,
+        metrics=EPOCHS[-1].metrics | METRICS | (metrics or {}),
+    )
+
+
+def open_grid(tracker: tracking.Tracker, **tags: str) -> tracking.ParentRun:
+    return tracking.open_parent(
+        tracker,
+        name="resnet_grid (quick)",
+        note="A question?",
+        role=keys.ROLE_GRID,
+        tags={keys.STUDY: "resnet_grid", keys.PRESET: "quick", **tags},
+        experiment_id=tracking.experiment(tracker.client, "mnist-ops"),
+    )
+
+
+def open_cell(
+    tracker: tracking.Tracker, parent: tracking.Parent, spec: Spec = RESNET, **place: object
+) -> tracking.CellRun:
+    where = {"trajectory": "a trajectory", "time_is_measured": True} | place
+    return tracking.CellRun(
+        tracker,
+        spec,
+        tracking.CellPlace(parent, "quick", "0123456789abcdef", **where),
+        claimed=False,
+    )
+
+
+def finished_run(
+    client: MlflowClient, spec: Spec = RESNET, metrics: dict[str, float] | None = None
+) -> str:
+    """The id of a whole run of a cell, in a store that had none of it."""
+    with opened(client) as tracker:
+        grid = open_grid(tracker)
+        run = open_cell(tracker, grid.parent, spec)
+        for epoch in EPOCHS:
+            run.log_epoch(epoch)
+        run.finish(result(metrics))
+        grid.close("FINISHED", "")
+        assert tracker.courier.flush(30, insist=True)
+        assert run.run_id is not None
+        return run.run_id
+
+
+def copy_of(client: MlflowClient, run_id: str, **tags: str) -> str:
+    """Another run that says the same, as two grids on two stores that were joined would leave."""
+    run = client.get_run(run_id)
+    made = client.create_run(
+        run.info.experiment_id, tags=run.data.tags | tags, run_name=run.info.run_name
+    )
+    for name, value in run.data.metrics.items():
+        client.log_metric(made.info.run_id, name, value)
+    path = client.download_artifacts(run_id, keys.PREDICTIONS)
+    client.log_artifact(made.info.run_id, path)
+    client.set_terminated(made.info.run_id)
+    return made.info.run_id
+
+
+def dead_journal(
+    store: str,
+    experiment_id: str,
+    spec: Spec = RESNET,
+    *,
+    folder: str | None = None,
+    **changed: object,
+) -> Path:
+    """The journal of a cell whose process died in its middle, before the store had heard of it."""
+    journal = Journal(state.journals_dir(store) / (folder or spec.fingerprint))
+    tags = {
+        keys.ROLE: keys.ROLE_CELL,
+        keys.STUDY: spec.study,
+        keys.FINGERPRINT: spec.fingerprint,
+        keys.SPEC: spec.canonical,
+        keys.TRAJECTORY: "a trajectory",
+        keys.JOURNAL: "0123456789abcdef",
+        keys.OWNER: str(DEAD),
+    }
+    event = {
+        "time": now_ms(),
+        "experiment_id": experiment_id,
+        "name": spec.name,
+        "tags": tags,
+        "params": {},
+        "machine": provenance.arithmetic("cpu"),
+        "forced": False,
+    }
+    journal.append("open", **(event | changed))
+    journal.append("metrics", time=now_ms(), step=1, values={keys.TRAIN_LOSS: 1.5})
+    journal.close()
+    return journal.folder
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Looks at the default store and this test's state and data."""
+
+    now: Callable[[], float] = time.time
+
+    def examine(self, *, fix: bool = False) -> list[Diagnosis]:
+        return list(diagnose(Site(tracking.default_uri(), now=self.now), fix=fix))
+
+    def findings(self) -> dict[str, Finding]:
+        """What a look finds, by kind; what this machine has or has not installed left out."""
+        return {
+            finding.kind: finding
+            for diagnosis in self.examine()
+            for finding in diagnosis.seen.findings
+            if finding.kind not in ("no-compiler", "no-allocator", "no-images", "disk-little")
+        }
+
+    def fix(self) -> dict[str, str]:
+        """Mend; kind -> what was done."""
+        examined = self.examine(fix=True)
+        assert not [why for diagnosis in examined for why in diagnosis.failed.values()]
+        return {m.finding.kind: m.did for diagnosis in examined for m in diagnosis.mended}
