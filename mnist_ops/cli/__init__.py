@@ -6,6 +6,7 @@ from mnist_ops import __version__
 from mnist_ops.cli.data import data
 from mnist_ops.cli.group import Commands
 from mnist_ops.cli.run import run
+from mnist_ops.cli.server import server
 from mnist_ops.cli.summarize import summarize
 
 
@@ -19,5 +20,5 @@ def main() -> None:
     """
 
 
-for command in (data, run, summarize):
+for command in (data, run, server, summarize):
     main.add_command(command)

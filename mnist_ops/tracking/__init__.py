@@ -14,6 +14,7 @@ from mnist_ops.tracking.reading import (
 )
 from mnist_ops.tracking.store import (
     CONNECT_TIMEOUT_S,
+    check_database,
     connect,
     default_uri,
     tracking_errors,
@@ -34,6 +35,7 @@ __all__ = [
     "Parent",
     "Predictions",
     "cell_runs",
+    "check_database",
     "close_parent",
     "connect",
     "default_uri",
