@@ -59,11 +59,17 @@ TIME = "mnist_ops.time"
 HARDWARE = "mnist_ops.hardware"
 VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
+# On a run that was imported: the digest of what it was imported from.
+IMPORTED = "mnist_ops.imported"
+
+# Tags that say something of the run's store, not of the run: they stay where they are.
+OF_THE_STORE = frozenset({IMPORTED, NOT_MEASURED})
 
 # Values of the role tag.
 ROLE_CELL = "cell"
 ROLE_GRID = "grid"
 ROLE_MAIN = "main"
+ROLE_IMPORT = "import"
 
 # Values of the time tag: whether the run's times are of a fit of its own.
 TIME_MEASURED = "measured"

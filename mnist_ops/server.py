@@ -269,7 +269,9 @@ def _auth_database(settings: ServerSettings) -> str:
         return settings.auth_database_uri
     backend = settings.backend_store_uri
     # SQLite takes one writer at a time: signing in should not wait for runs being written.
-    return backend.rpartition("/")[0] + "/basic_auth.db" if backend.startswith("sqlite") else backend
+    return (
+        backend.rpartition("/")[0] + "/basic_auth.db" if backend.startswith("sqlite") else backend
+    )
 
 
 def _check_port(settings: ServerSettings) -> None:

@@ -4,7 +4,9 @@ import click
 
 from mnist_ops import __version__
 from mnist_ops.cli.data import data
+from mnist_ops.cli.export import export
 from mnist_ops.cli.group import Commands
+from mnist_ops.cli.import_runs import import_runs
 from mnist_ops.cli.run import run
 from mnist_ops.cli.server import server
 from mnist_ops.cli.summarize import summarize
@@ -20,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (data, run, server, summarize):
+for command in (data, export, import_runs, run, server, summarize):
     main.add_command(command)

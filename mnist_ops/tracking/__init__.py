@@ -4,6 +4,18 @@ Runs are addressed by explicit ids through `MlflowClient`, never through MLflow'
 first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
+from mnist_ops.tracking.moving import (
+    counted_runs,
+    digest_of,
+    drop_doubles,
+    fingerprint,
+    finished_cells,
+    import_parent,
+    note_imported_reasons,
+    read_record,
+    unfinished_imports,
+    write_record,
+)
 from mnist_ops.tracking.reading import (
     Predictions,
     cell_runs,
@@ -38,14 +50,24 @@ __all__ = [
     "check_database",
     "close_parent",
     "connect",
+    "counted_runs",
     "default_uri",
+    "digest_of",
+    "drop_doubles",
     "experiment",
+    "fingerprint",
     "finished",
+    "finished_cells",
     "history",
+    "import_parent",
     "not_measured",
+    "note_imported_reasons",
     "note_not_measured",
     "open_parent",
     "predictions",
+    "read_record",
     "tracking_errors",
+    "unfinished_imports",
     "without_password",
+    "write_record",
 ]

@@ -82,7 +82,8 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
         ) from None
     except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
         raise TrackingUnavailable(
-            _refusal(error, uri) or f"the tracking store {shown} cannot be used: {first_line(error)}"
+            _refusal(error, uri)
+            or f"the tracking store {shown} cannot be used: {first_line(error)}"
         ) from None
     return client
 

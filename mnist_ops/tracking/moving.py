@@ -1,0 +1,254 @@
+"""Runs out of a store and into one, as records that are of no store."""
+
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+)
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
+from numpy.typing import NDArray
+
+from mnist_ops import keys
+from mnist_ops.exchange import records
+from mnist_ops.exchange.records import DatasetUse, Point, RunRecord, TestSet, portable_text
+from mnist_ops.tracking.reading import predictions
+from mnist_ops.tracking.search import search, tag
+from mnist_ops.tracking.writing import Parent
+
+T = TypeVar("T")
+
+# Of reasons in one tag, so that the tag is never longer than a store takes.
+_REASONS_A_TAG = 20
+_OF_CELLS = f"{tag(keys.FINGERPRINT)} LIKE '%' and attributes.status = 'FINISHED'"
+
+
+def counted_runs(client: MlflowClient, experiment_id: str | None = None) -> list[Run]:
+    """The one run of each cell that the report uses, by fingerprint.
+
+    That is the latest to end of those that finished with an accuracy from 0 to 1.
+
+    Args:
+        client: of the store.
+        experiment_id: only runs of this experiment; None takes those of every one.
+    """
+    latest: dict[str, Run] = {}
+    for run in search(client, _OF_CELLS):
+        accuracy = run.data.metrics.get(keys.TEST_ACCURACY, math.nan)
+        elsewhere = experiment_id not in (None, run.info.experiment_id)
+        if elsewhere or not run.data.tags.get(keys.STUDY) or not 0 <= accuracy <= 1:
+            continue
+        cell = fingerprint(run)
+        if cell not in latest or _ended(run) > _ended(latest[cell]):
+            latest[cell] = run
+    return [run for _, run in sorted(latest.items())]
+
+
+def fingerprint(run: Run) -> str:
+    """The fingerprint of the cell that `run` is of."""
+    return str(run.data.tags[keys.FINGERPRINT])
+
+
+def read_record(
+    client: MlflowClient, run: Run
+) -> tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]:
+    """What there is of `run` in its store, without what is of the store.
+
+    Raises:
+        ValueError: it has a value that no record may have.
+    """
+    info, data = run.info, run.data
+    found = predictions(client, info.run_id)
+    # Predictions that are not of classes are as good as none.
+    whole = found is not None and found.predicted.shape == found.label.shape
+    test_set = TestSet(found.label, found.index) if found is not None and whole else None
+    tags = {name: text for name, text in data.tags.items() if name != MLFLOW_RUN_NAME}
+    record = RunRecord(
+        fingerprint=fingerprint(run),
+        name=portable_text(info.run_name or info.run_id, records.MAX_NAME),
+        start_time=info.start_time,
+        end_time=max(info.end_time, info.start_time),
+        params={n: portable_text(text, records.MAX_PARAM) for n, text in data.params.items()},
+        tags={
+            name: portable_text(text, records.MAX_TAG)
+            for name, text in tags.items()
+            if records.portable_tag(name)
+        },
+        metrics={name: _points(client, info.run_id, name) for name in data.metrics},
+        datasets=_datasets(run),
+        test_set=test_set.id if test_set else None,
+    )
+    return record, found.predicted if found is not None and test_set else None, test_set
+
+
+def digest_of(record: RunRecord, predicted: NDArray[np.uint8] | None) -> str:
+    """Names a record and its predictions: 32 hexadecimal digits."""
+    content = record.to_json() + (b"" if predicted is None else predicted.tobytes())
+    return sha256(content).hexdigest()[:32]
+
+
+def finished_cells(client: MlflowClient) -> set[str]:
+    """The fingerprints of all cells that have a FINISHED run, in any study and experiment."""
+    return {fingerprint(run) for run in search(client, _OF_CELLS)}
+
+
+def unfinished_imports(client: MlflowClient) -> dict[str, str]:
+    """Digest -> run id of the runs that an interrupted import left behind."""
+    return {
+        run.data.tags[keys.IMPORTED]: run.info.run_id
+        for run in search(client, f"{tag(keys.IMPORTED)} LIKE '%'")
+        if keys.FINGERPRINT not in run.data.tags
+    }
+
+
+def import_parent(client: MlflowClient, study: str, experiment_id: str) -> Parent:
+    """The run that imported runs of `study` are nested under: one a study, made once."""
+    found = search(
+        client,
+        f"{tag(keys.ROLE)} = '{keys.ROLE_IMPORT}' and {tag(keys.IMPORTED)} LIKE '%'",
+    )
+    for run in found:
+        if run.data.tags.get(keys.STUDY) == study:
+            return Parent(run.info.run_id, run.info.experiment_id)
+    note = f"Runs of *{study}* that were computed elsewhere, with the times that they had there."
+    tags = {
+        keys.ROLE: keys.ROLE_IMPORT,
+        keys.STUDY: study,
+        keys.IMPORTED: "parent",
+        MLFLOW_RUN_NOTE: note,
+    }
+    run = client.create_run(experiment_id, tags=tags, run_name=f"{study} (imported)")
+    client.set_terminated(run.info.run_id, "FINISHED")
+    return Parent(run.info.run_id, experiment_id)
+
+
+def write_record(
+    client: MlflowClient,
+    record: RunRecord,
+    predicted: NDArray[np.uint8] | None,
+    test_set: TestSet | None,
+    parent: Parent,
+    started: str | None,
+) -> str:
+    """Write `record` as a run under `parent`; its run id.
+
+    The tag that makes the run one of a cell comes last. Until then nobody takes it for a result,
+    and writing it again from the start ends in the same.
+
+    Args:
+        client: of the store.
+        record: what to write.
+        predicted: uint8, shape (n_test,).
+        test_set: the images that were predicted.
+        parent: the run above it.
+        started: the run that an interrupted import made for it.
+    """
+    marks = {keys.IMPORTED: digest_of(record, predicted), MLFLOW_PARENT_RUN_ID: parent.run_id}
+    tags = {n: text for n, text in record.tags.items() if n != keys.FINGERPRINT} | marks
+    if started is None:
+        run = client.create_run(
+            parent.experiment_id, start_time=record.start_time, tags=tags, run_name=record.name
+        )
+        started = run.info.run_id
+    for params in _batches(record.params.items(), MAX_PARAMS_TAGS_PER_BATCH):
+        client.log_batch(started, params=[Param(*param) for param in params])
+    points = [(name, point) for name, points in record.metrics.items() for point in points]
+    for some in _batches(points, MAX_METRICS_PER_BATCH):
+        client.log_batch(
+            started, metrics=[Metric(n, p.value, p.timestamp, p.step) for n, p in some]
+        )
+    if record.datasets:
+        client.log_inputs(started, [_dataset_input(use) for use in record.datasets])
+    if predicted is not None and test_set is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / keys.PREDICTIONS
+            np.savez_compressed(
+                path, predicted=predicted, label=test_set.label, index=test_set.index
+            )
+            client.log_artifact(started, str(path))
+    client.set_terminated(started, "FINISHED", record.end_time)
+    client.set_tag(started, keys.FINGERPRINT, record.fingerprint)
+    return started
+
+
+def note_imported_reasons(
+    client: MlflowClient, reasons: Mapping[str, str], experiment_id: str
+) -> None:
+    """Record why cells have no run, on runs of their own: fingerprint -> reason."""
+    for some in _batches(sorted(reasons.items()), _REASONS_A_TAG):
+        tags = {
+            keys.ROLE: keys.ROLE_IMPORT,
+            keys.NOT_MEASURED: json.dumps(dict(some), sort_keys=True),
+        }
+        run = client.create_run(experiment_id, tags=tags, run_name="not measured (imported)")
+        client.set_terminated(run.info.run_id, "FINISHED")
+
+
+def drop_doubles(client: MlflowClient) -> int:
+    """Delete all but one of the runs that several imports wrote at once; how many.
+
+    Every import keeps the same one, so that none of them deletes what another keeps.
+    """
+    runs: dict[str, list[str]] = {}
+    for run in search(client, f"{tag(keys.IMPORTED)} LIKE '%' and {_OF_CELLS}"):
+        runs.setdefault(run.data.tags[keys.IMPORTED], []).append(run.info.run_id)
+    doubled = [run_id for ids in runs.values() for run_id in sorted(ids)[1:]]
+    for run_id in doubled:
+        client.delete_run(run_id)
+    return len(doubled)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """`items` in lists of at most `size`; `itertools.batched` needs Python 3.12."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _ended(run: Run) -> tuple[int, str]:
+    return run.info.end_time or 0, run.info.run_id
+
+
+def _points(client: MlflowClient, run_id: str, metric: str) -> tuple[Point, ...]:
+    history = client.get_metric_history(run_id, metric)
+    return tuple(
+        records.sorted_points(
+            [Point(p.step, p.timestamp, records.portable_value(p.value)) for p in history]
+        )
+    )
+
+
+def _datasets(run: Run) -> tuple[DatasetUse, ...]:
+    uses = set()
+    for use in run.inputs.dataset_inputs if run.inputs else ():
+        context = {t.key: t.value for t in use.tags}.get(MLFLOW_DATASET_CONTEXT, "")
+        uses.add(
+            DatasetUse(
+                name=portable_text(use.dataset.name, 500),
+                digest=portable_text(use.dataset.digest, 36),
+                source_type=portable_text(use.dataset.source_type, 36),
+                source=portable_text(use.dataset.source, records.MAX_SOURCE),
+                context=portable_text(context, 500),
+            )
+        )
+    return tuple(sorted(uses, key=records.dataset_order))
+
+
+def _dataset_input(use: DatasetUse) -> DatasetInput:
+    dataset = Dataset(
+        name=use.name, digest=use.digest, source_type=use.source_type, source=use.source
+    )
+    tags = [InputTag(MLFLOW_DATASET_CONTEXT, use.context)] if use.context else []
+    return DatasetInput(dataset, tags)
