@@ -16,7 +16,6 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
-    MLFLOW_RUN_NOTE,
 )
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from mnist_ops.exchange import records
 from mnist_ops.exchange.records import DatasetUse, Point, RunRecord, TestSet, portable_text
 from mnist_ops.tracking.reading import predictions
 from mnist_ops.tracking.search import search, tag
-from mnist_ops.tracking.writing import Parent
+from mnist_ops.tracking.writing import Parent, open_parent
 
 T = TypeVar("T")
 
@@ -115,23 +114,20 @@ def unfinished_imports(client: MlflowClient) -> dict[str, str]:
 
 def import_parent(client: MlflowClient, study: str, experiment_id: str) -> Parent:
     """The run that imported runs of `study` are nested under: one a study, made once."""
-    found = search(
-        client,
-        f"{tag(keys.ROLE)} = '{keys.ROLE_IMPORT}' and {tag(keys.IMPORTED)} LIKE '%'",
-    )
-    for run in found:
+    for run in search(client, f"{tag(keys.ROLE)} = '{keys.ROLE_IMPORT}'"):
         if run.data.tags.get(keys.STUDY) == study:
             return Parent(run.info.run_id, run.info.experiment_id)
     note = f"Runs of *{study}* that were computed elsewhere, with the times that they had there."
-    tags = {
-        keys.ROLE: keys.ROLE_IMPORT,
-        keys.STUDY: study,
-        keys.IMPORTED: "parent",
-        MLFLOW_RUN_NOTE: note,
-    }
-    run = client.create_run(experiment_id, tags=tags, run_name=f"{study} (imported)")
-    client.set_terminated(run.info.run_id, "FINISHED")
-    return Parent(run.info.run_id, experiment_id)
+    parent = open_parent(
+        client,
+        name=f"{study} (imported)",
+        note=note,
+        role=keys.ROLE_IMPORT,
+        tags={keys.STUDY: study},
+        experiment_id=experiment_id,
+    )
+    client.set_terminated(parent.run_id, "FINISHED")
+    return parent
 
 
 def write_record(
