@@ -65,6 +65,9 @@ class ServerSettings:
         tls_certificate: PEM file; with `tls_key` the server speaks TLS itself.
         tls_key: PEM file.
         behind_tls_proxy: a proxy in front of the server ends TLS.
+
+    Raises:
+        InvalidInput: they do not fit together, or would let in whom nobody invited.
     """
 
     backend_store_uri: str
@@ -85,8 +88,15 @@ class ServerSettings:
             raise InvalidInput("--tls-cert and --tls-key go together: give both")
         if "*" in self.allowed_hosts or "*" in self.cors_allowed_origins:
             raise InvalidInput("* would let every web page in: name the hosts and origins")
-        if self.loopback:
-            return
+        if not self.loopback:
+            self._check_public()
+        if self.auth and not self.admin_password:
+            raise InvalidInput(
+                f"--auth needs a password for the user admin: set {_ADMIN_PASSWORD}, or name its "
+                "file with --admin-password-file"
+            )
+
+    def _check_public(self) -> None:
         public = f"listening on {self.host} lets the network in"
         if not self.auth:
             raise InvalidInput(f"{public}: add --auth, so that clients sign in")
@@ -129,7 +139,6 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], say: Say) -> N
         say: gets the server's own log, a line at a time, without secrets.
 
     Raises:
-        InvalidInput: the admin password is missing where auth is asked for.
         TrackingUnavailable: the database does not answer.
         MnistOpsError: the port is taken, the bucket cannot be used, a package is missing, or the
             server ended by itself.
@@ -234,11 +243,6 @@ def _auth_config(settings: ServerSettings) -> Iterator[Path | None]:
     if not settings.auth:
         yield None
         return
-    if not settings.admin_password:
-        raise InvalidInput(
-            f"--auth needs a password for the user admin: set {_ADMIN_PASSWORD}, or name its file "
-            "with --admin-password-file"
-        )
     # Interpolation would take a % in a password for its own.
     config = ConfigParser(interpolation=None)
     config["mlflow"] = _escaped(
@@ -246,7 +250,7 @@ def _auth_config(settings: ServerSettings) -> Iterator[Path | None]:
             "default_permission": DEFAULT_PERMISSION,
             "database_uri": _auth_database(settings),
             "admin_username": "admin",
-            "admin_password": settings.admin_password,
+            "admin_password": settings.admin_password or "",
             "authorization_function": "mnist_ops.sign_in:authenticate",
             "auth_cache_ttl_seconds": str(_AUTH_CACHE_S),
         }
@@ -309,11 +313,11 @@ def _need(module: str, what: str) -> None:
 
 
 def _check_database(settings: ServerSettings) -> None:
-    databases = {settings.backend_store_uri}
-    if settings.auth:
-        databases.add(_auth_database(settings))
-    for uri in databases:
-        tracking.check_database(uri)
+    tracking.check_database(settings.backend_store_uri)
+    users = _auth_database(settings)
+    # A file of users is none of MLflow's runs, and is made where there is none.
+    if settings.auth and not users.startswith("sqlite"):
+        tracking.check_database(users)
 
 
 def _check_bucket(destination: str) -> None:

@@ -56,14 +56,12 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     shown = without_password(uri)
     try:
-        if uri.startswith(_SQLITE):
-            _check_sqlite(_sqlite_path(uri), create=create)
-        elif uri.startswith(_HTTP):
+        if uri.startswith(_HTTP):
             health = uri.rstrip("/") + "/health"
             requests.get(health, timeout=CONNECT_TIMEOUT_S, verify=_verify())
             _check_sign_in(uri)
-        elif uri.startswith("postgresql"):
-            check_database(uri)
+        else:
+            check_database(uri, create=create)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     except requests.exceptions.SSLError as error:
@@ -88,14 +86,24 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
     return client
 
 
-def check_database(uri: str) -> None:
-    """Connect to a database once; MLflow would try for minutes, whatever the reason.
+def check_database(uri: str, *, create: bool = True) -> None:
+    """Look at a store's SQLite file or PostgreSQL server once, before MLflow does.
+
+    MLflow would write its tables into any file, and try a server for minutes, whatever the reason.
+
+    Args:
+        uri: of the store; one of another kind is left to MLflow.
+        create: whether a SQLite store that is not there yet is created.
 
     Raises:
-        TrackingUnavailable: it does not answer, or refuses the sign-in.
+        TrackingUnavailable: it does not answer, refuses the sign-in, or is no store of MLflow's.
         ImportError: its driver is not installed.
         SQLAlchemyError: the URI is none that SQLAlchemy understands.
     """
+    if uri.startswith(_SQLITE):
+        _check_sqlite(_sqlite_path(uri), create=create)
+    if not uri.startswith("postgresql"):
+        return
     engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     try:
         engine.connect().close()
