@@ -1,9 +1,8 @@
 """What a team relies on, against real servers: PostgreSQL, S3, and sign-in."""
 
-import multiprocessing
-import time
 from pathlib import Path
 
+import parallel_writers
 import psutil
 import pytest
 import services
@@ -122,67 +121,14 @@ def test_wrong_password_of_the_database_is_one_line(team: services.Team) -> None
     assert ":wrong" not in str(caught.value)
 
 
-def _write(store: str, writer: int, runs: int) -> None:
-    client = tracking.connect(store)
-    grid = tracked_runs.parent(client, "scale")
-    for number in range(runs):
-        cell = tracked_runs.spec(writer * runs + number, "scale")
-        tracked_runs.write(client, grid, cell, wrong=number % 7)
-    client.set_terminated(grid.run_id)
-
-
-def write_in_parallel(store: str, writers: int, runs: int) -> float:
-    """`runs` cells from each of `writers` processes; runs a second."""
-    context = multiprocessing.get_context("forkserver")
-    # They share what takes each of them seconds and 300 MB to load.
-    context.set_forkserver_preload(["tracked_runs"])
-    processes = [
-        context.Process(target=_write, args=(store, writer, runs)) for writer in range(writers)
-    ]
-    start = time.monotonic()
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * writers
-    return writers * runs / (time.monotonic() - start)
-
-
 def test_parallel_writers_lose_and_double_nothing(
     signed_in: services.Team, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = 5
-    rate = write_in_parallel(signed_in.uri, WRITERS, runs)
+    rate = parallel_writers.write(signed_in.uri, WRITERS, runs)
     with capsys.disabled():
-        print(f"\n{WRITERS} writers, {WRITERS * runs} runs by the server: {rate:.1f} runs/s")
-    check_all_there(signed_in.uri, WRITERS * runs)
-
-
-def test_parallel_writers_to_the_database(
-    signed_in: services.Team, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with services.postgres() as database:
-        tracking.connect(database)
-        runs = 10
-        rate = write_in_parallel(database, WRITERS, runs)
-        with capsys.disabled():
-            print(f"\n{WRITERS} writers, {WRITERS * runs} runs to PostgreSQL: {rate:.1f} runs/s")
-        check_all_there(database, WRITERS * runs)
-
-
-def check_all_there(store: str, expected: int) -> None:
-    client = tracking.connect(store)
-    found = tracking.cell_runs(client)
-    found = found[found["study"] == "scale"]
-    assert len(found) == expected
-    assert set(found["fingerprint"]) == {
-        tracked_runs.spec(number, "scale").fingerprint for number in range(expected)
-    }
-    assert set(found["status"]) == {"FINISHED"}
-    assert found["test_accuracy"].between(0.8, 1).all()
-    assert tracking.finished(client, "scale").keys() == set(found["fingerprint"])
-    for run_id in found["run_id"].iloc[:5]:
-        assert tracking.predictions(client, run_id) is not None
+        print(f"\n{WRITERS} writers, {WRITERS * runs} runs: {rate:.1f} runs/s")
+    parallel_writers.check(signed_in.uri, WRITERS * runs)
 
 
 def test_no_secret_is_stored_shown_or_exported(
