@@ -1,23 +1,26 @@
 """Compute a trajectory and track its cells: the code that every worker runs."""
 
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from mlflow import MlflowClient
-
-from mnist_ops import keys, svm, tracking, train
+from mnist_ops import keys, provenance, state, stopping, svm, tracking, train
+from mnist_ops.checkpoints import DEFAULT_EVERY_S, Checkpoint
 from mnist_ops.data import Images, load
-from mnist_ops.errors import MnistOpsError
-from mnist_ops.results import EpochResult, FitResult, OnEpoch
+from mnist_ops.errors import MnistOpsError, Stopped, TrackingUnavailable
+from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
 from mnist_ops.trajectories import Trajectory
 
 # Sums over threads depend on how many there are: one, everywhere, keeps a cell reproducible
 # whatever the number of workers.
 THREADS = 1
+# A store that works has a cell's run in less; one that does not is not waited for.
+DELIVERY_S = 5.0
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,25 @@ class CellContext:
     """What a worker needs beside the spec.
 
     Attributes:
-        tracking_uri: of the store, absolute.
+        address: of the tracking store.
         parent: the grid's run.
         data_dir: folder of the data sets; None is the worker's own default.
         presets: fingerprint -> value of the preset tag.
+        forced: whether finished runs of the cells are to be replaced.
+        checkpoint_s: seconds of training that may be lost; see `Checkpoint.every_s`.
     """
 
-    tracking_uri: str
+    address: tracking.Address
     parent: tracking.Parent
     data_dir: Path | None
     presets: dict[str, str]
+    forced: bool = False
+    checkpoint_s: float = DEFAULT_EVERY_S
+
+    @property
+    def grid(self) -> str:
+        """Names the grid where it is asked to stop."""
+        return self.parent.run_id
 
 
 @dataclass(frozen=True)
@@ -53,13 +65,16 @@ class Outcome:
 
     Attributes:
         spec: the cell.
-        run_id: its MLflow run; None where none could be opened.
-        test_accuracy: 0 to 1; None where the cell failed.
-        train_time_s: seconds; None where the cell failed.
-        error: one line; None where it finished.
+        state: ``finished``; ``failed`` for a reason of its own; ``stopped`` where it can go on;
+            ``held`` by another process, which computes it.
+        run_id: its MLflow run; None where none was opened, or the store does not have it yet.
+        test_accuracy: 0 to 1; None unless it finished.
+        train_time_s: seconds; None unless it finished.
+        error: one line; None where nothing went wrong.
     """
 
     spec: Spec
+    state: Literal["finished", "failed", "stopped", "held"]
     run_id: str | None = None
     test_accuracy: float | None = None
     train_time_s: float | None = None
@@ -67,64 +82,201 @@ class Outcome:
 
 
 def compute(
-    trajectory: Trajectory, context: CellContext, report: Callable[[Progress], None]
+    trajectory: Trajectory,
+    context: CellContext,
+    report: Callable[[Progress], None],
+    say: Say = lambda line: None,
 ) -> list[Outcome]:
-    """Fit `trajectory`, and log each of its cells as a run of its own.
+    """Fit `trajectory`, and track each of its cells as a run of its own.
 
-    A failure ends those runs that have no result yet as FAILED; it does not reach the caller.
+    Goes on from where a process that died on this machine had come. A failure ends those runs that
+    have no result yet as FAILED; it does not reach the caller.
     """
-    runs: dict[Spec, tracking.CellRun] = {}
-    outcomes: list[Outcome] = []
-    try:
-        with tracking.tracking_errors(context.tracking_uri):
-            images = load(trajectory.fitted.dataset, context.data_dir)
-            for spec in trajectory.cells:
-                runs[spec] = _open_run(spec, trajectory, context, images)
-            report(_progress(trajectory, 0))
-
-            def on_epoch(epoch: EpochResult) -> None:
-                for spec, run in runs.items():
-                    if epoch.number <= _epochs(spec):
-                        run.log_epoch(epoch)
-                report(_progress(trajectory, epoch.number))
-
-            with train.reproducible(THREADS):
-                results = _fit(trajectory, images, on_epoch)
-            for spec, run in runs.items():
-                run.finish(results[spec])
-                outcomes.append(_finished(spec, run, results[spec]))
-    except Exception as error:
-        done = {outcome.spec for outcome in outcomes}
-        left = [spec for spec in trajectory.cells if spec not in done]
-        outcomes += [_failed(spec, runs.get(spec), error, context) for spec in left]
-    finally:
-        report(_progress(trajectory, _epochs(trajectory.fitted)))
+    if stopping.requested(context.grid):
+        return [Outcome(spec, "stopped") for spec in trajectory.cells]
+    tracker = tracking.shared_tracker(context.address, say)
+    if not context.forced:
+        tracker.deliver_finished((cell.fingerprint for cell in trajectory.cells), DELIVERY_S)
+    mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
+    outcomes = [Outcome(spec, "held") for spec in trajectory.cells if spec not in mine]
+    if mine:
+        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, report, say)
+        outcomes += work.compute(claimed=claimed)
     return outcomes
 
 
-def _open_run(
-    spec: Spec, trajectory: Trajectory, context: CellContext, images: Images
-) -> tracking.CellRun:
-    return tracking.CellRun(
-        _client(context.tracking_uri),
-        spec,
-        context.parent,
-        context.presets[spec.fingerprint],
-        images.digest,
-        trajectory.key,
-        # Machines that are fitted together each have a time of their own.
-        time_is_measured=spec == trajectory.fitted or isinstance(spec, SvmSpec),
-    )
+def give_up(
+    trajectory: Trajectory, context: CellContext, reason: str, say: Say = lambda line: None
+) -> list[Outcome]:
+    """End the cells of a trajectory whose workers keep dying, as FAILED for `reason`."""
+    tracker = tracking.shared_tracker(context.address, say)
+    mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
+    outcomes = [Outcome(spec, "held") for spec in trajectory.cells if spec not in mine]
+    if mine:
+        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, lambda _: None, say)
+        outcomes += work.give_up(reason, claimed=claimed)
+    return outcomes
 
 
-def _fit(trajectory: Trajectory, images: Images, on_epoch: OnEpoch) -> dict[Spec, FitResult]:
-    spec = trajectory.fitted
-    if isinstance(spec, ResNetSpec):
-        lengths = {_epochs(cell) for cell in trajectory.cells}
-        results = train.fit(spec, images, on_epoch, results_after=lengths)
-        return {cell: results[_epochs(cell)] for cell in trajectory.cells}
-    machines = [cell for cell in trajectory.cells if isinstance(cell, SvmSpec)]
-    return dict(zip(trajectory.cells, svm.fit_all(machines, images), strict=True))
+class _Work:
+    """The cells of one trajectory that this process computes."""
+
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        context: CellContext,
+        tracker: tracking.Tracker,
+        report: Callable[[Progress], None],
+        say: Say,
+    ):
+        self.trajectory = trajectory
+        self.context = context
+        self.tracker = tracker
+        self.report = report
+        self.runs: dict[Spec, tracking.CellRun] = {}
+        self.outcomes: dict[Spec, Outcome] = {}
+        training = {"training": trajectory.key} | provenance.arithmetic(trajectory.fitted.device)
+        self.checkpoint = Checkpoint(
+            state.checkpoint_path(context.address.store, trajectory.key),
+            training,
+            context.checkpoint_s,
+            say,
+        )
+
+    def compute(self, *, claimed: bool) -> list[Outcome]:
+        try:
+            images = load(self.trajectory.fitted.dataset, self.context.data_dir)
+            self._open_runs(images.digest, claimed=claimed)
+            if self.runs:
+                self.report(_progress(self.trajectory, 0))
+                with train.reproducible(THREADS):
+                    self._fit(images)
+                self.checkpoint.discard()
+        except Exception as error:
+            self._end_early(error)
+        except BaseException:
+            # Ordered to leave in the middle of something: the next start goes on.
+            self._end_early(Stopped("interrupted"))
+            raise
+        finally:
+            self.report(_progress(self.trajectory, _epochs(self.trajectory.fitted)))
+        self.tracker.courier.flush(DELIVERY_S, insist=False)
+        return self._with_run_ids()
+
+    def give_up(self, reason: str, *, claimed: bool) -> list[Outcome]:
+        error = MnistOpsError(reason)
+        try:
+            self._open_runs("", claimed=claimed)
+        except Exception as second:
+            error = MnistOpsError(f"{reason} (and its run could not be opened: {_reason(second)})")
+        self._end_early(error)
+        self.tracker.courier.flush(DELIVERY_S, insist=False)
+        return self._with_run_ids()
+
+    def _open_runs(self, digest: str, *, claimed: bool) -> None:
+        for spec in self.trajectory.cells:
+            place = tracking.CellPlace(
+                self.context.parent,
+                self.context.presets[spec.fingerprint],
+                digest,
+                self.trajectory.key,
+                # Machines that are fitted together each have a time of their own.
+                time_is_measured=spec == self.trajectory.fitted or isinstance(spec, SvmSpec),
+                forced=self.context.forced,
+            )
+            try:
+                self.runs[spec] = tracking.CellRun(self.tracker, spec, place, claimed=claimed)
+            except tracking.JournalBusy:
+                self.outcomes[spec] = Outcome(spec, "held")
+
+    def _fit(self, images: Images) -> None:
+        spec = self.trajectory.fitted
+        if isinstance(spec, ResNetSpec):
+            train.fit(
+                spec,
+                images,
+                self._on_epoch,
+                {_epochs(cell) for cell in self.runs},
+                on_result=self._on_result,
+                checkpoint=self.checkpoint,
+                stop=lambda: stopping.requested(self.context.grid),
+            )
+            return
+        machines = [cell for cell in self.runs if isinstance(cell, SvmSpec)]
+        for cell, result in zip(machines, svm.fit_all(machines, images), strict=True):
+            self._finish(cell, result)
+
+    def _on_epoch(self, epoch: EpochResult) -> None:
+        for spec, run in self.runs.items():
+            if epoch.number <= _epochs(spec):
+                run.log_epoch(epoch)
+        self.report(_progress(self.trajectory, epoch.number))
+
+    def _on_result(self, epochs: int, result: FitResult) -> None:
+        for spec in self.runs:
+            if _epochs(spec) == epochs:
+                self._finish(spec, result)
+
+    def _finish(self, spec: Spec, result: FitResult) -> None:
+        self.runs[spec].finish(result)
+        self.outcomes[spec] = Outcome(
+            spec,
+            "finished",
+            test_accuracy=result.metrics[keys.TEST_ACCURACY],
+            train_time_s=result.metrics[keys.TRAIN_TIME_S],
+        )
+
+    def _end_early(self, error: Exception) -> None:
+        """End the cells that have no result; whose fault it is decides how."""
+        if not isinstance(error, MnistOpsError) or not error.resumable:
+            self.checkpoint.discard()
+        for spec in self.trajectory.cells:
+            if spec not in self.outcomes:
+                self.outcomes[spec] = _ended(spec, self.runs.get(spec), error)
+
+    def _with_run_ids(self) -> list[Outcome]:
+        return [
+            replace(outcome, run_id=self.runs[spec].run_id) if spec in self.runs else outcome
+            for spec, outcome in self.outcomes.items()
+        ]
+
+
+def _claim(
+    tracker: tracking.Tracker, cells: Iterable[Spec], *, forced: bool
+) -> tuple[list[Spec], bool]:
+    """The cells that this process is to compute, and whether the store has agreed.
+
+    Where the store is away they are computed all the same: it is asked again before it is given
+    their results.
+    """
+    cells = list(cells)
+    try:
+        won = tracker.ledger.claim(cell.fingerprint for cell in cells)
+        done = {} if forced else tracking.finished_of(tracker.client, won)
+        tracker.ledger.release(done)
+    except (*tracking.STORE_ERRORS, TrackingUnavailable):
+        return cells, False
+    return [cell for cell in cells if cell.fingerprint in won - done.keys()], True
+
+
+def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcome:
+    reason = _reason(error)
+    resumable = isinstance(error, MnistOpsError) and error.resumable
+    if isinstance(error, tracking.JournalGone):
+        return Outcome(spec, "held")
+    if run is not None:
+        try:
+            if resumable:
+                run.stop(reason)
+            else:
+                run.fail(reason, "".join(traceback.format_exception(error)))
+        except Exception as second:
+            # The disk may be what failed; then the reason still reaches the caller.
+            run.leave()
+            reason += f" (and its run could not be ended: {_reason(second)})"
+    if isinstance(error, Stopped):
+        return Outcome(spec, "stopped")
+    return Outcome(spec, "stopped" if resumable else "failed", error=reason)
 
 
 def _epochs(spec: Spec) -> int:
@@ -135,35 +287,6 @@ def _progress(trajectory: Trajectory, epoch: int) -> Progress:
     spec, others = trajectory.fitted, len(trajectory.cells) - 1
     name = f"{spec.name} (and {others} more)" if others else spec.name
     return Progress(trajectory.key, name, epoch, _epochs(spec))
-
-
-def _finished(spec: Spec, run: tracking.CellRun, result: FitResult) -> Outcome:
-    return Outcome(
-        spec,
-        run.run_id,
-        test_accuracy=result.metrics[keys.TEST_ACCURACY],
-        train_time_s=result.metrics[keys.TRAIN_TIME_S],
-    )
-
-
-def _failed(
-    spec: Spec, run: tracking.CellRun | None, error: Exception, context: CellContext
-) -> Outcome:
-    reason = _reason(error)
-    if run is None:
-        return Outcome(spec, error=reason)
-    try:
-        with tracking.tracking_errors(context.tracking_uri):
-            run.fail(reason, "".join(traceback.format_exception(error)))
-    except Exception as second:
-        # The store may be what failed; then the reason still reaches the caller.
-        reason += f" (and its run could not be ended: {_reason(second)})"
-    return Outcome(spec, run.run_id, error=reason)
-
-
-@cache
-def _client(uri: str) -> MlflowClient:
-    return tracking.connect(uri)
 
 
 def _reason(error: Exception) -> str:

@@ -1,25 +1,37 @@
 """Run the cells of studies: skip what is finished, survive what fails, account for every cell."""
 
+import contextlib
+import dataclasses
+import json
 import os
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from mlflow import MlflowClient
+from mlflow.entities import Run
 
-from mnist_ops import data, keys, svm, tracking
+from mnist_ops import data, keys, stopping, svm, tracking
 from mnist_ops.cell import CellContext, Outcome, Progress
+from mnist_ops.checkpoints import DEFAULT_EVERY_S
 from mnist_ops.errors import InvalidInput
 from mnist_ops.grids import Choices, Study, preset_label
 from mnist_ops.specs import DEVICES, Spec
 from mnist_ops.trajectories import trajectories
-from mnist_ops.workers import Pool, WorkersUnavailable, open_pool
+from mnist_ops.workers import Needs, Pool, WorkersUnavailable, open_pool
 
 NO_CUDA = "not measured: no CUDA device"
+# How long what dead processes left behind may take to reach the store before a grid begins, and
+# its own runs at its end.
+TAKE_OVER_S = 60.0
+FINAL_DELIVERY_S = 60.0
+INTERRUPTED_DELIVERY_S = 10.0
+# How often cells are looked after that another grid computes.
+POLL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,9 @@ class Settings:
         workers: see `open_pool`.
         scheduler: see `open_pool`.
         data_dir: folder of the data sets; None is the default.
-        force: compute cells that are finished, too.
+        force: compute cells that are finished, too; the new runs replace the old.
+        retry_failed: compute cells that failed before, too.
+        checkpoint_s: seconds of training that may be lost.
         share: cells of one trajectory are trained once.
         svm_memory_gb: see `open_pool`.
         experiment: where runs go, unless ``mlflow run`` has opened one.
@@ -46,6 +60,8 @@ class Settings:
     scheduler: str | None = None
     data_dir: Path | None = None
     force: bool = False
+    retry_failed: bool = False
+    checkpoint_s: float = DEFAULT_EVERY_S
     share: bool = True
     svm_memory_gb: float | None = None
     experiment: str = "mnist-ops"
@@ -68,13 +84,32 @@ class Plan:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """How a study ended: every cell is in exactly one of the groups."""
+    """How a study ended: every cell is in exactly one of the groups.
+
+    Attributes:
+        study: its name.
+        finished: computed now, here or by another process meanwhile.
+        failed: failed now.
+        stopped: cut, with what they have saved: the same command goes on.
+        skipped: finished before.
+        failed_before: not tried again -> the reason noted then.
+        not_measured: nothing here can compute them -> the reason.
+        undelivered: runs that the store does not have yet.
+    """
 
     study: str
     finished: tuple[Outcome, ...]
     failed: tuple[Outcome, ...]
+    stopped: tuple[Outcome, ...]
     skipped: tuple[Spec, ...]
+    failed_before: Mapping[Spec, str]
     not_measured: Mapping[Spec, str]
+    undelivered: int = 0
+
+    @property
+    def problems(self) -> list[Outcome]:
+        """The cells that did not finish, for whatever reason but the user's wish to stop."""
+        return [outcome for outcome in (*self.failed, *self.stopped) if outcome.error]
 
 
 class Display(Protocol):
@@ -129,31 +164,49 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
     """
     for study in studies:
         plan(study, settings, has_cuda=True)
+    stopping.forget()
     uri = tracking.default_uri()
-    client = tracking.connect(uri)
-    with tracking.tracking_errors(uri):
-        grids = _Grids(client, uri, settings, display)
-        for dataset in _datasets(studies, settings):
-            data.ensure(dataset, settings.data_dir, say=display.say)
-        with open_pool(settings.workers, settings.scheduler, settings.svm_memory_gb) as pool:
-            plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]
-            return grids.run(plans, pool)
+    tracker = tracking.open_tracker(uri, display.say)
+    try:
+        with tracking.tracking_errors(uri):
+            datasets = _datasets(studies, settings)
+            if not settings.scheduler:
+                for dataset in datasets:
+                    data.ensure(dataset, settings.data_dir, say=display.say)
+            with (
+                stopping.heeded(),
+                open_pool(
+                    settings.workers,
+                    settings.scheduler,
+                    Needs.of_this_process(tracker.address, datasets),
+                    settings.svm_memory_gb,
+                    display.say,
+                ) as pool,
+            ):
+                plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]
+                return _Grids(tracker, settings, display).run(plans, pool)
+    finally:
+        tracking.close_tracker(tracker)
 
 
 class _Grids:
     """Runs plans under their parents."""
 
-    def __init__(self, client: MlflowClient, uri: str, settings: Settings, display: Display):
-        self.client = client
-        self.uri = uri
+    def __init__(self, tracker: tracking.Tracker, settings: Settings, display: Display):
+        self.tracker = tracker
+        self.client = tracker.client
         self.settings = settings
         self.display = display
         self.opened_by_mlflow = os.environ.get("MLFLOW_RUN_ID")
         self.experiment_id = (
-            "" if self.opened_by_mlflow else tracking.experiment(client, settings.experiment)
+            "" if self.opened_by_mlflow else tracking.experiment(self.client, settings.experiment)
         )
 
     def run(self, plans: Sequence[Plan], pool: Pool) -> list[StudyReport]:
+        planned = {cell.fingerprint for a_plan in plans for cell in a_plan.cells}
+        if left := tracking.bury_the_dead(self.tracker, planned):
+            self.display.say(f"{left} runs of earlier processes are handed to the store")
+            self.tracker.courier.flush(TAKE_OVER_S, insist=True)
         if len(plans) == 1:
             return [self._run_grid(plans[0], pool, None, self.opened_by_mlflow)]
         titles = [p.study.title for p in plans]
@@ -164,11 +217,12 @@ class _Grids:
         status = "KILLED"
         try:
             for a_plan in plans:
-                reports.append(self._run_grid(a_plan, pool, top, None))
-            status = "FAILED" if any(report.failed for report in reports) else "FINISHED"
+                reports.append(self._run_grid(a_plan, pool, top.parent, None))
+            status = "FAILED" if any(report.problems for report in reports) else "FINISHED"
         finally:
             notes = [_grid_note(p, r) for p, r in zip(plans, reports, strict=False)]
-            tracking.close_parent(self.client, top, status, "\n\n".join(notes))
+            top.close(status, "\n\n".join(notes))
+            self.tracker.courier.flush(INTERRUPTED_DELIVERY_S, insist=True)
         return reports
 
     def _run_grid(
@@ -176,42 +230,124 @@ class _Grids:
     ) -> StudyReport:
         study, settings = a_plan.study, self.settings
         done = {} if settings.force else tracking.finished(self.client, study.name)
-        to_do = [cell for cell in a_plan.cells if cell.fingerprint not in done]
+        failed = {} if settings.retry_failed else tracking.failed(self.client, study.name)
+        failed_before = {
+            cell: failed[cell.fingerprint]
+            for cell in a_plan.cells
+            if cell.fingerprint in failed.keys() - done.keys() and not settings.force
+        }
         skipped = tuple(cell for cell in a_plan.cells if cell.fingerprint in done)
-        tags = {keys.STUDY: study.name, keys.PRESET: settings.preset}
+        to_do = [c for c in a_plan.cells if c.fingerprint not in done and c not in failed_before]
+        reasons = {cell.fingerprint: why for cell, why in a_plan.not_measured.items()}
+        tags = {
+            keys.STUDY: study.name,
+            keys.PRESET: settings.preset,
+            keys.CELLS: str(len(a_plan.cells)),
+            keys.CELLS_BEFORE: str(len(skipped)),
+        }
+        if reasons:
+            tags[keys.NOT_MEASURED] = json.dumps(reasons, sort_keys=True)
         parent = self._open_parent(
             f"{study.name} ({settings.preset})", study.question, keys.ROLE_GRID, tags, run_id, top
         )
-        reasons = {cell.fingerprint: why for cell, why in a_plan.not_measured.items()}
-        if reasons:
-            tracking.note_not_measured(self.client, parent, reasons)
-        presets = {cell.fingerprint: preset_label(settings.preset, cell) for cell in to_do}
-        context = CellContext(self.uri, parent, settings.data_dir, presets)
+        context = CellContext(
+            self.tracker.address,
+            parent.parent,
+            # Each worker of a cluster has its own.
+            None if settings.scheduler else settings.data_dir,
+            {cell.fingerprint: preset_label(settings.preset, cell) for cell in to_do},
+            forced=settings.force,
+            checkpoint_s=settings.checkpoint_s,
+        )
         outcomes: list[Outcome] = []
         status = "KILLED"
         self.display.start(study.title, len(a_plan.cells), len(skipped))
+        for cell, reason in failed_before.items():
+            self.display.say(f"failed before, --retry-failed tries again: {cell.name}: {reason}")
         if line := svm.plain_notice(to_do):
             self.display.say(line)
         try:
-            # Closed before the parent is: no worker may open a run under a parent that ended.
-            work = trajectories(to_do, share=settings.share)
-            with closing(pool.run(work, context, self.display.progress)) as running:
-                for outcome in running:
-                    outcomes.append(outcome)
-                    self.display.outcome(outcome)
-            status = "FAILED" if any(outcome.error for outcome in outcomes) else "FINISHED"
+            for outcome in self._compute(to_do, context, pool):
+                outcomes.append(outcome)
+                self.display.outcome(outcome)
+            if stopping.requested():
+                raise KeyboardInterrupt
+            problems = any(outcome.error for outcome in outcomes) or failed_before
+            status = "FAILED" if problems else "FINISHED"
         finally:
             self.display.stop()
             report = StudyReport(
                 study.name,
-                finished=tuple(o for o in outcomes if o.error is None),
-                failed=tuple(o for o in outcomes if o.error is not None),
+                finished=_in_state(outcomes, "finished"),
+                failed=_in_state(outcomes, "failed"),
+                stopped=_in_state(outcomes, "stopped"),
                 skipped=skipped,
+                failed_before=failed_before,
                 not_measured=a_plan.not_measured,
             )
-            note = _grid_note(a_plan, report)
-            tracking.close_parent(self.client, parent, status, note)
-        return report
+            parent.close(status, _grid_note(a_plan, report))
+            undelivered = self._deliver(pool, context, interrupted=status == "KILLED")
+        return dataclasses.replace(report, undelivered=undelivered)
+
+    def _compute(
+        self, cells: Sequence[Spec], context: CellContext, pool: Pool
+    ) -> Iterator[Outcome]:
+        """The outcome of each cell, also of those that another grid computes at the same time."""
+        waiting: list[Spec] = list(cells)
+        began, told = round(time.time() * 1000), False
+        while waiting and not stopping.requested():
+            work = trajectories(waiting, share=self.settings.share)
+            waiting = []
+            # Closed before the parent is: no worker may open a run under a parent that ended.
+            running = pool.run(work, context, self.display.progress, self.display.say)
+            with closing(running):
+                for outcome in running:
+                    if outcome.state == "held":
+                        waiting.append(outcome.spec)
+                    else:
+                        yield outcome
+            if waiting and not told and not stopping.requested():
+                self.display.say(f"waiting for {len(waiting)} cells that another grid computes")
+                told = True
+            waiting, others = self._look_after(waiting, began)
+            while waiting and not others and not self._free(waiting):
+                if stopping.requested():
+                    break
+                time.sleep(POLL_S)
+                waiting, others = self._look_after(waiting, began)
+            yield from others
+        yield from (Outcome(spec, "stopped") for spec in waiting)
+
+    def _look_after(self, cells: Sequence[Spec], since: int) -> tuple[list[Spec], list[Outcome]]:
+        """Of cells that others compute: those that are not over, and the outcomes of the others."""
+        ended = tracking.ended_of(self.client, (cell.fingerprint for cell in cells), since)
+        left = [cell for cell in cells if cell.fingerprint not in ended]
+        return left, [
+            _outcome_elsewhere(cell, ended[cell.fingerprint])
+            for cell in cells
+            if cell.fingerprint in ended
+        ]
+
+    def _free(self, cells: Sequence[Spec]) -> bool:
+        """Whether nobody computes some of the cells any more."""
+        entries = self.tracker.ledger.entries()
+        return any(entries.holder(cell.fingerprint) is None for cell in cells)
+
+    def _deliver(self, pool: Pool, context: CellContext, *, interrupted: bool) -> int:
+        """Have the grid's runs reach the store, or say where they are; how many are left."""
+        patience = INTERRUPTED_DELIVERY_S if interrupted else FINAL_DELIVERY_S
+        left = pool.flush(context, patience)
+        with contextlib.suppress(*tracking.STORE_ERRORS):
+            tracking.bury_the_dead(self.tracker)
+        self.tracker.courier.flush(patience, insist=True)
+        left += self.tracker.courier.waiting
+        if left:
+            self.display.say(
+                f"{left} runs wait in {self.tracker.journals} for the store "
+                f"({self.tracker.courier.trouble or 'another process has their cells'}): "
+                "`mnist-ops sync` hands them over, and so does the next start"
+            )
+        return left
 
     def _open_parent(
         self,
@@ -221,9 +357,9 @@ class _Grids:
         tags: dict[str, str],
         run_id: str | None,
         parent: tracking.Parent | None,
-    ) -> tracking.Parent:
+    ) -> tracking.ParentRun:
         return tracking.open_parent(
-            self.client,
+            self.tracker,
             name=name,
             note=note,
             role=role,
@@ -232,6 +368,24 @@ class _Grids:
             run_id=run_id,
             parent=parent,
         )
+
+
+def _outcome_elsewhere(cell: Spec, run: Run) -> Outcome:
+    """The outcome of a cell that another grid has computed."""
+    if run.info.status == "FAILED":
+        reason = run.data.tags.get(keys.ERROR, "no reason was noted")
+        return Outcome(cell, "failed", run.info.run_id, error=reason)
+    return Outcome(
+        cell,
+        "finished",
+        run.info.run_id,
+        test_accuracy=run.data.metrics.get(keys.TEST_ACCURACY),
+        train_time_s=run.data.metrics.get(keys.TRAIN_TIME_S),
+    )
+
+
+def _in_state(outcomes: Sequence[Outcome], state: str) -> tuple[Outcome, ...]:
+    return tuple(outcome for outcome in outcomes if outcome.state == state)
 
 
 def _devices(study: Study, asked: str, *, has_cuda: bool) -> tuple[Any, ...]:
@@ -258,9 +412,11 @@ def _grid_note(a_plan: Plan, report: StudyReport) -> str:
     lines = [f"**{a_plan.study.title}**: {a_plan.study.question}", ""]
     lines += [
         f"- {len(report.finished)} cells computed, {len(report.skipped)} finished before, "
-        f"{len(report.failed)} failed"
+        f"{len(report.failed)} failed, {len(report.stopped)} stopped, "
+        f"{len(report.failed_before)} failed before"
     ]
     reasons = Counter(report.not_measured.values())
     lines += [f"- {count} cells {why}" for why, count in reasons.items()]
     lines += [f"- FAILED {o.spec.name}: {o.error}" for o in report.failed]
+    lines += [f"- FAILED before {cell.name}: {why}" for cell, why in report.failed_before.items()]
     return "\n".join(lines)

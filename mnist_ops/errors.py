@@ -1,10 +1,19 @@
 """The errors that a user can cause, each told in one line that says what to do."""
 
+from typing import ClassVar
+
 
 class MnistOpsError(Exception):
-    """Work failed for a reason outside the program: the command line exits with 1."""
+    """Work failed for a reason outside the program: the command line exits with 1.
 
-    exit_code = 1
+    Attributes:
+        exit_code: of the command line.
+        resumable: whether the world was at fault rather than the cell that ran: the same command
+            then goes on, where a cell that failed by itself would fail again.
+    """
+
+    exit_code: ClassVar[int] = 1
+    resumable: ClassVar[bool] = False
 
 
 class InvalidInput(MnistOpsError, ValueError):
@@ -16,6 +25,22 @@ class InvalidInput(MnistOpsError, ValueError):
 class DataUnavailable(MnistOpsError):
     """A data set cannot be had from any source, or not all of it is intact."""
 
+    resumable = True
+
 
 class TrackingUnavailable(MnistOpsError):
     """The tracking store cannot be read or written."""
+
+    resumable = True
+
+
+class DiskFull(MnistOpsError):
+    """There is no room for what must be kept."""
+
+    resumable = True
+
+
+class Stopped(MnistOpsError):
+    """The work was asked to stop, and did, where it can go on from."""
+
+    resumable = True

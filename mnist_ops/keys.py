@@ -56,6 +56,11 @@ ERROR = "mnist_ops.error"
 NOT_MEASURED = "mnist_ops.not_measured"
 TRAJECTORY = "mnist_ops.trajectory"
 TIME = "mnist_ops.time"
+# In how many parts a fit was computed: more than 1 if it was cut and went on.
+PARTS = "mnist_ops.parts"
+# The process that the run belongs to, and the journal that it is written from.
+OWNER = "mnist_ops.owner"
+JOURNAL = "mnist_ops.journal"
 HARDWARE = "mnist_ops.hardware"
 VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
@@ -63,7 +68,11 @@ GIT_COMMIT = "mnist_ops.git_commit"
 IMPORTED = "mnist_ops.imported"
 
 # Tags that say something of the run's store, not of the run: they stay where they are.
-OF_THE_STORE = frozenset({IMPORTED, NOT_MEASURED})
+OF_THE_STORE = frozenset({IMPORTED, JOURNAL, NOT_MEASURED, OWNER})
+
+# Of a grid: how many cells it has, and how many of them were finished before it began.
+CELLS = "mnist_ops.cells"
+CELLS_BEFORE = "mnist_ops.cells_before"
 
 # Values of the role tag.
 ROLE_CELL = "cell"

@@ -34,6 +34,14 @@ def tags(device: str) -> dict[str, str]:
     )
 
 
+def arithmetic(device: str) -> dict[str, str]:
+    """What decides, beside the spec, to which bits a fit on `device` computes."""
+    found = tags(device)
+    processor = "gpu" if device == "cuda" else "cpu"
+    names = (f"{keys.HARDWARE}.{processor}", f"{keys.VERSION}.torch", f"{keys.VERSION}.mnist_ops")
+    return {name: found[name] for name in names}
+
+
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -60,6 +60,9 @@ class FitResult:
     metrics: dict[str, float]
 
 
+OnResult = Callable[[int, FitResult], None]
+
+
 def scores(labels: NDArray[np.uint8], predictions: NDArray[np.uint8]) -> dict[str, float]:
     """Accuracy, weighted F1 and macro F1 on the test images, each 0 to 1.
 

@@ -6,17 +6,19 @@ evaluation after each epoch, are outside.
 
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mnist_ops import keys, live_taps, models
+from mnist_ops.checkpoints import Checkpoint
 from mnist_ops.data import Images, Split, split
-from mnist_ops.errors import MnistOpsError
-from mnist_ops.results import EpochResult, FitResult, OnEpoch, scores
+from mnist_ops.errors import MnistOpsError, Stopped
+from mnist_ops.results import EpochResult, FitResult, OnEpoch, OnResult, scores
 from mnist_ops.specs import ResNetSpec
 
 EVALUATION_BATCH = 256
@@ -35,42 +37,71 @@ def fit(
     images: Images,
     on_epoch: OnEpoch = lambda epoch: None,
     results_after: Collection[int] = (),
+    *,
+    on_result: OnResult = lambda epochs, result: None,
+    checkpoint: Checkpoint | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[int, FitResult]:
     """Train the network of `spec` on `images`, and predict the test images.
 
-    The same spec on the same device and library versions gives the same predictions. With a
-    constant learning rate a shorter training is the beginning of a longer one, so its result can
-    be taken on the way.
+    The same spec on the same device and library versions gives the same predictions, whether it
+    was trained in one go or went on from checkpoints. With a constant learning rate a shorter
+    training is the beginning of a longer one, so its result can be taken on the way.
 
     Args:
         spec: what to train.
         images: the pooled data set that the spec names.
         on_epoch: called after each epoch with its loss and validation accuracy.
         results_after: epochs, beside the last, after which the test images are predicted too.
+        on_result: called with each result as soon as it is there, after how many epochs it is.
+        checkpoint: where the training goes on from, and saves to; None is nowhere.
+        stop: asked between two steps whether to save and leave.
 
     Returns:
-        Number of epochs -> the result of a training of that length, the last one always.
+        Number of epochs -> the result of a training of that length, the last one always; without
+        those that lie before the checkpoint that the training went on from.
 
     Raises:
         InvalidInput: a limit of the spec does not fit the data set.
         TrainingDiverged: the loss is no longer a finite number.
+        Stopped: `stop` said so; the checkpoint has the training up to there.
+        DiskFull: the checkpoint cannot be written.
     """
     parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
-    trainer = _Trainer(spec, images, parts, torch.device(spec.device))
-    trainer.warm_up()
+    wanted = {*results_after, spec.epochs}
     results = {}
-    for number in range(1, spec.epochs + 1):
-        loss = trainer.train_epoch()
-        if not math.isfinite(loss):
-            raise TrainingDiverged(
-                f"the loss is {loss} in epoch {number}: try a lower learning rate than "
-                f"{spec.learning_rate:g}, or precision float32"
-            )
-        accuracy = float((trainer.predict(parts.val) == images.labels[parts.val]).double().mean())
-        epoch = EpochResult(number, loss, accuracy, trainer.clock.seconds)
-        on_epoch(epoch)
-        if number == spec.epochs or number in results_after:
-            results[number] = _result(trainer, epoch, parts)
+    with _own_random_numbers(spec):
+        trainer = _Trainer(spec, images, parts, torch.device(spec.device))
+        trainer.warm_up()
+        # One that is past a result that is wanted is of no use.
+        if checkpoint and (state := checkpoint.load()) and state["epoch"] < min(wanted):
+            trainer.restore(state)
+
+        def between_steps() -> None:
+            stopping = stop()
+            if checkpoint and (stopping or checkpoint.due()):
+                with trainer.clock.paused():
+                    checkpoint.save(trainer.state())
+            if stopping:
+                raise Stopped("stopped; the same command goes on")
+
+        while trainer.epoch < spec.epochs:
+            loss = trainer.train_epoch(between_steps)
+            if not math.isfinite(loss):
+                raise TrainingDiverged(
+                    f"the loss is {loss} in epoch {trainer.epoch}: try a lower learning rate than "
+                    f"{spec.learning_rate:g}, or precision float32"
+                )
+            found = trainer.predict(parts.val) == images.labels[parts.val]
+            accuracy = float(found.double().mean())
+            epoch = EpochResult(trainer.epoch, loss, accuracy, trainer.clock.seconds)
+            on_epoch(epoch)
+            if epoch.number in wanted:
+                results[epoch.number] = _result(trainer, epoch, parts)
+                on_result(epoch.number, results[epoch.number])
+            # Not before the results: a training that goes on from here does not give them again.
+            if checkpoint and epoch.number < spec.epochs and checkpoint.due(epoch_ended=True):
+                checkpoint.save(trainer.state())
     return results
 
 
@@ -111,19 +142,67 @@ class _Trainer:
         self.feed = _Feed(images, parts.train, device, spec.pin_memory)
         self.clock = _Clock(device)
         self.images_trained = 0
+        # How far it is: whole epochs, and of the one that has begun steps, images, summed loss, and
+        # what its order was drawn from.
+        self.epoch = self.step = self.seen = 0
+        self.loss = torch.zeros((), device=device)
+        self.order_before = self.order.get_state()
 
-    def train_epoch(self) -> float:
-        """One pass over the training images in a new order; returns the mean loss."""
+    def train_epoch(self, between_steps: Callable[[], None]) -> float:
+        """The rest of a pass over the training images in a new order; returns the mean loss."""
         self.network.train()
-        total = torch.zeros((), device=self.device)
-        seen = 0
+        batches = self._batches()
         with self.clock:
-            for batch in self._batches():
+            for batch in batches[self.step :]:
                 pixels, labels = self.feed(batch)
-                total += self._step(pixels, labels) * len(batch)
-                seen += len(batch)
-        self.images_trained += seen
-        return float(total) / seen
+                self.loss += self._step(pixels, labels) * len(batch)
+                self.seen += len(batch)
+                self.step += 1
+                between_steps()
+        loss = float(self.loss) / self.seen
+        self.images_trained += self.seen
+        self.epoch += 1
+        self.step = self.seen = 0
+        self.loss.zero_()
+        self.order_before = self.order.get_state()
+        return loss
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on, and its clock."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "seen": self.seen,
+            "loss": self.loss,
+            "images_trained": self.images_trained,
+            "seconds": self.clock.seconds,
+            "order": self.order_before,
+            "network": self._weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": _random_state(self.device),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of the same training."""
+        self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
+        self.loss.copy_(state["loss"])
+        self.images_trained = state["images_trained"]
+        self.clock.seconds = state["seconds"]
+        self.order_before = state["order"]
+        self.order.set_state(self.order_before)
+        with torch.no_grad():
+            for name, weight in self._weights().items():
+                weight.copy_(state["network"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        _set_random_state(self.device, state["random"])
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Weights and running statistics by name, without what follows from the spec."""
+        kept = self.network.state_dict(keep_vars=True).keys()
+        tensors = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
+        return {name: tensor.detach() for name, tensor in tensors.items() if name in kept}
 
     def predict(self, index: Tensor) -> Tensor:
         """The predicted class of each image of `index`: int64, on the CPU."""
@@ -145,8 +224,9 @@ class _Trainer:
         network, optimizer = self.network, self.optimizer
         self.network = _network(spec).to(self.device).train()
         self.optimizer = _optimizer(spec, self.network)
-        for _ in range(WARM_UP_STEPS):
-            self._step(*self.feed(self.train_index[: spec.batch_size]))
+        with _own_random_numbers(spec):
+            for _ in range(WARM_UP_STEPS):
+                self._step(*self.feed(self.train_index[: spec.batch_size]))
         self.network, self.optimizer = network, optimizer
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "float16")
         _warmed_up.add(key)
@@ -160,12 +240,11 @@ class _Trainer:
         self.scaler.update()
         return loss.detach()
 
-    def _batches(self) -> Iterator[Tensor]:
+    def _batches(self) -> list[Tensor]:
         order = torch.randperm(len(self.train_index), generator=self.order)
-        for batch in self.train_index[order].split(self.spec.batch_size):
-            # Batch norm cannot normalise the 1x1 maps of a single image.
-            if len(batch) > 1:
-                yield batch
+        batches = self.train_index[order].split(self.spec.batch_size)
+        # Batch norm cannot normalise the 1x1 maps of a single image.
+        return [batch for batch in batches if len(batch) > 1]
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         if not self.spec.amp:
@@ -217,9 +296,40 @@ class _Clock:
         self._synchronise()
         self.seconds += time.perf_counter() - self._start
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what happens in the middle of a ``with`` block."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+@contextmanager
+def _own_random_numbers(spec: ResNetSpec) -> Iterator[None]:
+    """Draw from the spec's seed what layers draw, as dropout does; then go on as before."""
+    devices = [torch.cuda.current_device()] if spec.device == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(spec.seed)
+        yield
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(device: torch.device, state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def _network(spec: ResNetSpec) -> nn.Module:

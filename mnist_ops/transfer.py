@@ -132,7 +132,7 @@ def import_runs(
             started = tracking.unfinished_imports(client)
             parents: dict[str, tracking.Parent] = {}
             experiment_id = ""
-            imported = 0
+            written: set[str] = set()
             for done, (record, predicted, test_set) in enumerate(archive.items(), start=1):
                 if record.fingerprint not in finished:
                     experiment_id = experiment_id or tracking.experiment(client, experiment)
@@ -143,16 +143,17 @@ def import_runs(
                     tracking.write_record(
                         client, record, predicted, test_set, parents[study], started.get(digest)
                     )
-                    imported += 1
+                    written.add(record.fingerprint)
                 progress(done, archive.runs)
-            if imported:
-                tracking.drop_doubles(client)
+            if written:
+                tracking.drop_doubles(client, written)
             known = tracking.not_measured(client)
             reasons = {f: why for f, why in archive.not_measured.items() if f not in known}
             if reasons:
                 experiment_id = experiment_id or tracking.experiment(client, experiment)
                 tracking.note_imported_reasons(client, reasons, experiment_id)
-        return Imported(archive.runs, imported, archive.runs - imported, archive.digest)
+        count = len(written)
+        return Imported(archive.runs, count, archive.runs - count, archive.digest)
 
 
 def _read(client: MlflowClient, runs: Sequence[Run]) -> Iterator[_Item]:

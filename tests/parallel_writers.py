@@ -33,13 +33,10 @@ def write(store: str, writers: int, runs: int, study: str = "scale") -> float:
 
 
 def _write(store: str, study: str, writer: int, runs: int, ready: Barrier) -> None:
-    client = tracking.connect(store)
-    grid = tracked_runs.parent(client, study)
-    ready.wait(START_LIMIT_S)
-    for number in range(runs):
-        cell = tracked_runs.spec(writer * runs + number, study)
-        tracked_runs.write(client, grid, cell, wrong=number % 7)
-    client.set_terminated(grid.run_id)
+    with tracked_runs.grid(study, store) as grid:
+        ready.wait(START_LIMIT_S)
+        for number in range(runs):
+            grid.write(writer * runs + number, wrong=number % 7)
 
 
 def check(store: str, expected: int, study: str = "scale") -> float:

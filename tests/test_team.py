@@ -54,13 +54,10 @@ def test_export_is_the_same_bytes_from_any_store(
     home: Path, team: services.Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite to PostgreSQL and S3, by way of the server with sign-in, and back."""
-    client = tracking.connect(tracking.default_uri())
-    grid = tracked_runs.parent(client, "moved")
-    for number in range(3):
-        tracked_runs.write(client, grid, tracked_runs.spec(number, "moved"), wrong=number)
-    client.log_metric(
-        tracked_runs.write(client, grid, tracked_runs.spec(9, "moved")), "diverged", float("nan")
-    )
+    with tracked_runs.grid("moved") as grid:
+        for number in range(3):
+            grid.write(number, wrong=number)
+        grid.tracker.client.log_metric(grid.write(9), "diverged", float("nan"))
     assert call("export", "sqlite.zip").exit_code == 0
     with monkeypatch.context() as signed_in:
         for name, value in team.environment.items():
@@ -136,8 +133,7 @@ def test_no_secret_is_stored_shown_or_exported(
 ) -> None:
     """Neither password is where somebody else could read it."""
     client = tracking.connect(signed_in.uri)
-    grid = tracked_runs.parent(client, "secret")
-    run_id = tracked_runs.write(client, grid, tracked_runs.spec(0, "secret"))
+    run_id = tracked_runs.write(0, "secret")
     assert client.get_run(run_id).data.tags[keys.STUDY] == "secret"
     assert call("export", "a.zip").exit_code == 0
     database_password = sqlalchemy.make_url(signed_in.database).password

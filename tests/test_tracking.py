@@ -46,35 +46,55 @@ def result(metrics: dict[str, float] | None = None) -> FitResult:
     )
 
 
-def open_grid(client: MlflowClient, run_id: str | None = None) -> tracking.Parent:
+@pytest.fixture
+def tracker(client: MlflowClient) -> Iterator[tracking.Tracker]:
+    tracker = tracking.open_tracker(tracking.default_uri())
+    yield tracker
+    tracking.close_tracker(tracker)
+
+
+def open_grid(tracker: tracking.Tracker, run_id: str | None = None) -> tracking.ParentRun:
     return tracking.open_parent(
-        client,
+        tracker,
         name="resnet_grid (quick)",
         note="A question?",
         role=keys.ROLE_GRID,
         tags={keys.STUDY: "resnet_grid"},
-        experiment_id=tracking.experiment(client, "mnist-ops"),
+        experiment_id=tracking.experiment(tracker.client, "mnist-ops"),
         run_id=run_id,
     )
 
 
-def open_cell(client: MlflowClient, parent: tracking.Parent, spec: Spec) -> tracking.CellRun:
-    return tracking.CellRun(
-        client, spec, parent, "quick", "0123456789abcdef", "a trajectory", time_is_measured=True
+def open_cell(
+    tracker: tracking.Tracker, parent: tracking.Parent, spec: Spec, *, forced: bool = False
+) -> tracking.CellRun:
+    place = tracking.CellPlace(
+        parent, "quick", "0123456789abcdef", "a trajectory", time_is_measured=True, forced=forced
     )
+    return tracking.CellRun(tracker, spec, place, claimed=False)
 
 
-def track(client: MlflowClient, parent: tracking.Parent, spec: Spec) -> str:
-    run = open_cell(client, parent, spec)
+def track(
+    tracker: tracking.Tracker, parent: tracking.Parent, spec: Spec, *, forced: bool = False
+) -> str:
+    run = open_cell(tracker, parent, spec, forced=forced)
     for epoch in EPOCHS:
         run.log_epoch(epoch)
     run.finish(result(EPOCHS[-1].metrics))
+    return delivered(tracker, run)
+
+
+def delivered(tracker: tracking.Tracker, run: tracking.CellRun) -> str:
+    assert tracker.courier.flush(20, insist=True)
+    assert run.run_id is not None
     return run.run_id
 
 
-def test_a_run_holds_what_the_contract_names(client: MlflowClient) -> None:
-    parent = open_grid(client)
-    run = client.get_run(track(client, parent, RESNET))
+def test_a_run_holds_what_the_contract_names(
+    client: MlflowClient, tracker: tracking.Tracker
+) -> None:
+    parent = open_grid(tracker).parent
+    run = client.get_run(track(tracker, parent, RESNET))
     assert run.info.status == "FINISHED"
     assert run.info.run_name == RESNET.name
     assert run.info.experiment_id == parent.experiment_id
@@ -115,92 +135,105 @@ def test_a_run_holds_what_the_contract_names(client: MlflowClient) -> None:
     assert (dataset.dataset.name, dataset.dataset.digest) == ("MNIST", "0123456789abcdef")
 
 
-def test_every_epoch_is_a_step(client: MlflowClient) -> None:
-    run_id = track(client, open_grid(client), RESNET)
+def test_every_epoch_is_a_step(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    run_id = track(tracker, open_grid(tracker).parent, RESNET)
     assert tracking.history(client, run_id, keys.TRAIN_LOSS) == [(1, 1.5), (2, 0.7)]
 
 
-def test_predictions_come_back(client: MlflowClient) -> None:
-    stored = tracking.predictions(client, track(client, open_grid(client), RESNET))
+def test_predictions_come_back(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    stored = tracking.predictions(client, track(tracker, open_grid(tracker).parent, RESNET))
     assert stored.predicted.tolist() == [1, 2, 3]
     assert stored.label.tolist() == [1, 2, 4]
     assert stored.index.tolist() == [7, 8, 69_999]
 
 
-def test_run_without_readable_predictions_has_none(client: MlflowClient, home: Path) -> None:
-    parent = open_grid(client)
+def test_run_without_readable_predictions_has_none(
+    client: MlflowClient, tracker: tracking.Tracker, home: Path
+) -> None:
+    parent = open_grid(tracker).parent
     assert tracking.predictions(client, parent.run_id) is None
     (home / keys.PREDICTIONS).write_bytes(b"not an archive")
     client.log_artifact(parent.run_id, str(home / keys.PREDICTIONS))
     assert tracking.predictions(client, parent.run_id) is None
 
 
-def test_equal_predictions_are_equal_bytes(client: MlflowClient) -> None:
-    parent = open_grid(client)
+def test_equal_predictions_are_equal_bytes(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    parent = open_grid(tracker).parent
     first, second = (
-        Path(client.download_artifacts(track(client, parent, RESNET), keys.PREDICTIONS))
-        for _ in range(2)
+        Path(client.download_artifacts(track(tracker, parent, spec), keys.PREDICTIONS))
+        for spec in (RESNET, SVM)
     )
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_failed_cell_says_why(client: MlflowClient) -> None:
-    run = open_cell(client, open_grid(client), SVM)
+def test_failed_cell_says_why(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    run = open_cell(tracker, open_grid(tracker).parent, SVM)
     run.fail("OutOfMemory: too large", "Traceback …")
-    stored = client.get_run(run.run_id)
+    stored = client.get_run(delivered(tracker, run))
     assert stored.info.status == "FAILED"
     assert stored.data.tags[keys.ERROR] == "OutOfMemory: too large"
     path = Path(client.download_artifacts(run.run_id, keys.ERROR_TRACEBACK))
     assert path.read_text() == "Traceback …"
 
 
-def test_only_finished_cells_of_the_study_count_as_finished(client: MlflowClient) -> None:
-    parent = open_grid(client)
-    done = track(client, parent, RESNET)
-    open_cell(client, parent, SVM)
+def test_only_finished_cells_of_the_study_count_as_finished(
+    client: MlflowClient, tracker: tracking.Tracker
+) -> None:
+    parent = open_grid(tracker).parent
+    done = track(tracker, parent, RESNET)
+    open_cell(tracker, parent, SVM)
     assert tracking.finished(client, "resnet_grid") == {RESNET.fingerprint: done}
     assert tracking.finished(client, "svm_grid") == {}
 
 
-def test_finished_cells_are_found_in_any_experiment(client: MlflowClient) -> None:
+def test_finished_cells_are_found_in_any_experiment(
+    client: MlflowClient, tracker: tracking.Tracker
+) -> None:
     other = client.create_experiment("elsewhere")
-    run_id = track(client, tracking.Parent(open_grid(client).run_id, other), SVM)
+    run_id = track(tracker, tracking.Parent(open_grid(tracker).parent.run_id, other), SVM)
     assert tracking.finished(client, "svm_grid") == {SVM.fingerprint: run_id}
 
 
-def test_deleted_runs_do_not_count(client: MlflowClient) -> None:
-    client.delete_run(track(client, open_grid(client), SVM))
+def test_deleted_runs_do_not_count(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    client.delete_run(track(tracker, open_grid(tracker).parent, SVM))
     assert tracking.finished(client, "svm_grid") == {}
 
 
-def test_closing_a_grid_leaves_no_run_open(client: MlflowClient) -> None:
-    parent = open_grid(client)
-    finished, left = track(client, parent, RESNET), open_cell(client, parent, SVM).run_id
-    tracking.close_parent(client, parent, "KILLED", "It ended early.")
-    status = {run: client.get_run(run).info.status for run in (parent.run_id, finished, left)}
-    assert status == {parent.run_id: "KILLED", finished: "FINISHED", left: "KILLED"}
-    note = client.get_run(parent.run_id).data.tags["mlflow.note.content"]
-    assert note == "It ended early."
+def test_a_grid_ends_with_its_last_words(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    grid = open_grid(tracker)
+    assert client.get_run(grid.parent.run_id).info.status == "RUNNING"
+    grid.close("KILLED", "It ended early.")
+    assert tracker.courier.flush(20, insist=True)
+    run = client.get_run(grid.parent.run_id)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["mlflow.note.content"] == "It ended early."
+    assert not list(tracker.journals.iterdir())
 
 
-def test_a_run_of_mlflow_run_becomes_the_grid(client: MlflowClient) -> None:
+def test_a_run_of_mlflow_run_becomes_the_grid(
+    client: MlflowClient, tracker: tracking.Tracker
+) -> None:
     opened = client.create_run("0", run_name="bold-newt-1")
-    parent = open_grid(client, opened.info.run_id)
+    parent = open_grid(tracker, opened.info.run_id).parent
     assert (parent.run_id, parent.experiment_id) == (opened.info.run_id, "0")
     run = client.get_run(parent.run_id)
     assert run.info.run_name == "resnet_grid (quick)"
     assert run.data.tags[keys.ROLE] == keys.ROLE_GRID
 
 
-def test_experiment_opens_in_the_view_for_models(client: MlflowClient) -> None:
-    open_grid(client)
+def test_experiment_opens_in_the_view_for_models(
+    client: MlflowClient, tracker: tracking.Tracker
+) -> None:
+    open_grid(tracker)
     tags = client.get_experiment_by_name("mnist-ops").tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def test_experiment_kind_that_someone_chose_is_kept(client: MlflowClient) -> None:
+def test_experiment_kind_that_someone_chose_is_kept(
+    client: MlflowClient, tracker: tracking.Tracker
+) -> None:
     chosen = client.create_experiment("mnist-ops", tags={"mlflow.experimentKind": "other"})
-    open_grid(client)
+    open_grid(tracker)
     assert client.get_experiment(chosen).tags["mlflow.experimentKind"] == "other"
 
 
@@ -210,10 +243,10 @@ def test_deleted_experiment_is_one_line(client: MlflowClient) -> None:
         tracking.experiment(client, "gone")
 
 
-def test_frame_has_a_row_a_cell(client: MlflowClient) -> None:
-    parent = open_grid(client)
-    run_id = track(client, parent, RESNET)
-    track(client, parent, SVM)
+def test_frame_has_a_row_a_cell(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    parent = open_grid(tracker).parent
+    run_id = track(tracker, parent, RESNET)
+    track(tracker, parent, SVM)
     client.create_run("0", run_name="of somebody else")
     frame = tracking.cell_runs(client).set_index("study").sort_index()
     assert len(frame) == 2
@@ -233,9 +266,10 @@ def test_empty_store_gives_an_empty_frame(client: MlflowClient) -> None:
     assert tracking.cell_runs(client).empty
 
 
-def test_not_measured_comes_back(client: MlflowClient) -> None:
-    parent = open_grid(client)
-    tracking.note_not_measured(client, parent, {"abc": "not measured: no CUDA device"})
+def test_not_measured_comes_back(client: MlflowClient, tracker: tracking.Tracker) -> None:
+    grid = open_grid(tracker)
+    grid.note({keys.NOT_MEASURED: json.dumps({"abc": "not measured: no CUDA device"})})
+    assert tracker.courier.flush(20, insist=True)
     assert tracking.not_measured(client) == {"abc": "not measured: no CUDA device"}
 
 
@@ -356,8 +390,10 @@ def server(home: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_server_keeps_what_sqlite_keeps(server: str) -> None:
-    client = tracking.connect(server)
-    run_id = track(client, open_grid(client), RESNET)
+    tracker = tracking.open_tracker(server)
+    client = tracker.client
+    run_id = track(tracker, open_grid(tracker).parent, RESNET)
+    tracking.close_tracker(tracker)
     assert tracking.finished(client, "resnet_grid") == {RESNET.fingerprint: run_id}
     assert len(tracking.cell_runs(client)) == 1
     assert tracking.predictions(client, run_id).predicted.tolist() == [1, 2, 3]

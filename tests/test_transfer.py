@@ -38,16 +38,15 @@ def refused(result: Result, code: int = 2) -> str:
 
 
 @pytest.fixture
-def runs(client: MlflowClient) -> list[str]:
+def runs(home: Path) -> list[str]:
     """Three cells of two studies in the store of the working folder."""
-    grids = {study: tracked_runs.parent(client, study) for study in ("resnet_grid", "other")}
-    ids = [
-        tracked_runs.write(client, grids[study], tracked_runs.spec(number, study), wrong=number)
-        for number, study in enumerate(["resnet_grid", "resnet_grid", "other"])
-    ]
-    reasons = {"a" * 16: "not measured: no CUDA device"}
-    tracking.note_not_measured(client, grids["resnet_grid"], reasons)
-    return ids
+    with tracked_runs.grid("other") as other:
+        third = other.write(2, wrong=2)
+    with tracked_runs.grid() as grid:
+        first, second = (grid.write(number, wrong=number) for number in range(2))
+        reasons = {"a" * 16: "not measured: no CUDA device"}
+        grid.run.note({keys.NOT_MEASURED: json.dumps(reasons)})
+    return [first, second, third]
 
 
 @pytest.fixture
@@ -108,7 +107,8 @@ def test_an_imported_run_is_the_run(
         assert new.data.metrics == old.data.metrics
         for time in ("start_time", "end_time", "status"):
             assert getattr(new.info, time) == getattr(old.info, time)
-        ours = {k: v for k, v in old.data.tags.items() if k != "mlflow.parentRunId"}
+        of_the_store = {"mlflow.parentRunId", keys.OWNER, keys.JOURNAL}
+        ours = {k: v for k, v in old.data.tags.items() if k not in of_the_store}
         assert {k: new.data.tags[k] for k in ours} == ours
         for metric in old.data.metrics:
             histories = [
@@ -142,7 +142,7 @@ def test_imported_runs_are_under_one_parent_a_study(
 
 def test_nothing_is_overwritten(exported: Path, elsewhere: Callable[[str], MlflowClient]) -> None:
     there = elsewhere("other")
-    own = tracked_runs.write(there, tracked_runs.parent(there), tracked_runs.spec(0), wrong=20)
+    own = tracked_runs.write(0, wrong=20)
     done = json.loads(call("import", str(exported), "--json").stdout)
     assert (done["runs"], done["imported"], done["present"]) == (3, 2, 1)
     (kept,) = [
@@ -157,8 +157,8 @@ def test_nothing_is_overwritten(exported: Path, elsewhere: Callable[[str], Mlflo
 def test_two_machines_are_merged(
     exported: Path, home: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:
-    there = elsewhere("other")
-    tracked_runs.write(there, tracked_runs.parent(there), tracked_runs.spec(7))
+    elsewhere("other")
+    tracked_runs.write(7)
     call("export", "own.zip")
     call("import", str(exported))
     assert "4 runs" in call("export", "both.zip").stdout
@@ -169,22 +169,34 @@ def test_two_machines_are_merged(
     assert Path("both.zip").read_bytes() == (home / "other" / "both.zip").read_bytes()
 
 
+def double(client: MlflowClient, run_id: str, accuracy: float, ended: int) -> str:
+    """Another finished run of the same cell, as stores of other origin may have; its run id."""
+    old = client.get_run(run_id)
+    tags = {k: v for k, v in old.data.tags.items() if k != "mlflow.runName"}
+    name, experiment_id = old.info.run_name, old.info.experiment_id
+    new = client.create_run(experiment_id, old.info.start_time, tags, name).info.run_id
+    for param, value in old.data.params.items():
+        client.log_param(new, param, value)
+    client.log_metric(new, keys.TEST_ACCURACY, accuracy)
+    client.set_terminated(new, "FINISHED", old.info.end_time + ended)
+    return new
+
+
 def test_only_the_run_that_the_report_uses_is_exported(
     runs: list[str], client: MlflowClient, home: Path
 ) -> None:
-    grid = tracked_runs.parent(client)
-    later = tracked_runs.write(client, grid, tracked_runs.spec(0), wrong=5)
-    broken = tracked_runs.write(client, grid, tracked_runs.spec(0))
-    client.log_metric(broken, keys.TEST_ACCURACY, float("nan"))
-    tracking.CellRun(
-        client, tracked_runs.spec(9), grid, "quick", "0" * 16, "alone", time_is_measured=True
-    )
-    counted = {run.info.run_id for run in tracking.counted_runs(client)}
+    later = double(client, runs[0], accuracy=0.5, ended=10)
+    double(client, runs[0], accuracy=0.6, ended=5)
+    double(client, runs[0], accuracy=float("nan"), ended=20)
+    with tracked_runs.grid() as grid:
+        grid.open(9).fail("no memory", "Traceback")
+        grid.open(10)
+    counted = set(tracked_runs.counted(client).values())
     assert counted == {later, *runs[1:]}
     from mnist_ops.compare import select
 
     selection = select(tracking.cell_runs(client), lambda _: [], {}, "custom-60-40")
-    assert {c.run_id for c in selection.cells if c.finished} <= counted
+    assert {cell.run_id for cell in selection.cells if cell.finished} == counted
 
 
 def test_interrupted_import_goes_on(
@@ -194,7 +206,7 @@ def test_interrupted_import_goes_on(
 ) -> None:
     """However far a run was written, it ends once, and whole."""
     there = elsewhere("other")
-    steps = ["log_batch", "log_inputs", "log_artifact", "set_terminated", "set_tag"]
+    steps = ["log_batch", "log_inputs", "log_artifact", "set_terminated"]
     for step in steps:
         with monkeypatch.context() as interrupted:
             real = getattr(MlflowClient, step)
@@ -202,7 +214,7 @@ def test_interrupted_import_goes_on(
             def stop(
                 self: MlflowClient, run_id: str, *given: object, real=real, **named: object
             ) -> None:
-                if "mlflow.parentRunId" in self.get_run(run_id).data.tags:
+                if keys.IMPORTED in self.get_run(run_id).data.tags:
                     raise KeyboardInterrupt
                 real(self, run_id, *given, **named)
 
@@ -262,7 +274,7 @@ def test_nothing_to_export(home: Path, client: MlflowClient) -> None:
 def test_run_without_predictions_travels_without(
     client: MlflowClient, home: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:
-    run_id = tracked_runs.write(client, tracked_runs.parent(client), tracked_runs.spec(1))
+    run_id = tracked_runs.write(1)
     (path,) = home.glob(f"mlruns/*/{run_id}/artifacts/{keys.PREDICTIONS}")
     path.write_bytes(b"not an archive")
     done = call("export", "a.zip", "--json")
@@ -279,7 +291,7 @@ def test_run_without_predictions_travels_without(
 def test_values_that_json_or_a_database_cannot_hold(
     client: MlflowClient, home: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:
-    run_id = tracked_runs.write(client, tracked_runs.parent(client), tracked_runs.spec(1))
+    run_id = tracked_runs.write(1)
     client.log_metric(run_id, "diverged", float("nan"), timestamp=5, step=1)
     client.log_metric(run_id, "diverged", float("inf"), timestamp=5, step=2)
     client.log_metric(run_id, "diverged", 0.1 + 0.2, timestamp=5, step=3)
@@ -297,7 +309,7 @@ def test_values_that_json_or_a_database_cannot_hold(
 
 
 def test_what_is_of_the_store_or_secret_stays_behind(client: MlflowClient, home: Path) -> None:
-    run_id = tracked_runs.write(client, tracked_runs.parent(client), tracked_runs.spec(1))
+    run_id = tracked_runs.write(1)
     client.set_tag(run_id, "store", "postgresql://me:hunter2@host/db?sslpassword=hunter2")
     client.set_tag(run_id, "mlflow.source.git.repoURL", "https://hunter2@example.org/x.git")
     call("export", "a.zip")
@@ -311,7 +323,7 @@ def test_what_is_of_the_store_or_secret_stays_behind(client: MlflowClient, home:
 def test_a_tag_that_is_html_is_text_in_the_report(
     client: MlflowClient, home: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:
-    run_id = tracked_runs.write(client, tracked_runs.parent(client), tracked_runs.spec(1))
+    run_id = tracked_runs.write(1)
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     client.update_run(run_id, name=evil)
     for tag in (keys.GIT_COMMIT, f"{keys.HARDWARE}.cpu", f"{keys.VERSION}.torch"):

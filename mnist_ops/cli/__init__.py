@@ -10,6 +10,7 @@ from mnist_ops.cli.import_runs import import_runs
 from mnist_ops.cli.run import run
 from mnist_ops.cli.server import server
 from mnist_ops.cli.summarize import summarize
+from mnist_ops.cli.sync import sync
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (data, export, import_runs, run, server, summarize):
+for command in (data, export, import_runs, run, server, summarize, sync):
     main.add_command(command)

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from mnist_ops.errors import MnistOpsError
-
-INTERRUPTED = 130
+from mnist_ops.stopping import INTERRUPTED
 
 
 class Commands(click.Group):

@@ -78,11 +78,11 @@ def run_progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def console() -> "Console":
-    """The terminal of what is said beside a command's answer."""
+def console(*, quiet: bool = False) -> "Console":
+    """The terminal of what is said beside a command's answer; `quiet` drops it."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, quiet=quiet)
 
 
 def say(line: str) -> None:

@@ -1,7 +1,6 @@
 """``mnist-ops run``: compute the cells of a study."""
 
 import json
-import signal
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnist_ops import stopping
 from mnist_ops.cli.options import UNSET, cells, console, count, data_dir_option, json_option, say
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.grids import PRESETS, Choices, Study, parse_values, preset_label
@@ -63,7 +63,16 @@ if TYPE_CHECKING:
 )
 @click.option("--scheduler", default="none", help="A Dask scheduler to use, tcp://HOST:PORT.")
 @data_dir_option
-@click.option("--force/--no-force", help="Compute cells that are finished, too.")
+@click.option("--force", is_flag=True, help="Compute finished cells, too; replaces their runs.")
+@click.option("--retry-failed", is_flag=True, help="Compute cells that failed before, too.")
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Training that may be lost when a process dies.",
+)
 @click.option(
     "--share/--no-share",
     default=True,
@@ -82,6 +91,7 @@ if TYPE_CHECKING:
     envvar="MLFLOW_EXPERIMENT_NAME",
     help="MLflow experiment of new runs; inside `mlflow run` its experiment counts.",
 )
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but what went wrong.")
 @click.option("--dry-run", is_flag=True, help="Print the cells, and run nothing.")
 @click.option(
     "--report",
@@ -104,9 +114,12 @@ def run(
     scheduler: str,
     data_dir: Path | None,
     force: bool,
+    retry_failed: bool,
+    checkpoint_every: float,
     share: bool,
     svm_memory: float | None,
     experiment: str,
+    quiet: bool,
     dry_run: bool,
     report: Path | None,
     as_json: bool,
@@ -139,6 +152,8 @@ def run(
         scheduler=None if scheduler == "none" else scheduler,
         data_dir=data_dir,
         force=force,
+        retry_failed=retry_failed,
+        checkpoint_s=checkpoint_every,
         share=share,
         svm_memory_gb=svm_memory,
         experiment=experiment,
@@ -146,8 +161,8 @@ def run(
     if dry_run:
         _print_plans(engine.plan_locally(studies, settings), as_json=as_json)
         return
-    _end_cleanly_on_sigterm()
-    reports = engine.run(studies, settings, GridDisplay(console()))
+    stopping.on_signals()
+    reports = engine.run(studies, settings, GridDisplay(console(quiet=quiet)))
     if report is not None:
         labels = {
             preset_label(preset, cell)
@@ -161,13 +176,27 @@ def run(
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
     else:
         _print_reports(reports, report)
-    failed = [outcome.spec.name for r in reports for outcome in r.failed]
-    if failed:
-        raise MnistOpsError(
-            f"{len(failed)} of the cells failed: {', '.join(failed[:5])}"
-            + (" and others" if len(failed) > 5 else "")
-            + "; the reason is the tag mnist_ops.error of each run"
+    if problems := _problems(reports):
+        raise MnistOpsError(problems)
+
+
+def _problems(reports: "Sequence[StudyReport]") -> str:
+    """What did not end well, and what to do about it; empty if all did."""
+    now = [outcome.spec.name for r in reports for outcome in r.problems]
+    before = [cell.name for r in reports for cell in r.failed_before]
+    waiting = sum(r.undelivered for r in reports)
+    lines = []
+    if now:
+        named = ", ".join(now[:5]) + (" and others" if len(now) > 5 else "")
+        lines.append(
+            f"{len(now)} of the cells failed: {named}; the reason is the tag mnist_ops.error of "
+            "each run"
         )
+    if before:
+        lines.append(f"{cells(len(before))} failed before; --retry-failed tries again")
+    if waiting:
+        lines.append(f"{waiting} runs wait for the store; `mnist-ops sync` hands them over")
+    return "; ".join(lines)
 
 
 def _with_axes(studies: Sequence[Study], asked: dict[str, str]) -> list[Study]:
@@ -216,6 +245,8 @@ def _print_reports(reports: "Sequence[StudyReport]", folder: Path | None) -> Non
         parts = [f"{cells(len(report.finished))} computed"]
         parts += [f"{len(report.skipped)} finished before"] if report.skipped else []
         parts += [f"{len(report.failed)} failed"] if report.failed else []
+        parts += [f"{len(report.stopped)} stopped"] if report.stopped else []
+        parts += [f"{len(report.failed_before)} failed before"] if report.failed_before else []
         reasons = Counter(report.not_measured.values())
         parts += [f"{cells(count)} {why}" for why, count in reasons.items()]
         click.echo(f"{report.study}: {', '.join(parts)}")
@@ -234,13 +265,9 @@ def _report_fields(report: "StudyReport") -> dict[str, Any]:
         "study": report.study,
         "finished": [fields(outcome) for outcome in report.finished],
         "failed": [fields(outcome) for outcome in report.failed],
+        "stopped": [fields(outcome) for outcome in report.stopped],
+        "failed_before": {spec.name: why for spec, why in report.failed_before.items()},
+        "undelivered": report.undelivered,
         "skipped": [spec.name for spec in report.skipped],
         "not_measured": {spec.name: why for spec, why in report.not_measured.items()},
     }
-
-
-def _end_cleanly_on_sigterm() -> None:
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)

@@ -1,9 +1,16 @@
 """The only package that writes to or reads from MLflow.
 
+Writing goes through a journal on this machine (`journal`), which a thread brings to the store
+(`delivery`); who may write a cell's run is settled in the store itself (`ledger`). A process has
+one `Tracker` a store, which holds the three together.
+
 Runs are addressed by explicit ids through `MlflowClient`, never through MLflow's active run: the
 first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
+from mnist_ops.tracking.ghosts import bury_the_dead, end_ghost, ghosts
+from mnist_ops.tracking.journal import JournalBusy, JournalGone
+from mnist_ops.tracking.ledger import Entries, Ledger
 from mnist_ops.tracking.moving import (
     counted_runs,
     digest_of,
@@ -16,56 +23,85 @@ from mnist_ops.tracking.moving import (
     unfinished_imports,
     write_record,
 )
+from mnist_ops.tracking.owner import Owner
 from mnist_ops.tracking.reading import (
     Predictions,
     cell_runs,
+    ended_of,
+    failed,
     finished,
+    finished_of,
     history,
     not_measured,
     predictions,
 )
 from mnist_ops.tracking.store import (
     CONNECT_TIMEOUT_S,
+    STORE_ERRORS,
     check_database,
     connect,
     default_uri,
     tracking_errors,
     without_password,
 )
+from mnist_ops.tracking.tracker import (
+    Address,
+    Tracker,
+    close_tracker,
+    open_tracker,
+    shared_tracker,
+)
 from mnist_ops.tracking.writing import (
+    CellPlace,
     CellRun,
     Parent,
-    close_parent,
+    ParentRun,
     experiment,
-    note_not_measured,
     open_parent,
 )
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
+    "STORE_ERRORS",
+    "Address",
+    "CellPlace",
     "CellRun",
+    "Entries",
+    "JournalBusy",
+    "JournalGone",
+    "Ledger",
+    "Owner",
     "Parent",
+    "ParentRun",
     "Predictions",
+    "Tracker",
+    "bury_the_dead",
     "cell_runs",
     "check_database",
-    "close_parent",
+    "close_tracker",
     "connect",
     "counted_runs",
     "default_uri",
     "digest_of",
     "drop_doubles",
+    "end_ghost",
+    "ended_of",
     "experiment",
+    "failed",
     "fingerprint",
     "finished",
     "finished_cells",
+    "finished_of",
+    "ghosts",
     "history",
     "import_parent",
     "not_measured",
     "note_imported_reasons",
-    "note_not_measured",
     "open_parent",
+    "open_tracker",
     "predictions",
     "read_record",
+    "shared_tracker",
     "tracking_errors",
     "unfinished_imports",
     "without_password",

@@ -3,7 +3,7 @@
 import json
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
 )
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 from numpy.typing import NDArray
@@ -25,10 +26,12 @@ from mnist_ops.exchange import records
 from mnist_ops.exchange.records import DatasetUse, Point, RunRecord, TestSet, portable_text
 from mnist_ops.tracking.reading import predictions
 from mnist_ops.tracking.search import search, tag
-from mnist_ops.tracking.writing import Parent, open_parent
+from mnist_ops.tracking.writing import Parent, show_as_models
 
 T = TypeVar("T")
 
+# Without these a run is no cell's, nor one that somebody would end for its owner's death.
+_LAST = frozenset({keys.FINGERPRINT, keys.ROLE})
 # Of reasons in one tag, so that the tag is never longer than a store takes.
 _REASONS_A_TAG = 20
 _OF_CELLS = f"{tag(keys.FINGERPRINT)} LIKE '%' and attributes.status = 'FINISHED'"
@@ -118,16 +121,8 @@ def import_parent(client: MlflowClient, study: str, experiment_id: str) -> Paren
         if run.data.tags.get(keys.STUDY) == study:
             return Parent(run.info.run_id, run.info.experiment_id)
     note = f"Runs of *{study}* that were computed elsewhere, with the times that they had there."
-    parent = open_parent(
-        client,
-        name=f"{study} (imported)",
-        note=note,
-        role=keys.ROLE_IMPORT,
-        tags={keys.STUDY: study},
-        experiment_id=experiment_id,
-    )
-    client.set_terminated(parent.run_id, "FINISHED")
-    return parent
+    tags = {keys.ROLE: keys.ROLE_IMPORT, keys.STUDY: study, MLFLOW_RUN_NOTE: note}
+    return _ended_run(client, experiment_id, f"{study} (imported)", tags)
 
 
 def write_record(
@@ -140,7 +135,7 @@ def write_record(
 ) -> str:
     """Write `record` as a run under `parent`; its run id.
 
-    The tag that makes the run one of a cell comes last. Until then nobody takes it for a result,
+    The tags that make the run one of a cell come last. Until then nobody takes it for a result,
     and writing it again from the start ends in the same.
 
     Args:
@@ -152,7 +147,7 @@ def write_record(
         started: the run that an interrupted import made for it.
     """
     marks = {keys.IMPORTED: digest_of(record, predicted), MLFLOW_PARENT_RUN_ID: parent.run_id}
-    tags = {n: text for n, text in record.tags.items() if n != keys.FINGERPRINT} | marks
+    tags = {n: text for n, text in record.tags.items() if n not in _LAST} | marks
     if started is None:
         run = client.create_run(
             parent.experiment_id, start_time=record.start_time, tags=tags, run_name=record.name
@@ -175,7 +170,8 @@ def write_record(
             )
             client.log_artifact(started, str(path))
     client.set_terminated(started, "FINISHED", record.end_time)
-    client.set_tag(started, keys.FINGERPRINT, record.fingerprint)
+    last = [RunTag(name, text) for name, text in record.tags.items() if name in _LAST]
+    client.log_batch(started, tags=last)
     return started
 
 
@@ -188,22 +184,36 @@ def note_imported_reasons(
             keys.ROLE: keys.ROLE_IMPORT,
             keys.NOT_MEASURED: json.dumps(dict(some), sort_keys=True),
         }
-        run = client.create_run(experiment_id, tags=tags, run_name="not measured (imported)")
-        client.set_terminated(run.info.run_id, "FINISHED")
+        _ended_run(client, experiment_id, "not measured (imported)", tags)
 
 
-def drop_doubles(client: MlflowClient) -> int:
-    """Delete all but one of the runs that several imports wrote at once; how many.
+def drop_doubles(client: MlflowClient, written: Collection[str]) -> None:
+    """Of cells that others finished meanwhile delete the runs that are one too many.
 
-    Every import keeps the same one, so that none of them deletes what another keeps.
+    A run that was computed here stays, and of several that were imported at once one does: every
+    import keeps the same.
+
+    Args:
+        client: of the store.
+        written: the fingerprints of the cells that this import has written.
     """
-    runs: dict[str, list[str]] = {}
-    for run in search(client, f"{tag(keys.IMPORTED)} LIKE '%' and {_OF_CELLS}"):
-        runs.setdefault(run.data.tags[keys.IMPORTED], []).append(run.info.run_id)
-    doubled = [run_id for ids in runs.values() for run_id in sorted(ids)[1:]]
-    for run_id in doubled:
-        client.delete_run(run_id)
-    return len(doubled)
+    runs: dict[str, list[tuple[str, str]]] = {}
+    for run in search(client, _OF_CELLS):
+        if fingerprint(run) in written:
+            # A run that was computed here has no such tag, and comes first.
+            imported = run.data.tags.get(keys.IMPORTED, "")
+            runs.setdefault(fingerprint(run), []).append((imported, run.info.run_id))
+    for found in runs.values():
+        for imported, run_id in sorted(found)[1:]:
+            if imported:
+                client.delete_run(run_id)
+
+
+def _ended_run(client: MlflowClient, experiment_id: str, name: str, tags: dict[str, str]) -> Parent:
+    run = client.create_run(experiment_id, tags=tags, run_name=name)
+    client.set_terminated(run.info.run_id, "FINISHED")
+    show_as_models(client, experiment_id)
+    return Parent(run.info.run_id, experiment_id)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

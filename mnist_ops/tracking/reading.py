@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
@@ -24,6 +25,49 @@ def finished(client: MlflowClient, study: str) -> dict[str, str]:
     )
     found = search(client, filter_string)
     return {run.data.tags[keys.FINGERPRINT]: run.info.run_id for run in found}
+
+
+def finished_of(client: MlflowClient, fingerprints: Iterable[str]) -> dict[str, Run]:
+    """Fingerprint -> a FINISHED run, of those cells that have one."""
+    found = {}
+    for fingerprint in fingerprints:
+        filter_string = (
+            f"{tag(keys.FINGERPRINT)} = '{fingerprint}' and attributes.status = 'FINISHED'"
+        )
+        if run := next(search(client, filter_string), None):
+            found[fingerprint] = run
+    return found
+
+
+def ended_of(client: MlflowClient, fingerprints: Iterable[str], since: int) -> dict[str, Run]:
+    """Fingerprint -> a run that decides its cell: FINISHED, or FAILED after `since`.
+
+    Args:
+        client: of the store.
+        fingerprints: of the cells asked for.
+        since: milliseconds since the epoch.
+    """
+    asked = list(fingerprints)
+    found = finished_of(client, asked)
+    for fingerprint in asked:
+        if fingerprint not in found:
+            filter_string = (
+                f"{tag(keys.FINGERPRINT)} = '{fingerprint}' and attributes.status = 'FAILED' "
+                f"and attributes.end_time > {since}"
+            )
+            if run := next(search(client, filter_string), None):
+                found[fingerprint] = run
+    return found
+
+
+def failed(client: MlflowClient, study: str) -> dict[str, str]:
+    """Fingerprint -> reason of every cell of `study` that has a FAILED run."""
+    filter_string = f"{tag(keys.STUDY)} = '{study}' and attributes.status = 'FAILED'"
+    return {
+        run.data.tags[keys.FINGERPRINT]: run.data.tags.get(keys.ERROR, "no reason was noted")
+        for run in search(client, filter_string)
+        if keys.FINGERPRINT in run.data.tags
+    }
 
 
 def cell_runs(client: MlflowClient) -> pd.DataFrame:

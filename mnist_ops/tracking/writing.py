@@ -1,15 +1,14 @@
 """Write runs: the parents of grids, and the cells below them."""
 
 import getpass
+import io
 import json
-import tempfile
-import time
+import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
@@ -22,10 +21,16 @@ from mlflow.utils.mlflow_tags import (
 
 from mnist_ops import keys, provenance
 from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.redaction import redacted
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import Spec
-from mnist_ops.tracking.search import search, tag
+from mnist_ops.tracking.journal import Journal, now_ms
+from mnist_ops.tracking.owner import Owner
 from mnist_ops.tracking.store import first_line
+from mnist_ops.tracking.tracker import Tracker
+
+# Of the folders of the journals of runs that are no cell's.
+PARENT_PREFIX = "grid-"
 
 # Without this tag MLflow's UI opens an experiment in its view for language model traces.
 _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
@@ -37,6 +42,27 @@ class Parent:
 
     run_id: str
     experiment_id: str
+
+
+@dataclass(frozen=True)
+class CellPlace:
+    """What a cell's run says beside its spec.
+
+    Attributes:
+        parent: the grid's run.
+        preset: value of the preset tag.
+        dataset_digest: names the very images that the cell draws from.
+        trajectory: names the fit that gives the result; several cells may share it.
+        time_is_measured: whether that fit is this cell's own, and so its times too.
+        forced: whether a finished run of the cell is to be replaced.
+    """
+
+    parent: Parent
+    preset: str
+    dataset_digest: str
+    trajectory: str
+    time_is_measured: bool
+    forced: bool = False
 
 
 def experiment(client: MlflowClient, name: str) -> str:
@@ -54,14 +80,24 @@ def experiment(client: MlflowClient, name: str) -> str:
                 f"-x {experiment_id}`, or name another with --experiment"
             )
     except MlflowException as error:
+        if error.error_code == "RESOURCE_ALREADY_EXISTS" and not found:
+            # Somebody else created it in the meantime.
+            return experiment(client, name)
         raise TrackingUnavailable(
             f"experiment {name!r} cannot be created: {first_line(error)}"
         ) from None
     return str(experiment_id)
 
 
+def show_as_models(client: MlflowClient, experiment_id: str) -> None:
+    """Have MLflow's UI open the experiment in its view for models, unless someone chose another."""
+    key, kind = _EXPERIMENT_KIND
+    if key not in client.get_experiment(experiment_id).tags:
+        client.set_experiment_tag(experiment_id, key, kind)
+
+
 def open_parent(
-    client: MlflowClient,
+    tracker: Tracker,
     *,
     name: str,
     note: str,
@@ -70,11 +106,11 @@ def open_parent(
     experiment_id: str,
     run_id: str | None = None,
     parent: Parent | None = None,
-) -> Parent:
+) -> "ParentRun":
     """Open the run that others are nested under, or take over `run_id` as that run.
 
     Args:
-        client: of the store.
+        tracker: of the store, which must answer: the children need the run's id.
         name: the run's name.
         note: its description, Markdown.
         role: one of the values of the role tag.
@@ -83,8 +119,12 @@ def open_parent(
         run_id: a run that exists, as ``mlflow run`` leaves one.
         parent: the run that this one is nested under.
     """
+    client = tracker.client
+    mark = uuid.uuid4().hex
     all_tags = {
         keys.ROLE: role,
+        keys.OWNER: str(Owner.this_process()),
+        keys.JOURNAL: mark,
         MLFLOW_RUN_NAME: name,
         MLFLOW_RUN_NOTE: note,
         **tags,
@@ -99,93 +139,113 @@ def open_parent(
         client.update_run(run_id, name=name)
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in all_tags.items()])
     experiment_id = run.info.experiment_id
-    key, kind = _EXPERIMENT_KIND
-    if key not in client.get_experiment(experiment_id).tags:
-        client.set_experiment_tag(experiment_id, key, kind)
-    return Parent(run.info.run_id, experiment_id)
+    show_as_models(client, experiment_id)
+    return ParentRun(tracker, Parent(run.info.run_id, experiment_id), mark)
 
 
-def close_parent(client: MlflowClient, parent: Parent, status: str, note: str) -> None:
-    """End a parent run, and with it every run right below that is still open.
+class ParentRun:
+    """A parent's run, whose end reaches the store also if the store is away then.
 
-    Args:
-        client: of the store.
-        parent: the run to end.
-        status: ``FINISHED``, ``FAILED`` or ``KILLED``.
-        note: the final description.
+    Attributes:
+        parent: what its children need of it.
     """
-    children = f"{tag(MLFLOW_PARENT_RUN_ID)} = '{parent.run_id}'"
-    for run in search(client, f"{children} and attributes.status = 'RUNNING'"):
-        client.set_tag(run.info.run_id, keys.ERROR, "the grid ended before this cell did")
-        client.set_terminated(run.info.run_id, "KILLED")
-    client.set_tag(parent.run_id, MLFLOW_RUN_NOTE, note)
-    client.set_terminated(parent.run_id, status)
 
+    def __init__(self, tracker: Tracker, parent: Parent, mark: str):
+        """Keep a journal of the run `parent`, which has the journal tag `mark`."""
+        self.parent = parent
+        self._tracker = tracker
+        self._journal = Journal(tracker.journals / f"{PARENT_PREFIX}{mark[:16]}")
+        self._journal.append(
+            "open",
+            time=now_ms(),
+            experiment_id=parent.experiment_id,
+            name="",
+            tags={keys.JOURNAL: mark},
+            params={},
+            forced=False,
+        )
+        self._journal.append("run", run_id=parent.run_id)
+        tracker.courier.add(self._journal, claimed=True)
 
-def note_not_measured(client: MlflowClient, parent: Parent, reasons: dict[str, str]) -> None:
-    """Record on the parent why cells have no run: fingerprint -> reason."""
-    client.set_tag(parent.run_id, keys.NOT_MEASURED, json.dumps(reasons, sort_keys=True))
+    def note(self, tags: dict[str, str]) -> None:
+        """Set tags."""
+        self._journal.append("tags", values=tags)
+        self._tracker.courier.wake()
+
+    def close(self, status: str, note: str) -> None:
+        """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``; `note` is its last description."""
+        self.note({MLFLOW_RUN_NOTE: note})
+        self._journal.append("end", status=status, time=now_ms())
+        self._tracker.courier.wake()
 
 
 class CellRun:
-    """One cell's run, from its start to its end."""
+    """One cell's run, from its start to its end, or from where it was cut.
 
-    def __init__(
-        self,
-        client: MlflowClient,
-        spec: Spec,
-        parent: Parent,
-        preset: str,
-        dataset_digest: str,
-        trajectory: str,
-        *,
-        time_is_measured: bool,
-    ):
-        """Open the run under `parent` and log what was asked for.
+    Attributes:
+        parts: in how many parts the cell has been computed so far, this one included.
+    """
+
+    def __init__(self, tracker: Tracker, spec: Spec, place: CellPlace, *, claimed: bool):
+        """Open the run, or go on with the one that a process on this machine has left.
 
         Args:
-            client: of the store.
+            tracker: of the store.
             spec: the cell.
-            parent: the grid's run.
-            preset: value of the preset tag.
-            dataset_digest: names the very images that the cell draws from.
-            trajectory: names the fit that gives the result; several cells may share it.
-            time_is_measured: whether that fit is this cell's own, and so its times too.
+            place: what the run says beside.
+            claimed: whether the cell was claimed, and seen not to be finished by another.
+
+        Raises:
+            JournalBusy: another process of this machine computes the cell.
+            DiskFull: there is no room.
         """
-        self._client = client
-        tags = {
-            **_own_tags(),
-            MLFLOW_PARENT_RUN_ID: parent.run_id,
-            MLFLOW_RUN_NOTE: _cell_note(spec, preset),
-            MLFLOW_SOURCE_NAME: f"pipelines/{spec.study}.py",
-            keys.ROLE: keys.ROLE_CELL,
-            keys.STUDY: spec.study,
-            keys.FINGERPRINT: spec.fingerprint,
-            keys.PRESET: preset,
-            keys.SPEC: spec.canonical,
-            keys.TRAJECTORY: trajectory,
-            keys.TIME: keys.TIME_MEASURED if time_is_measured else keys.TIME_ATTRIBUTED,
-            **provenance.tags(spec.device),
+        self._tracker = tracker
+        machine = provenance.arithmetic(spec.device)
+        folder = tracker.journals / spec.fingerprint
+        self._journal = Journal(folder)
+        opened = self._journal.opened
+        if opened and (opened["machine"] != machine or place.forced or self._is_over):
+            tracker.retire(self._journal)
+            self._journal = Journal(folder)
+        belongs = {
+            MLFLOW_PARENT_RUN_ID: place.parent.run_id,
+            keys.OWNER: str(Owner.this_process()),
         }
-        tags[MLFLOW_GIT_COMMIT] = tags[keys.GIT_COMMIT]
-        run = client.create_run(parent.experiment_id, tags=tags, run_name=spec.name)
-        self.run_id = run.info.run_id
-        self._start = time.perf_counter()
-        client.log_batch(
-            self.run_id, params=[Param(name, str(value)) for name, value in spec.params.items()]
-        )
-        dataset = Dataset(
-            name=spec.dataset,
-            digest=dataset_digest,
-            source_type="code",
-            source=json.dumps({"tags": {MLFLOW_SOURCE_NAME: "mnist_ops.data"}}),
-        )
-        context = InputTag("mlflow.data.context", "training")
-        client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+        if self._journal.opened:
+            self._journal.append("resume", time=now_ms(), tags=belongs)
+        else:
+            self._journal.append(
+                "open",
+                time=now_ms(),
+                experiment_id=place.parent.experiment_id,
+                name=spec.name,
+                tags=_cell_tags(spec, place) | belongs,
+                params={name: str(value) for name, value in spec.params.items()},
+                dataset={
+                    "name": spec.dataset,
+                    "digest": place.dataset_digest,
+                    "source_type": "code",
+                    "source": json.dumps({"tags": {MLFLOW_SOURCE_NAME: "mnist_ops.data"}}),
+                },
+                machine=machine,
+                forced=place.forced,
+            )
+        self.parts = self._journal.parts
+        self._seen = self._journal.steps
+        tracker.courier.add(self._journal, claimed=claimed)
+
+    @property
+    def run_id(self) -> str | None:
+        """Its id in the store; None until the store has it."""
+        return self._journal.run_id
 
     def log_epoch(self, epoch: EpochResult) -> None:
-        """Log the metrics of one epoch, at the epoch's number as step."""
-        self._log(epoch.metrics, step=epoch.number)
+        """Log the metrics of one epoch, at the epoch's number as step.
+
+        An epoch that was logged before the run was cut is not logged again.
+        """
+        if epoch.number not in self._seen:
+            self._log(epoch.metrics, step=epoch.number)
 
     def finish(self, result: FitResult) -> None:
         """Log the result with its predictions, and end the run as FINISHED."""
@@ -194,38 +254,63 @@ class CellRun:
             keys.N_VAL: result.n_val,
             keys.N_TEST: len(result.labels),
         }
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / keys.PREDICTIONS
-            np.savez_compressed(
-                path, predicted=result.predictions, label=result.labels, index=result.test_index
-            )
-            self._client.log_artifact(self.run_id, str(path))
+        content = io.BytesIO()
+        np.savez_compressed(
+            content, predicted=result.predictions, label=result.labels, index=result.test_index
+        )
+        self._journal.add_artifact(keys.PREDICTIONS, content.getvalue())
+        self._journal.append("params", values={k: str(v) for k, v in sizes.items()})
+        self._journal.append("tags", values={keys.PARTS: str(self.parts)})
         last_epoch = {keys.TRAIN_LOSS, keys.VAL_ACCURACY, keys.TRAIN_TIME_S}
         logged = last_epoch if keys.TRAIN_LOSS in result.metrics else set()
-        self._log(
-            {name: value for name, value in result.metrics.items() if name not in logged},
-            params=[Param(name, str(value)) for name, value in sizes.items()],
-        )
-        self._client.set_terminated(self.run_id, "FINISHED")
+        self._log({k: v for k, v in result.metrics.items() if k not in logged}, step=0)
+        self._end("FINISHED")
 
     def fail(self, reason: str, trace: str) -> None:
         """End the run as FAILED: the reason as a tag, the traceback as an artifact."""
-        self._client.set_tag(self.run_id, keys.ERROR, reason)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / keys.ERROR_TRACEBACK
-            path.write_text(trace)
-            self._client.log_artifact(self.run_id, str(path))
-        self._client.set_terminated(self.run_id, "FAILED")
+        self._journal.add_artifact(keys.ERROR_TRACEBACK, redacted(trace).encode())
+        self._journal.append("tags", values={keys.ERROR: redacted(reason)})
+        self._end("FAILED")
 
-    def _log(
-        self, metrics: dict[str, float], step: int = 0, params: list[Param] | None = None
-    ) -> None:
-        now = int(time.time() * 1000)
-        self._client.log_batch(
-            self.run_id,
-            metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()],
-            params=params or [],
-        )
+    def stop(self, reason: str) -> None:
+        """End the run as KILLED, for now: it may go on later."""
+        self._journal.append("tags", values={keys.ERROR: reason})
+        self._end("KILLED")
+
+    def leave(self) -> None:
+        """Let go of the run as it is, where not even its end can be written."""
+        self._tracker.courier.forget(self._journal)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._journal.status in ("FINISHED", "FAILED")
+
+    def _log(self, metrics: dict[str, float], step: int) -> None:
+        values = {name: float(value) for name, value in metrics.items()}
+        self._journal.append("metrics", time=now_ms(), step=step, values=values)
+        self._tracker.courier.wake()
+
+    def _end(self, status: str) -> None:
+        self._journal.append("end", status=status, time=now_ms())
+        self._tracker.courier.wake()
+
+
+def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:
+    tags = {
+        **_own_tags(),
+        MLFLOW_RUN_NOTE: _cell_note(spec, place.preset),
+        MLFLOW_SOURCE_NAME: f"pipelines/{spec.study}.py",
+        keys.ROLE: keys.ROLE_CELL,
+        keys.STUDY: spec.study,
+        keys.FINGERPRINT: spec.fingerprint,
+        keys.PRESET: place.preset,
+        keys.SPEC: spec.canonical,
+        keys.TRAJECTORY: place.trajectory,
+        keys.TIME: keys.TIME_MEASURED if place.time_is_measured else keys.TIME_ATTRIBUTED,
+        keys.JOURNAL: uuid.uuid4().hex,
+        **provenance.tags(spec.device),
+    }
+    return tags | {MLFLOW_GIT_COMMIT: tags[keys.GIT_COMMIT]}
 
 
 def _own_tags() -> dict[str, str]:

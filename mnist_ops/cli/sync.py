@@ -1,0 +1,46 @@
+"""``mnist-ops sync``: hand over the runs that the store does not have yet."""
+
+import json
+
+import click
+
+from mnist_ops.cli.options import json_option, say
+from mnist_ops.errors import TrackingUnavailable
+
+
+@click.command()
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try.",
+)
+@json_option
+def sync(timeout: float, as_json: bool) -> None:
+    """Hand over the runs that were computed on this machine while the store was away.
+
+    Each arrives once, in order, with the times at which it happened. The next start of a grid does
+    the same by itself.
+    """
+    from mnist_ops import tracking
+
+    uri = tracking.default_uri()
+    tracker = tracking.open_tracker(uri, say)
+    try:
+        with tracking.tracking_errors(uri):
+            found = tracking.bury_the_dead(tracker)
+        tracker.courier.flush(timeout, insist=True)
+        left, trouble = tracker.courier.waiting, tracker.courier.trouble
+    finally:
+        tracking.close_tracker(tracker)
+    if as_json:
+        click.echo(json.dumps({"delivered": found - left, "left": left, "trouble": trouble}))
+    else:
+        click.echo(f"{found - left} runs handed over, {left} left")
+    if left:
+        raise TrackingUnavailable(
+            f"{left} runs are left in {tracker.journals}: "
+            f"{trouble or 'another process computes their cells; try again when it has ended'}"
+        )

@@ -1,0 +1,27 @@
+"""Where a machine keeps what is on its way: journals of runs, and checkpoints."""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+
+def state_dir() -> Path:
+    """``MNIST_OPS_STATE`` if set, else the user's state folder of mnist-ops."""
+    chosen = os.environ.get("MNIST_OPS_STATE")
+    return Path(chosen).expanduser().absolute() if chosen else user_state_path("mnist-ops")
+
+
+def store_dir(store: str) -> Path:
+    """The folder of what belongs to the tracking store that has the id `store`."""
+    return state_dir() / store
+
+
+def journals_dir(store: str) -> Path:
+    """The journals of runs of a store, a folder each."""
+    return store_dir(store) / "journals"
+
+
+def checkpoint_path(store: str, training: str) -> Path:
+    """The checkpoint of a training whose runs go to a store."""
+    return store_dir(store) / "checkpoints" / f"{training}.checkpoint"

@@ -1,0 +1,194 @@
+"""A run as it is written: an append-only file on this machine, before anything reaches the store.
+
+Training only ever appends here, which takes milliseconds whatever the store does. `delivery` brings
+the events to MLflow in their order. A line is its checksum and an event as JSON; a line that a
+crash has torn is the last one, and is dropped. Who has the lock of a journal's folder writes and
+delivers it; a process that dies loses it.
+
+Events, in the order in which a run can have them:
+
+    open      what the run is: experiment, name, tags, params, data set; when, and on what machine
+    run       the id that the store gave it
+    metrics   values of one step, with their time
+    params, tags, artifact
+    resume    work goes on after its process ended, with the tags that changed
+    end       status and time; not the last one if the work goes on later
+    synced    the store has everything up to here
+"""
+
+import json
+import os
+import shutil
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mnist_ops import durable
+from mnist_ops.errors import MnistOpsError
+
+_FILE = "journal.jsonl"
+_LOCK = "lock"
+
+Event = dict[str, Any]
+
+
+class JournalBusy(MnistOpsError):
+    """Another process of this machine writes the journal."""
+
+    resumable = True
+
+
+class JournalGone(MnistOpsError):
+    """The run needs no journal any more: another process has finished its cell."""
+
+    resumable = True
+
+
+class Journal:
+    """One run's events, locked by this process until `close` or `remove`.
+
+    Attributes:
+        folder: of the journal and its artifacts.
+        events: all of them so far.
+    """
+
+    def __init__(self, folder: Path):
+        """Open the journal in `folder`, with the events that it has; none where it is new.
+
+        Raises:
+            JournalBusy: another process has it.
+            DiskFull: there is no room.
+        """
+        self.folder = folder
+        self._appending = threading.Lock()
+        with durable.telling_full_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        # Delivered by another thread than it was opened by.
+        self._lock = FileLock(folder / _LOCK, thread_local=False)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise JournalBusy(f"another process writes {folder}") from None
+        path = folder / _FILE
+        content = path.read_bytes() if path.exists() else b""
+        self.events, whole = _parse(content)
+        with durable.telling_full_disk(path):
+            self._file = path.open("ab", buffering=0)
+            self._file.truncate(whole)
+        if not content:
+            durable.sync_folder(folder)
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Add an event, on disk when this returns.
+
+        Raises:
+            DiskFull: there is no room; the event is not added.
+            JournalGone: it was closed or removed.
+        """
+        event = {"kind": kind, **fields}
+        text = json.dumps(event, separators=(",", ":")).encode()
+        line = memoryview(b"%08x %s\n" % (zlib.crc32(text), text))
+        with self._appending:
+            if self._file.closed:
+                raise JournalGone("another process finished this cell")
+            whole = self._file.tell()
+            try:
+                with durable.telling_full_disk(self.folder):
+                    # A disk that fills takes a part of what it is given before it says so.
+                    while line:
+                        line = line[self._file.write(line) :]
+                    os.fsync(self._file.fileno())
+            except BaseException:
+                self._file.truncate(whole)
+                raise
+            self.events.append(event)
+
+    def add_artifact(self, name: str, content: bytes) -> None:
+        """Keep a file that is to become an artifact of the run.
+
+        Raises:
+            DiskFull: there is no room.
+        """
+        durable.replace(self.folder / name, content)
+        self.append("artifact", file=name)
+
+    @property
+    def opened(self) -> Event | None:
+        """The event that says what the run is; None in a journal that is new."""
+        return self.events[0] if self.events else None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id in the store, once it has one there."""
+        found = [event["run_id"] for event in self.events if event["kind"] == "run"]
+        return found[-1] if found else None
+
+    @property
+    def status(self) -> str:
+        """``RUNNING``, or how the run has ended."""
+        for event in reversed(self.events):
+            if event["kind"] == "end":
+                return str(event["status"])
+            if event["kind"] == "resume":
+                break
+        return "RUNNING"
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the store has everything."""
+        return bool(self.events) and self.events[-1]["kind"] == "synced"
+
+    @property
+    def steps(self) -> set[int]:
+        """The steps that have metrics."""
+        return {event["step"] for event in self.events if event["kind"] == "metrics"}
+
+    @property
+    def parts(self) -> int:
+        """How often work on the run began: 1, and 1 more each time that it went on."""
+        return sum(event["kind"] in ("open", "resume") for event in self.events)
+
+    @property
+    def last_time(self) -> int:
+        """When the last event with a time happened, in milliseconds since the epoch."""
+        return max((event["time"] for event in self.events if "time" in event), default=now_ms())
+
+    def close(self) -> None:
+        """Let another process have the journal."""
+        with self._appending:
+            self._file.close()
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Delete the journal: it is delivered, or of no use."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
+
+    def move(self, folder: Path) -> None:
+        """Give the journal another folder, beside its own."""
+        self.folder = self.folder.rename(folder)
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch, as MLflow counts."""
+    return int(time.time() * 1000)
+
+
+def _parse(content: bytes) -> tuple[list[Event], int]:
+    """The events up to the first line that is not whole, and how many bytes they take."""
+    events: list[Event] = []
+    whole = 0
+    for line in content.splitlines(keepends=True):
+        checksum, _, text = line.rstrip(b"\n").partition(b" ")
+        try:
+            if not line.endswith(b"\n") or int(checksum, 16) != zlib.crc32(text):
+                break
+            events.append(json.loads(text))
+        except ValueError:
+            break
+        whole += len(line)
+    return events, whole

@@ -1,0 +1,88 @@
+"""Which process a run belongs to, and whether that process still lives.
+
+On the machine itself the system knows. From another machine only a sign of life can tell, which
+each owner leaves in the tracking store (see `ledger`).
+"""
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+
+# An owner leaves a sign of life this often, and is held for dead after so long without one: many
+# times as long, since a wrong verdict costs a computation.
+BEAT_S = 15
+DEAD_AFTER_S = 120
+
+_SEPARATOR = "|"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, told apart from all others at all times.
+
+    Attributes:
+        place: host, boot and process namespace: where `pid` means this process.
+        pid: process id.
+        started: seconds since the epoch, to the hundredth.
+    """
+
+    place: str
+    pid: int
+    started: float
+
+    @classmethod
+    def this_process(cls) -> "Owner":
+        """The process that asks."""
+        return _owner(os.getpid())
+
+    @classmethod
+    def parse(cls, text: str) -> "Owner | None":
+        """What `str` gave; None for anything else."""
+        try:
+            place, pid, started = text.split(_SEPARATOR)
+            return cls(place, int(pid), float(started))
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return _SEPARATOR.join((self.place, str(self.pid), f"{self.started:.2f}"))
+
+    @property
+    def host(self) -> str:
+        """The name of its machine."""
+        return self.place.split("/")[0]
+
+    def lives(self, last_beat: float | None) -> bool:
+        """Whether the process is alive, as far as can be told from here.
+
+        Args:
+            last_beat: its last sign of life, seconds since the epoch by its own clock; None where
+                it left none. Clocks are taken to agree within a minute.
+        """
+        if self.place == Owner.this_process().place:
+            try:
+                return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            except psutil.NoSuchProcess:
+                return False
+        return last_beat is not None and time.time() - last_beat < DEAD_AFTER_S
+
+
+@lru_cache(maxsize=1)
+def _owner(pid: int) -> Owner:
+    # A process that was forked asks with a pid of its own.
+    started = round(psutil.Process(pid).create_time(), 2)
+    return Owner("/".join((platform.node(), *_system())), pid, started)
+
+
+def _system() -> tuple[str, str]:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        # Containers of one machine share its boot, not its process ids.
+        return boot, str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return f"{psutil.boot_time():.0f}", "0"

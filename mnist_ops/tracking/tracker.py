@@ -1,0 +1,174 @@
+"""This process's way to one store: its claims, its journals, and their delivery."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mlflow import MlflowClient
+
+from mnist_ops import keys, state
+from mnist_ops.tracking import ledger
+from mnist_ops.tracking.delivery import REFUSED, Courier
+from mnist_ops.tracking.journal import Journal, JournalBusy
+from mnist_ops.tracking.ledger import Ledger
+from mnist_ops.tracking.store import connect, tracking_errors
+
+_OF_MLFLOW = {
+    # The courier tries again by itself, and must not hang in MLflow's own retries until then.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # MLflow would draw a bar for each file that it hands over, and print two lines a run.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where runs go.
+
+    Attributes:
+        uri: of the store, absolute.
+        store: the store's id: its ledger's run.
+    """
+
+    # A password in it must not be in what a scheduler shows of its tasks.
+    uri: str = field(repr=False)
+    store: str
+
+
+class Tracker:
+    """One process's access to a store.
+
+    Attributes:
+        address: of the store.
+        client: MLflow's.
+        ledger: who computes which cell.
+        courier: delivers journals.
+        journals: the folder of this machine's journals.
+    """
+
+    def __init__(self, address: Address, say: Callable[[str], None]):
+        """Access to the store at `address`, which need not answer; `say` gets lines for people."""
+        self.address = address
+        self.client = MlflowClient(address.uri)
+        self.ledger = Ledger(self.client, address.store)
+        self.courier = Courier(self.client, self.ledger, say)
+        self.journals = state.journals_dir(address.store)
+
+    def left_behind(self) -> Iterator[Journal]:
+        """The journals that no process has open, whole ones, each open until it is closed."""
+        folders = sorted(self.journals.iterdir()) if self.journals.exists() else []
+        for folder in folders:
+            if folder.name.endswith(REFUSED):
+                continue
+            with contextlib.suppress(JournalBusy):
+                journal = Journal(folder)
+                if journal.opened is None:
+                    # Its process died before it had written a line.
+                    journal.remove()
+                else:
+                    yield journal
+
+    def take_over(self, keep: Callable[[str], bool] = lambda fingerprint: False) -> int:
+        """Deliver what processes of this machine have left behind when they died.
+
+        A run whose work had not ended is ended as KILLED, unless somebody is about to go on.
+
+        Args:
+            keep: says of a cell's fingerprint whether somebody is.
+
+        Returns:
+            How many runs are to be delivered.
+        """
+        taken = 0
+        for journal in self.left_behind():
+            assert journal.opened is not None
+            fingerprint = journal.opened["tags"].get(keys.FINGERPRINT)
+            running = journal.status == "RUNNING"
+            if journal.is_synced or (running and fingerprint and keep(fingerprint)):
+                journal.close()
+                continue
+            if running:
+                end_as_killed(journal)
+            self.courier.add(journal, claimed=False)
+            taken += 1
+        return taken
+
+    def deliver_finished(self, fingerprints: Iterable[str], timeout_s: float) -> None:
+        """Deliver the cells that processes of this machine finished just before they died."""
+        found = False
+        for fingerprint in fingerprints:
+            folder = self.journals / fingerprint
+            if folder.exists():
+                with contextlib.suppress(JournalBusy):
+                    journal = Journal(folder)
+                    if journal.status == "FINISHED":
+                        self.courier.add(journal, claimed=False)
+                        found = True
+                    else:
+                        journal.close()
+        if found:
+            self.courier.flush(timeout_s, insist=False)
+
+    def retire(self, journal: Journal) -> None:
+        """End a run that cannot go on, and have its journal make room for another of its cell."""
+        if journal.status == "RUNNING":
+            end_as_killed(journal)
+        assert journal.opened is not None
+        mark = journal.opened["tags"][keys.JOURNAL]
+        journal.move(journal.folder.with_name(f"{journal.folder.name}-{mark[:8]}"))
+        if journal.is_synced:
+            journal.remove()
+        else:
+            self.courier.add(journal, claimed=False)
+
+    def close(self) -> None:
+        """Stop delivering, and let go what is held."""
+        self.courier.close()
+        self.ledger.close()
+
+
+def end_as_killed(journal: Journal) -> None:
+    """Say in a journal that its process died, as of the last sign of it."""
+    at = journal.last_time
+    journal.append("tags", values={keys.ERROR: "its process ended before it did"})
+    journal.append("end", status="KILLED", time=at)
+
+
+def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tracker:
+    """Access to the store at `uri`, which is made ready if it is new.
+
+    Raises:
+        TrackingUnavailable: the store does not answer or cannot be used.
+    """
+    _quieten_mlflow()
+    client = connect(uri)
+    with tracking_errors(uri):
+        store = ledger.find(client)
+        assert store is not None
+        ledger.forget_the_dead(client, store)
+    return shared_tracker(Address(uri, store), say)
+
+
+_trackers: dict[Address, Tracker] = {}
+
+
+def shared_tracker(address: Address, say: Callable[[str], None] = lambda line: None) -> Tracker:
+    """This process's one access to the store at `address`; the first one's `say` stays."""
+    _quieten_mlflow()
+    if address not in _trackers:
+        _trackers[address] = Tracker(address, say)
+    return _trackers[address]
+
+
+def close_tracker(tracker: Tracker) -> None:
+    """Close this process's access to a store."""
+    _trackers.pop(tracker.address, None)
+    tracker.close()
+
+
+def _quieten_mlflow() -> None:
+    for variable, value in _OF_MLFLOW.items():
+        os.environ.setdefault(variable, value)

@@ -1,0 +1,122 @@
+"""Workers on this machine: one process a core, each set up before it starts.
+
+What only counts before a process starts, its threads and its allocator, goes into its environment;
+what only it can do for itself, `start` does when it has begun.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ctypes.util import find_library
+from typing import Any
+
+import dask
+import torch
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+from mnist_ops import svm
+from mnist_ops.cell import THREADS
+from mnist_ops.workers import start
+from mnist_ops.workers.pool import ALLOWED_DEATHS, GPU, WorkersUnavailable, one_line
+
+# Dask runs what it is sent, so a cluster of this machine's own listens to this machine only.
+LOOPBACK = "127.0.0.1"
+START_TRIES = 3
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may run on, by number."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+@contextmanager
+def local_cluster(
+    workers: int, svm_memory_gb: float | None, say: Callable[[str], None]
+) -> Iterator[Client]:
+    """Start `workers` processes of one thread each, and end them at the end.
+
+    Args:
+        workers: how many; as many as there are cores get a core each.
+        svm_memory_gb: what they may use together for support vector machines; None is the default.
+        say: gets a line for people: where Dask shows what they do.
+    """
+    cores = usable_cores()
+
+    def options(number: int) -> dict[str, Any]:
+        return {
+            "preload": [start.__name__],
+            # Fewer workers than cores are left to the system: another grid may run beside.
+            "env": {start.CORE: str(cores[number])} if workers == len(cores) else {},
+            "nthreads": THREADS,
+            # Dask would pause a worker at a share of its memory that torch alone may take.
+            "memory_limit": 0,
+            "silence_logs": logging.CRITICAL,
+            "dashboard": False,
+            "host": LOOPBACK,
+            "resources": {GPU: 1} if number == 0 and torch.cuda.is_available() else {},
+        }
+
+    settings = {
+        "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+        "distributed.nanny.pre-spawn-environ": _environment()
+        | svm.worker_environment(workers, svm_memory_gb),
+    }
+    nannies = {n: {"cls": Nanny, "options": options(n)} for n in range(workers)}
+    with (
+        dask.config.set(settings),
+        _started(nannies) as cluster,
+        Client(cluster) as client,
+    ):
+        say(f"Dask dashboard: {client.dashboard_link}")
+        yield client
+
+
+def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
+    """A cluster of workers that have all started; one that dies while it does is no reason yet.
+
+    Raises:
+        WorkersUnavailable: they keep dying.
+    """
+    for tries_left in reversed(range(START_TRIES)):
+        try:
+            return SpecCluster(
+                scheduler={
+                    "cls": Scheduler,
+                    "options": {"dashboard_address": f"{LOOPBACK}:0", "host": LOOPBACK},
+                },
+                workers=nannies,
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            if not tries_left:
+                raise WorkersUnavailable(
+                    f"the worker processes do not start ({one_line(error)}): is there memory and "
+                    "disk? --workers 0 computes without them"
+                ) from error
+    raise AssertionError("there is at least one try")
+
+
+def _environment() -> dict[str, str]:
+    """Variables of a worker that only count when they are set before its process starts."""
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    variables = dict.fromkeys(threads, str(THREADS)) | {
+        # Dask has glibc give freed memory back at once, so that a training spends more time on
+        # page faults than on arithmetic. Here it is kept: a training asks for it again each step.
+        "MALLOC_TRIM_THRESHOLD_": str(2**32),
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    }
+    if (allocator := fast_allocator()) is not None:
+        others = os.environ.get("LD_PRELOAD", "").split()
+        variables["LD_PRELOAD"] = " ".join(dict.fromkeys([*others, allocator]))
+    return variables
+
+
+def fast_allocator() -> str | None:
+    """The library of an allocator that trains faster than the system's, if one is installed."""
+    if sys.platform != "linux":
+        return None
+    return find_library("tcmalloc_minimal") or find_library("tcmalloc")
