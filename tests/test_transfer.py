@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+import forging
 import numpy as np
 import pytest
 import tracked_runs
@@ -341,33 +342,13 @@ def test_a_tag_that_is_html_is_text_in_the_report(
 # What a file must never be let in with. Each gets the content of a good one, and gives another.
 
 
-def members(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as good:
-        return {name: good.read(name) for name in good.namelist()}
-
-
-def seal(content: bytes) -> bytes:
-    """The archive with the digest that it should have: what only a forger does."""
-    body = content[: -len("sha256:") - 64]
-    return body + b"sha256:" + sha256(body).hexdigest().encode()
-
-
-def packed(parts: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", compression) as made:
-        for name, content in parts.items():
-            made.writestr(zipfile.ZipInfo(name), content, compression)
-        made.comment = b"sha256:" + b"0" * 64
-    return seal(out.getvalue())
-
-
 def with_line(parts: dict[str, bytes], change: Callable[[dict], None]) -> bytes:
     """The archive with its first run changed, and written as this program writes it."""
     lines = parts["runs.jsonl"].splitlines(keepends=True)
     fields = json.loads(lines[0])
     change(fields)
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return packed(parts | {"runs.jsonl": text.encode() + b"\n" + b"".join(lines[1:])})
+    return forging.packed(parts | {"runs.jsonl": text.encode() + b"\n" + b"".join(lines[1:])})
 
 
 def set_tag(name: str, value: object) -> Callable[[dict], None]:
@@ -404,7 +385,7 @@ FORGED_RUNS: dict[str, Callable[[dict], None]] = {
 def test_forged_run_is_refused(
     name: str, exported: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:
-    forged = with_line(members(exported), FORGED_RUNS[name])
+    forged = with_line(forging.members(exported), FORGED_RUNS[name])
     check_refused(forged, elsewhere, "damaged or altered")
 
 
@@ -434,67 +415,67 @@ FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] 
         "altered",
     ),
     "of a future version": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts | {"manifest.json": b'{"format":"mnist-ops-export","version":2,"new":[]}'}
         ),
         "newer mnist-ops (format 2",
     ),
     "a bomb": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             {"zeros": b"\0" * 50_000_000} | parts, compression=zipfile.ZIP_DEFLATED
         ),
         "compressed",
     ),
     "with a member more": (
-        lambda good, parts: packed(parts | {"../../evil": b"x"}),
+        lambda good, parts: forging.packed(parts | {"../../evil": b"x"}),
         "other members",
     ),
     "with a path as a name": (
-        lambda good, parts: packed(renamed(parts, "test-sets/../../evil/label.npy")),
+        lambda good, parts: forging.packed(renamed(parts, "test-sets/../../evil/label.npy")),
         "other members",
     ),
     "without runs": (
-        lambda good, parts: packed({n: c for n, c in parts.items() if n != "runs.jsonl"}),
+        lambda good, parts: forging.packed({n: c for n, c in parts.items() if n != "runs.jsonl"}),
         "other members",
     ),
     "with a run less than it says": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts | {"runs.jsonl": b"".join(parts["runs.jsonl"].splitlines(True)[:2])}
         ),
         "",
     ),
     "with a run twice": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts | {"runs.jsonl": parts["runs.jsonl"].splitlines(True)[0] * 3}
         ),
         "doubled",
     ),
     "with deep nesting": (
-        lambda good, parts: packed(parts | {"runs.jsonl": b"[" * 100_000}),
+        lambda good, parts: forging.packed(parts | {"runs.jsonl": b"[" * 100_000}),
         "altered",
     ),
     "with a manifest that lies": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts | {"manifest.json": parts["manifest.json"].replace(b'"runs":3', b'"runs":4')}
         ),
         "other runs",
     ),
     "with a manifest of nothing": (
-        lambda good, parts: packed(parts | {"manifest.json": b"[]"}),
+        lambda good, parts: forging.packed(parts | {"manifest.json": b"[]"}),
         "no export",
     ),
     "with a manifest of other types": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts | {"manifest.json": b'{"format":"mnist-ops-export","version":1}\n'}
         ),
         "altered",
     ),
     "with a pickle": (
-        lambda good, parts: packed(parts | {first(parts, "label"): npy(np.array([print]))}),
+        lambda good, parts: forging.packed(parts | {first(parts, "label"): npy(np.array([print]))}),
         "another form",
     ),
     "with an array that says it is huge": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts
             | {
                 first(parts, "label"): parts[first(parts, "label")].replace(
@@ -505,7 +486,7 @@ FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] 
         "another form",
     ),
     "with predictions of class 10": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts
             | {
                 first(parts, "predicted"): parts[first(parts, "predicted")][:-1] + b"\x0a",
@@ -514,13 +495,13 @@ FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] 
         "no class",
     ),
     "with labels of another test set": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts | {first(parts, "label"): npy(np.ones(tracked_runs.N_TEST, np.uint8))}
         ),
         "another name",
     ),
     "with predictions of one image too few": (
-        lambda good, parts: packed(
+        lambda good, parts: forging.packed(
             parts | {first(parts, "predicted"): parts[first(parts, "predicted")][:-1]}
         ),
         "",
@@ -533,7 +514,7 @@ def test_forged_file_is_refused(
     name: str, exported: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:
     forge, told = FORGED_FILES[name]
-    check_refused(forge(exported.read_bytes(), members(exported)), elsewhere, told)
+    check_refused(forge(exported.read_bytes(), forging.members(exported)), elsewhere, told)
 
 
 def check_refused(forged: bytes, elsewhere: Callable[[str], MlflowClient], told: str) -> None:
@@ -551,7 +532,7 @@ def test_forging_keeps_what_is_good(
 ) -> None:
     """The forger's tools alone do not make a file bad."""
     elsewhere("other")
-    Path("same.zip").write_bytes(with_line(members(exported), lambda run: None))
+    Path("same.zip").write_bytes(with_line(forging.members(exported), lambda run: None))
     assert "3 runs imported" in call("import", "same.zip").stdout
 
 
