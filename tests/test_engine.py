@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from mnist_ops import engine, keys, tracking
+from mnist_ops import engine, keys, stopping, tracking
 from mnist_ops.cell import Outcome, Progress
 from mnist_ops.errors import DataUnavailable, InvalidInput
 from mnist_ops.grids import Choices, Study
@@ -359,3 +359,77 @@ def test_sigterm_ends_every_run_in_its_true_state(home: Path, client: MlflowClie
 def test_specs_are_hashable_cells() -> None:
     spec = SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=1.0)
     assert len({spec, SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=1.0)}) == 1
+
+
+def test_an_interrupted_cell_goes_on_as_the_same_run(
+    small_data: Path, client: MlflowClient
+) -> None:
+    long = RESNET.with_axes({"epochs": (3,), "optimizer": ("Adam",)})
+
+    class Impatient(Recorder):
+        def progress(self, progress: Progress) -> None:
+            if progress.epoch == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run([long], here(checkpoint_s=0), Impatient())
+    (cut,) = tracking.cell_runs(client)["run_id"]
+    (report,) = engine.run([long], here(checkpoint_s=0), Recorder())
+    (outcome,) = report.finished
+    assert outcome.run_id == cut
+    stored = client.get_run(cut)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.tags[keys.PARTS] == "2"
+    assert keys.ERROR not in stored.data.tags
+    assert [step for step, _ in tracking.history(client, cut, keys.TRAIN_LOSS)] == [1, 2, 3]
+    in_parts = predictions_of(client)
+    engine.run([long], here(force=True), Recorder())
+    assert predictions_of(client) == in_parts
+    assert not list(state_files(small_data.parent))
+
+
+def state_files(home: Path) -> list[Path]:
+    """What the machine keeps: nothing, once all is delivered."""
+    return [path for path in (home / "state").rglob("*") if path.is_file()]
+
+
+def test_world_at_fault_leaves_the_cell_for_the_next_start(
+    run, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mnist_ops.durable.RESERVE_BYTES", 2**60)
+        (report,), _ = run(RESNET, checkpoint_s=0)
+    assert not report.finished
+    assert {"make room" in outcome.error for outcome in report.problems} == {True}
+    assert set(tracking.cell_runs(client)["status"]) <= {"KILLED"}
+    (report,), _ = run(RESNET)
+    assert len(report.finished) == 2
+
+
+def test_a_wish_to_stop_saves_and_ends(small_data: Path, client: MlflowClient) -> None:
+    class Stops(Recorder):
+        def progress(self, progress: Progress) -> None:
+            if progress.epoch == 1:
+                stopping.request()
+
+    long = RESNET.with_axes({"epochs": (3,)})
+    with pytest.raises(KeyboardInterrupt):
+        engine.run([long], here(), Stops())
+    assert set(tracking.cell_runs(client)["status"]) == {"KILLED"}
+    assert [path.suffix for path in state_files(small_data.parent)].count(".checkpoint") == 1
+    (report,) = engine.run([long], here(), Recorder())
+    assert len(report.finished) == 2
+    assert state_files(small_data.parent) == []
+
+
+def test_ghosts_of_dead_grids_end(run, client: MlflowClient) -> None:
+    place = tracking.Owner.this_process().place
+    dead = tracking.Owner(place, 2**22 + 1, 1.0)
+    tags = {keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(dead)}
+    ghost = client.create_run(client.create_experiment("old"), tags=tags)
+    alive = client.create_run(
+        "0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(tracking.Owner.this_process())}
+    )
+    run(SVM)
+    assert client.get_run(ghost.info.run_id).info.status == "KILLED"
+    assert client.get_run(alive.info.run_id).info.status == "RUNNING"

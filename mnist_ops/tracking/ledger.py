@@ -95,10 +95,7 @@ class Ledger:
                     break
                 others -= self._take(free)
             else:
-                raise TrackingUnavailable(
-                    f"claims cannot be written to run {self.store}: if it was deleted, restore it "
-                    f"with `mlflow runs restore --run-id {self.store}`"
-                )
+                raise self._unwritable()
         return wanted & self._held.keys()
 
     def confirm(self, fingerprint: str) -> bool:
@@ -172,13 +169,24 @@ class Ledger:
     def _beat_on(self) -> None:
         while not self._ended.wait(BEAT_S):
             # A store that is away is no reason to end: it may come back.
-            with contextlib.suppress(*STORE_ERRORS):
+            with contextlib.suppress(*STORE_ERRORS, TrackingUnavailable):
                 self._beat()
 
     def _beat(self) -> None:
         began = time.monotonic()
-        self._client.set_tag(self.store, _beat_key(self._me), f"{time.time():.0f} {self._me}")
+        try:
+            self._client.set_tag(self.store, _beat_key(self._me), f"{time.time():.0f} {self._me}")
+        except MlflowException as error:
+            if error.error_code == "INVALID_PARAMETER_VALUE":
+                raise self._unwritable() from None
+            raise
         self._last_beat = began
+
+    def _unwritable(self) -> TrackingUnavailable:
+        return TrackingUnavailable(
+            f"claims cannot be written to run {self.store}: if it was deleted, restore it with "
+            f"`mlflow runs restore --run-id {self.store}`"
+        )
 
 
 def find(client: MlflowClient, *, create: bool = True) -> str | None:

@@ -1,6 +1,7 @@
 """This process's way to one store: its claims, its journals, and their delivery."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Tracker:
 
     def __init__(self, address: Address, say: Callable[[str], None]):
         """Access to the store at `address`, which need not answer; `say` gets lines for people."""
+        _quieten_mlflow()
         self.address = address
         self.client = MlflowClient(address.uri)
         self.ledger = Ledger(self.client, address.store)
@@ -157,7 +159,6 @@ _trackers: dict[Address, Tracker] = {}
 
 def shared_tracker(address: Address, say: Callable[[str], None] = lambda line: None) -> Tracker:
     """This process's one access to the store at `address`; the first one's `say` stays."""
-    _quieten_mlflow()
     if address not in _trackers:
         _trackers[address] = Tracker(address, say)
     return _trackers[address]
@@ -172,3 +173,5 @@ def close_tracker(tracker: Tracker) -> None:
 def _quieten_mlflow() -> None:
     for variable, value in _OF_MLFLOW.items():
         os.environ.setdefault(variable, value)
+    # What it warns of at each try the courier tells when it is asked.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
