@@ -10,7 +10,7 @@ PRESET ?= quick
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow lint bench bench-accuracy report clean help
+.PHONY: run test test-slow lint bench bench-accuracy team audit report clean help
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -41,6 +41,12 @@ bench: $(INSTALLED) ## Speed, on this machine: prints figures, asserts none (QUI
 
 bench-accuracy: $(INSTALLED) ## Fast against plain, 5 seeds, 2 whole epochs: hours; goes on where it was
 	python -m tests.benchmarks.accuracy
+
+team: $(INSTALLED) ## The study on PostgreSQL, S3 and sign-in (on loopback), its tables against SQLite's
+	python tests/team_study.py --preset $(PRESET)
+
+audit: $(INSTALLED) ## Known vulnerabilities of what is installed, if the service that knows can be reached
+	python tests/audit.py
 
 report: $(INSTALLED) ## The report from the runs that are tracked so far
 	mnist-ops summarize

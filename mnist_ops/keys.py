@@ -64,6 +64,11 @@ JOURNAL = "mnist_ops.journal"
 HARDWARE = "mnist_ops.hardware"
 VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
+# On a run that was imported: the digest of what it was imported from.
+IMPORTED = "mnist_ops.imported"
+
+# Tags that say something of the run's store, not of the run: they stay where they are.
+OF_THE_STORE = frozenset({IMPORTED, JOURNAL, NOT_MEASURED, OWNER})
 
 # Tags of a registered model's version, beside fingerprint and spec.
 FAMILY = "mnist_ops.family"
@@ -84,6 +89,7 @@ ROLE_CELL = "cell"
 ROLE_GRID = "grid"
 ROLE_MAIN = "main"
 ROLE_CHAMPION = "champion"
+ROLE_IMPORT = "import"
 
 # Values of the time tag: whether the run's times are of a fit of its own.
 TIME_MEASURED = "measured"

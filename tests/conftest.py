@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import services
 from data_fixtures import fixture_info, install_files
 from mlflow import MlflowClient
 
@@ -52,3 +54,20 @@ def small_data(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         install_files(name, folder)
     monkeypatch.setenv("MNIST_OPS_DATA", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Team]:
+    """A team's servers with sign-in, the same ones for all tests that need them."""
+    if services.MISSING:
+        pytest.skip(services.MISSING)
+    with services.team(tmp_path_factory.mktemp("team")) as team:
+        yield team
+
+
+@pytest.fixture
+def signed_in(home: Path, team: services.Team, monkeypatch: pytest.MonkeyPatch) -> services.Team:
+    """The team's server as MLflow's store, with the right password."""
+    for name, value in team.environment.items():
+        monkeypatch.setenv(name, value)
+    return team

@@ -200,3 +200,15 @@ def test_neither_torch_nor_mlflow_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_nothing_is_written_outside_the_folder(tmp_path):
+    out, outside = tmp_path / "report", tmp_path / "outside"
+    out.mkdir()
+    outside.mkdir()
+    (out / "tables").symlink_to(outside)
+    for name in ("../evil.html", "tables/table-01.csv", str(outside / "evil.html")):
+        with pytest.raises(CannotWrite, match="outside of it"):
+            publish({"index.html": b"page", name: b"x"}, out)
+    assert list(outside.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == ["tables"]

@@ -6,9 +6,12 @@ from mnist_ops import __version__
 from mnist_ops.cli.champion import champion
 from mnist_ops.cli.data import data
 from mnist_ops.cli.doctor import doctor
+from mnist_ops.cli.export import export
 from mnist_ops.cli.group import Commands
+from mnist_ops.cli.import_runs import import_runs
 from mnist_ops.cli.predict import predict
 from mnist_ops.cli.run import run
+from mnist_ops.cli.server import server
 from mnist_ops.cli.status import status
 from mnist_ops.cli.summarize import summarize
 from mnist_ops.cli.sync import sync
@@ -24,5 +27,17 @@ def main() -> None:
     """
 
 
-for command in (champion, data, doctor, predict, run, status, summarize, sync):
+for command in (
+    champion,
+    data,
+    doctor,
+    export,
+    import_runs,
+    predict,
+    run,
+    server,
+    status,
+    summarize,
+    sync,
+):
     main.add_command(command)

@@ -1,6 +1,7 @@
 """What several commands share: options, and lines for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,6 +51,31 @@ def count(option: str, text: str, *, unset: str) -> int | None:
 def cells(number: int) -> str:
     """For example ``2 cells``."""
     return f"{number} {'cell' if number == 1 else 'cells'}"
+
+
+def runs(number: int) -> str:
+    """For example ``2 runs``."""
+    return f"{number:,} {'run' if number == 1 else 'runs'}"
+
+
+@contextmanager
+def run_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while the block runs; yields a function of how many of how many are done.
+
+    Where stderr is no terminal, a line now and then.
+    """
+    from rich.progress import Progress
+
+    out = console()
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def update(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+            if not out.is_terminal and done % 1000 == 0:
+                say(f"{title}: {done:,} of {of:,}")
+
+        yield update
 
 
 def console(*, quiet: bool = False) -> "Console":

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mnist_ops.errors import MnistOpsError
@@ -29,8 +29,10 @@ def publish(files: Mapping[str, bytes], out: Path) -> list[Path]:
         The files' paths, in the order of `files`.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to; `out` is as it was.
+        CannotWrite: the folder cannot be made or written to, or a file would lie outside it, be it
+            by a link; `out` is as it was.
     """
+    _check_inside(files, out)
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,17 @@ def publish(files: Mapping[str, bytes], out: Path) -> list[Path]:
         reason = "it is not a folder" if out.is_file() else error.strerror or str(error)
         raise CannotWrite(f"cannot write the report to {out}: {reason}") from error
     return [out / name for name in files]
+
+
+def _check_inside(names: Iterable[str], out: Path) -> None:
+    """Refuse names, and links in `out`, that lead out of it."""
+    folder = out.resolve()
+    for name in names:
+        if not (out / name).parent.resolve().is_relative_to(folder):
+            raise CannotWrite(
+                f"cannot write the report to {out}: {name} would lie outside of it; remove the "
+                "link, or name another folder"
+            )
 
 
 def _write(path: Path, content: bytes) -> None:

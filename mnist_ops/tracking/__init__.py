@@ -11,6 +11,18 @@ first ``start_run`` of a process would take over the run that ``mlflow run`` ope
 from mnist_ops.tracking.ghosts import bury_the_dead, end_ghost, ghosts
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
 from mnist_ops.tracking.ledger import Entries, Ledger
+from mnist_ops.tracking.moving import (
+    counted_runs,
+    digest_of,
+    drop_doubles,
+    fingerprint,
+    finished_cells,
+    import_parent,
+    note_imported_reasons,
+    read_record,
+    unfinished_imports,
+    write_record,
+)
 from mnist_ops.tracking.owner import Owner
 from mnist_ops.tracking.reading import (
     Predictions,
@@ -26,6 +38,7 @@ from mnist_ops.tracking.reading import (
 from mnist_ops.tracking.store import (
     CONNECT_TIMEOUT_S,
     STORE_ERRORS,
+    check_database,
     connect,
     default_uri,
     tracking_errors,
@@ -64,22 +77,33 @@ __all__ = [
     "Tracker",
     "bury_the_dead",
     "cell_runs",
+    "check_database",
     "close_tracker",
     "connect",
+    "counted_runs",
     "default_uri",
+    "digest_of",
+    "drop_doubles",
     "end_ghost",
     "ended_of",
     "experiment",
     "failed",
+    "fingerprint",
     "finished",
+    "finished_cells",
     "finished_of",
     "ghosts",
     "history",
+    "import_parent",
     "not_measured",
+    "note_imported_reasons",
     "open_parent",
     "open_tracker",
     "predictions",
+    "read_record",
     "shared_tracker",
     "tracking_errors",
+    "unfinished_imports",
     "without_password",
+    "write_record",
 ]

@@ -1,6 +1,7 @@
 """Reach a tracking store: its address, whether it answers, and what it says when it fails."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,16 +10,24 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 import requests
+import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request, verify_rest_response
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.redaction import redacted
 
 CONNECT_TIMEOUT_S = 5
 # What a store raises that worked when it was connected to.
 STORE_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException)
 _SQLITE = "sqlite:///"
+_HTTP = ("http://", "https://")
+# As MLflow's own client has it, for a server with a certificate that no public authority signed.
+_CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+_INSECURE_TLS = "MLFLOW_TRACKING_INSECURE_TLS"
 
 
 def default_uri() -> str:
@@ -47,12 +56,19 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     shown = without_password(uri)
     try:
-        if uri.startswith(_SQLITE):
-            _check_sqlite(_sqlite_path(uri), create=create)
-        elif uri.startswith(("http://", "https://")):
-            requests.get(uri.rstrip("/") + "/health", timeout=CONNECT_TIMEOUT_S)
+        if uri.startswith(_HTTP):
+            health = uri.rstrip("/") + "/health"
+            requests.get(health, timeout=CONNECT_TIMEOUT_S, verify=_verify())
+            _check_sign_in(uri)
+        else:
+            check_database(uri, create=create)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
+    except requests.exceptions.SSLError as error:
+        raise TrackingUnavailable(
+            f"the tracking server at {shown} has a certificate that cannot be verified: set "
+            f"{_CERTIFICATE} to the file of the authority that signed it ({first_line(error)})"
+        ) from None
     except requests.RequestException:
         raise TrackingUnavailable(
             f"the tracking server at {shown} does not answer: start it, or set "
@@ -64,9 +80,41 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
         ) from None
     except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
         raise TrackingUnavailable(
-            f"the tracking store {shown} cannot be used: {first_line(error)}"
+            _refusal(error, uri)
+            or f"the tracking store {shown} cannot be used: {first_line(error)}"
         ) from None
     return client
+
+
+def check_database(uri: str, *, create: bool = True) -> None:
+    """Look at a store's SQLite file or PostgreSQL server once, before MLflow does.
+
+    MLflow would write its tables into any file, and try a server for minutes, whatever the reason.
+
+    Args:
+        uri: of the store; one of another kind is left to MLflow.
+        create: whether a SQLite store that is not there yet is created.
+
+    Raises:
+        TrackingUnavailable: it does not answer, refuses the sign-in, or is no store of MLflow's.
+        ImportError: its driver is not installed.
+        SQLAlchemyError: the URI is none that SQLAlchemy understands.
+    """
+    if uri.startswith(_SQLITE):
+        _check_sqlite(_sqlite_path(uri), create=create)
+    if not uri.startswith("postgresql"):
+        return
+    engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    try:
+        engine.connect().close()
+    except sqlalchemy.exc.OperationalError as error:
+        # The driver's own words, without SQLAlchemy's class names and link.
+        raise TrackingUnavailable(
+            f"the database {without_password(uri)} cannot be used: "
+            f"{first_line(error.orig or error)}; check that it runs, its address, user and password"
+        ) from None
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -76,7 +124,8 @@ def tracking_errors(uri: str) -> Iterator[None]:
         yield
     except STORE_ERRORS as error:
         raise TrackingUnavailable(
-            f"the tracking store {without_password(uri)} failed: {first_line(error)}"
+            _refusal(error, uri)
+            or f"the tracking store {without_password(uri)} failed: {first_line(error)}"
         ) from error
 
 
@@ -87,19 +136,66 @@ def sqlite_path(uri: str) -> Path | None:
 
 def without_password(uri: str) -> str:
     """`uri` with the password, if it has one, replaced by ``***``."""
-    try:
-        password = urlsplit(uri).password
-    except ValueError:
-        return "(a URI that cannot be read)"
-    return uri.replace(f":{password}@", ":***@", 1) if password else uri
+    return redacted(uri)
 
 
-def first_line(error: Exception) -> str:
-    """The part of a store's error that helps, of what may be a page of SQL."""
+def first_line(error: BaseException) -> str:
+    """The part of a store's error that helps, of what may be a page of SQL; no secrets in it."""
     text = str(error).strip()
     if "disk is full" in text or "No space left" in text:
         return "its disk is full; make room, and the same command goes on"
-    return text.splitlines()[0] if text else type(error).__name__
+    return redacted(text.splitlines()[0]) if text else type(error).__name__
+
+
+def _check_sign_in(uri: str) -> None:
+    """Ask a server for something once, as who we are; MLflow would try an error for minutes.
+
+    Raises:
+        MlflowException: it refused, or is no MLflow server.
+    """
+    endpoint = "/api/2.0/mlflow/experiments/search"
+    answer = http_request(
+        get_default_host_creds(uri),
+        endpoint,
+        "GET",
+        params={"max_results": 1},
+        max_retries=0,
+        timeout=CONNECT_TIMEOUT_S * 4,
+        raise_on_status=False,
+    )
+    verify_rest_response(answer, endpoint)
+
+
+def _refusal(error: Exception, uri: str) -> str | None:
+    """What to do where a server said who may not come in; None where it is another error."""
+    if not uri.startswith(_HTTP) or not isinstance(error, MlflowException):
+        return None
+    server = f"the tracking server at {without_password(uri)}"
+    status, text = error.get_http_status_code(), str(error)
+    # MLflow's own sign-in fails on a token of any kind.
+    if status == 401 or (status == 500 and os.environ.get("MLFLOW_TRACKING_TOKEN")):
+        if os.environ.get("MLFLOW_TRACKING_TOKEN"):
+            return (
+                f"{server} refused the token, which may have expired: set MLFLOW_TRACKING_TOKEN "
+                "to a fresh one"
+            )
+        known = os.environ.get("MLFLOW_TRACKING_USERNAME") or urlsplit(uri).username
+        told = "refused the user or the password: check" if known else "asks who you are: set"
+        return f"{server} {told} MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if status == 403 and "Host header" in text:
+        return (
+            f"{server} does not answer to the name {urlsplit(uri).hostname}: use one of its own, "
+            "or start it with this one among its --allowed-hosts"
+        )
+    if status == 403:
+        return f"{server} does not let you do this: ask its administrator for the permission"
+    return None
+
+
+def _verify() -> bool | str:
+    """How to verify a server's certificate, as MLflow's own client will."""
+    insecure = os.environ.get(_INSECURE_TLS, "").lower() in ("1", "true")
+    return os.environ.get(_CERTIFICATE) or not insecure
 
 
 def _check_sqlite(path: Path, *, create: bool) -> None:

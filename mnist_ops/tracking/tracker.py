@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlflow import MlflowClient
 
@@ -34,7 +34,8 @@ class Address:
         store: the store's id: its ledger's run.
     """
 
-    uri: str
+    # A password in it must not be in what a scheduler shows of its tasks.
+    uri: str = field(repr=False)
     store: str
 
 

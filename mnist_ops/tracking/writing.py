@@ -21,6 +21,7 @@ from mlflow.utils.mlflow_tags import (
 
 from mnist_ops import keys, provenance
 from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.redaction import redacted
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import Spec
 from mnist_ops.tracking.experiments import find_or_make
@@ -74,6 +75,9 @@ def experiment(client: MlflowClient, name: str) -> str:
     try:
         found, _ = find_or_make(client, name)
     except MlflowException as error:
+        if error.error_code == "RESOURCE_ALREADY_EXISTS" and not found:
+            # Somebody else created it in the meantime.
+            return experiment(client, name)
         raise TrackingUnavailable(
             f"experiment {name!r} cannot be created: {first_line(error)}"
         ) from None
@@ -83,6 +87,13 @@ def experiment(client: MlflowClient, name: str) -> str:
             f"-x {found.experiment_id}`, or name another with --experiment"
         )
     return str(found.experiment_id)
+
+
+def show_as_models(client: MlflowClient, experiment_id: str) -> None:
+    """Have MLflow's UI open the experiment in its view for models, unless someone chose another."""
+    key, kind = _EXPERIMENT_KIND
+    if key not in client.get_experiment(experiment_id).tags:
+        client.set_experiment_tag(experiment_id, key, kind)
 
 
 def open_parent(
@@ -128,9 +139,7 @@ def open_parent(
         client.update_run(run_id, name=name)
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in all_tags.items()])
     experiment_id = run.info.experiment_id
-    key, kind = _EXPERIMENT_KIND
-    if key not in client.get_experiment(experiment_id).tags:
-        client.set_experiment_tag(experiment_id, key, kind)
+    show_as_models(client, experiment_id)
     return ParentRun(tracker, Parent(run.info.run_id, experiment_id), mark)
 
 
@@ -259,8 +268,8 @@ class CellRun:
 
     def fail(self, reason: str, trace: str) -> None:
         """End the run as FAILED: the reason as a tag, the traceback as an artifact."""
-        self._journal.add_artifact(keys.ERROR_TRACEBACK, trace.encode())
-        self._journal.append("tags", values={keys.ERROR: reason})
+        self._journal.add_artifact(keys.ERROR_TRACEBACK, redacted(trace).encode())
+        self._journal.append("tags", values={keys.ERROR: redacted(reason)})
         self._end("FAILED")
 
     def stop(self, reason: str) -> None:

@@ -1,0 +1,32 @@
+"""``mnist-ops export``: finished runs into one file."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from mnist_ops.cli.options import json_option, run_progress, runs, say
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--experiment", help="Only the runs of this MLflow experiment.  [default: all]")
+@json_option
+def export(file: Path, experiment: str | None, as_json: bool) -> None:
+    """Write the finished runs into FILE, to import them into another store.
+
+    Params, metrics with their history, tags, predictions and times; of each cell the run that the
+    report uses. The same runs give the same bytes.
+    """
+    from mnist_ops.transfer import export_runs
+
+    with run_progress("Reading runs") as progress:
+        done = export_runs(file, experiment=experiment, progress=progress)
+    if done.without_predictions:
+        say(f"{runs(done.without_predictions)} without predictions that can be read.")
+    if as_json:
+        click.echo(json.dumps(asdict(done), default=str, indent=2))
+    else:
+        click.echo(f"{runs(done.runs)}, {done.bytes:,} bytes: {file}")
+        click.echo(f"sha256 {done.sha256}")

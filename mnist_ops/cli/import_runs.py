@@ -1,0 +1,36 @@
+"""``mnist-ops import``: the runs of an exported file into the store."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from mnist_ops.cli.options import json_option, run_progress, runs
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+@click.option(
+    "--experiment",
+    default="mnist-ops",
+    show_default=True,
+    envvar="MLFLOW_EXPERIMENT_NAME",
+    help="MLflow experiment of the imported runs.",
+)
+@json_option
+def import_runs(file: Path, experiment: str, as_json: bool) -> None:
+    """Write the runs of FILE, which `mnist-ops export` wrote, into the store.
+
+    A cell that has a finished run here keeps it; nothing is overwritten. FILE is checked whole
+    before anything is written. After an interruption the same command goes on.
+    """
+    from mnist_ops import transfer
+
+    with run_progress("Writing runs") as progress:
+        done = transfer.import_runs(file, experiment=experiment, progress=progress)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=2))
+    else:
+        present = f", {runs(done.present)} were here" if done.present else ""
+        click.echo(f"{runs(done.imported)} imported{present}")

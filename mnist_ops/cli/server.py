@@ -1,0 +1,134 @@
+"""``mnist-ops server``: MLflow's tracking server for a team, with safe settings."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from mnist_ops.cli.options import json_option, say
+from mnist_ops.errors import InvalidInput
+
+
+@click.command()
+@click.option(
+    "--backend-store-uri",
+    envvar="MLFLOW_BACKEND_STORE_URI",
+    help="Database of the runs, as postgresql://USER@HOST/NAME. A password goes into PGPASSWORD, "
+    "~/.pgpass, or MLFLOW_BACKEND_STORE_URI.  [default: mlflow.db in this folder]",
+)
+@click.option(
+    "--artifacts-destination",
+    default="mlartifacts",
+    show_default=True,
+    envvar="MLFLOW_ARTIFACTS_DESTINATION",
+    help="Folder of the artifacts, or s3://BUCKET/PATH.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Its port."
+)
+@click.option("--auth", is_flag=True, help="Clients sign in with a user and a password.")
+@click.option(
+    "--admin-password-file",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="File with the password of the user admin.  [default: MLFLOW_AUTH_ADMIN_PASSWORD]",
+)
+@click.option(
+    "--auth-database-uri",
+    envvar="MNIST_OPS_AUTH_DATABASE_URI",
+    help="Database of the users.  [default: that of the runs; of SQLite, a file beside it]",
+)
+@click.option("--allowed-hosts", default="", help="Names that clients reach it under, with commas.")
+@click.option(
+    "--cors-allowed-origins", default="", help="Origins of other web pages that may write to it."
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Certificate (PEM), to speak TLS.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Its private key (PEM).",
+)
+@click.option("--behind-tls-proxy", is_flag=True, help="A proxy in front of it ends TLS.")
+@json_option
+def server(
+    backend_store_uri: str | None,
+    artifacts_destination: str,
+    host: str,
+    port: int,
+    auth: bool,
+    admin_password_file: Path | None,
+    auth_database_uri: str | None,
+    allowed_hosts: str,
+    cors_allowed_origins: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    behind_tls_proxy: bool,
+    as_json: bool,
+) -> None:
+    """Serve runs to a team: MLflow with one worker, on this machine only unless told otherwise.
+
+    Listening to the network needs --auth, TLS (here or in a proxy) and --allowed-hosts. SIGTERM or
+    Ctrl-C ends it.
+    """
+    _refuse_passwords_on_the_command_line("backend_store_uri", "auth_database_uri")
+
+    from mnist_ops.server import ServerSettings, serve
+
+    settings = ServerSettings(
+        backend_store_uri=backend_store_uri or f"sqlite:///{Path.cwd() / 'mlflow.db'}",
+        artifacts_destination=artifacts_destination,
+        host=host,
+        port=port,
+        auth=auth,
+        auth_database_uri=auth_database_uri,
+        admin_password=_password(admin_password_file),
+        allowed_hosts=_listed(allowed_hosts),
+        cors_allowed_origins=_listed(cors_allowed_origins),
+        tls_certificate=tls_cert,
+        tls_key=tls_key,
+        behind_tls_proxy=behind_tls_proxy,
+    )
+
+    def ready(uri: str) -> None:
+        if as_json:
+            click.echo(json.dumps({"uri": uri, "pid": os.getpid()}))
+        else:
+            click.echo(f"Ready: MLFLOW_TRACKING_URI={uri}  (Ctrl-C ends it)")
+
+    serve(settings, ready, say)
+    say("The server has ended.")
+
+
+def _refuse_passwords_on_the_command_line(*options: str) -> None:
+    from mnist_ops.redaction import redacted
+
+    context = click.get_current_context()
+    for option in options:
+        value = context.params[option]
+        by_hand = context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE
+        if value and by_hand and redacted(value) != value:
+            raise InvalidInput(
+                f"--{option.replace('_', '-')} has a password, which every user of this machine "
+                f"could read there: leave it out and set PGPASSWORD, or set "
+                f"{_environment_variable(option)} instead of the option"
+            )
+
+
+def _environment_variable(option: str) -> str:
+    named = {p.name: p.envvar for p in server.params}
+    return str(named[option])
+
+
+def _password(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD")
+    return file.read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

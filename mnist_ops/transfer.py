@@ -1,0 +1,189 @@
+"""Move finished runs from one tracking store to another, by way of a file."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from numpy.typing import NDArray
+
+from mnist_ops import exchange, tracking
+from mnist_ops.errors import InvalidInput, MnistOpsError
+from mnist_ops.exchange import RunRecord, TestSet
+
+# Requests to a store that are under way at a time: each waits for an answer most of its time.
+_READERS = 4
+# Runs that are held in memory at a time.
+_AHEAD = 200
+
+Progress = Callable[[int, int], None]
+_Item = tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is in a file that was written.
+
+    Attributes:
+        path: the file.
+        bytes: its size.
+        sha256: its digest, the same wherever the same runs were exported.
+        runs: how many there are in it.
+        without_predictions: of those.
+        not_measured: cells of which it says why they have no run.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    runs: int
+    without_predictions: int
+    not_measured: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of the runs in a file.
+
+    Attributes:
+        runs: how many there are in it.
+        imported: written now.
+        present: left out, as the store has a finished run of the same cell.
+        sha256: the file's digest.
+    """
+
+    runs: int
+    imported: int
+    present: int
+    sha256: str
+
+
+def export_runs(
+    path: Path, *, experiment: str | None = None, progress: Progress = lambda done, of: None
+) -> Exported:
+    """Write the finished runs of MLflow's current store into the file at `path`.
+
+    Of several runs of a cell the one that the report uses is exported.
+
+    Args:
+        path: the file; replaced where it is an export.
+        experiment: only runs of the experiment of this name; None takes those of every one.
+        progress: gets how many runs of how many are read.
+
+    Raises:
+        InvalidInput: there is no such experiment, or `path` is a file of another kind.
+        MnistOpsError: there are no finished runs, one of them has a value that no file may have,
+            or the file cannot be written.
+        TrackingUnavailable: the store cannot be read.
+    """
+    uri, client = _store(create=False)
+    with tracking.tracking_errors(uri):
+        runs = tracking.counted_runs(client, _experiment_id(client, experiment))
+        if not runs:
+            raise MnistOpsError(
+                "no finished runs to export; first run: mnist-ops run all --preset quick"
+            )
+        known = {tracking.fingerprint(run) for run in runs}
+        reasons = {
+            fingerprint: exchange.portable_text(reason, exchange.MAX_REASON)
+            for fingerprint, reason in tracking.not_measured(client).items()
+            if fingerprint not in known
+        }
+        without = 0
+
+        def items() -> Iterator[_Item]:
+            nonlocal without
+            for done, item in enumerate(_read(client, runs), start=1):
+                without += item[2] is None
+                progress(done, len(runs))
+                yield item
+
+        digest = exchange.write(path, items(), reasons)
+    return Exported(path, path.stat().st_size, digest, len(runs), without, len(reasons))
+
+
+def import_runs(
+    path: Path, *, experiment: str = "mnist-ops", progress: Progress = lambda done, of: None
+) -> Imported:
+    """Write the runs of the file at `path` into MLflow's current store.
+
+    The whole file is checked before anything is written. A run whose cell has a finished run in
+    the store is left out, so that doing it again changes nothing, and doing it again after an
+    interruption goes on.
+
+    Args:
+        path: an export.
+        experiment: name of the experiment of new runs.
+        progress: gets how many runs of how many are dealt with.
+
+    Raises:
+        BadArchive: the file is no export, is damaged, or is of a newer version; nothing was
+            written.
+        TrackingUnavailable: the store cannot be written.
+    """
+    with exchange.Archive(path) as archive:
+        uri, client = _store(create=True)
+        with tracking.tracking_errors(uri):
+            finished = tracking.finished_cells(client)
+            started = tracking.unfinished_imports(client)
+            parents: dict[str, tracking.Parent] = {}
+            experiment_id = ""
+            written: set[str] = set()
+            for done, (record, predicted, test_set) in enumerate(archive.items(), start=1):
+                if record.fingerprint not in finished:
+                    experiment_id = experiment_id or tracking.experiment(client, experiment)
+                    study = record.study
+                    if study not in parents:
+                        parents[study] = tracking.import_parent(client, study, experiment_id)
+                    digest = tracking.digest_of(record, predicted)
+                    tracking.write_record(
+                        client, record, predicted, test_set, parents[study], started.get(digest)
+                    )
+                    written.add(record.fingerprint)
+                progress(done, archive.runs)
+            if written:
+                tracking.drop_doubles(client, written)
+            known = tracking.not_measured(client)
+            reasons = {f: why for f, why in archive.not_measured.items() if f not in known}
+            if reasons:
+                experiment_id = experiment_id or tracking.experiment(client, experiment)
+                tracking.note_imported_reasons(client, reasons, experiment_id)
+        count = len(written)
+        return Imported(archive.runs, count, archive.runs - count, archive.digest)
+
+
+def _read(client: MlflowClient, runs: Sequence[Run]) -> Iterator[_Item]:
+    with ThreadPoolExecutor(_READERS) as readers:
+        for first in range(0, len(runs), _AHEAD):
+            some = runs[first : first + _AHEAD]
+            yield from readers.map(lambda run: _record(client, run), some)
+
+
+def _record(client: MlflowClient, run: Run) -> _Item:
+    try:
+        return tracking.read_record(client, run)
+    except ValueError as error:
+        raise MnistOpsError(
+            f"run {run.info.run_id} ({run.info.run_name}) cannot be exported: {error}; "
+            "correct or delete it"
+        ) from None
+
+
+def _experiment_id(client: MlflowClient, name: str | None) -> str | None:
+    if name is None:
+        return None
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        raise InvalidInput(f"the tracking store has no experiment {name!r}")
+    return str(found.experiment_id)
+
+
+def _store(*, create: bool) -> tuple[str, MlflowClient]:
+    # MLflow would draw a bar for each of the files that it hands over.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    uri = tracking.default_uri()
+    return uri, tracking.connect(uri, create=create)

@@ -1,0 +1,585 @@
+"""Moving runs: out of a real store, into another, and out again."""
+
+import io
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import forging
+import numpy as np
+import pytest
+import tracked_runs
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+
+from mnist_ops import exchange, keys, tracking, transfer
+from mnist_ops.cli import main
+from mnist_ops.exchange import archive
+from mnist_ops.exchange.records import RunRecord
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+def refused(result: Result, code: int = 2) -> str:
+    """The one line of a command that was refused."""
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("mnist-ops: ")
+    return line
+
+
+@pytest.fixture
+def runs(home: Path) -> list[str]:
+    """Three cells of two studies in the store of the working folder."""
+    with tracked_runs.grid("other") as other:
+        third = other.write(2, wrong=2)
+    with tracked_runs.grid() as grid:
+        first, second = (grid.write(number, wrong=number) for number in range(2))
+        reasons = {"a" * 16: "not measured: no CUDA device"}
+        grid.run.note({keys.NOT_MEASURED: json.dumps(reasons)})
+    return [first, second, third]
+
+
+@pytest.fixture
+def exported(runs: list[str], home: Path) -> Path:
+    assert call("export", "first.zip").exit_code == 0
+    return home / "first.zip"
+
+
+@pytest.fixture
+def elsewhere(
+    home: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], MlflowClient]:
+    """Go to an empty store in another folder of the given name; its client."""
+
+    def go(name: str) -> MlflowClient:
+        folder = home / name
+        folder.mkdir()
+        shutil.copy(empty_store, folder / "mlflow.db")
+        monkeypatch.chdir(folder)
+        return tracking.connect(tracking.default_uri())
+
+    return go
+
+
+def rows(path: Path) -> dict[str, int]:
+    """How many rows each table of a store has."""
+    with sqlite3.connect(path) as database:
+        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {
+            name: database.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0]
+            for (name,) in names
+        }
+
+
+def test_export_import_twice_export_is_the_same_bytes(
+    exported: Path, home: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    elsewhere("other")
+    assert "3 runs imported" in call("import", str(exported)).stdout
+    first = rows(Path("mlflow.db"))
+    again = call("import", str(exported))
+    assert "0 runs imported, 3 runs were here" in again.stdout
+    assert rows(Path("mlflow.db")) == first
+    assert call("export", "second.zip").exit_code == 0
+    assert Path("second.zip").read_bytes() == exported.read_bytes()
+
+
+def test_an_imported_run_is_the_run(
+    exported: Path, runs: list[str], client: MlflowClient, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    there = elsewhere("other")
+    call("import", str(exported))
+    by_name = {run.info.run_name: run for run in tracking.counted_runs(there)}
+    for run_id in runs:
+        old = client.get_run(run_id)
+        new = by_name[old.info.run_name]
+        assert new.data.params == old.data.params
+        assert new.data.metrics == old.data.metrics
+        for time in ("start_time", "end_time", "status"):
+            assert getattr(new.info, time) == getattr(old.info, time)
+        of_the_store = {"mlflow.parentRunId", keys.OWNER, keys.JOURNAL}
+        ours = {k: v for k, v in old.data.tags.items() if k not in of_the_store}
+        assert {k: new.data.tags[k] for k in ours} == ours
+        for metric in old.data.metrics:
+            histories = [
+                [(p.step, p.timestamp, p.value) for p in c.get_metric_history(i, metric)]
+                for c, i in ((client, run_id), (there, new.info.run_id))
+            ]
+            assert histories[0] == histories[1]
+        before, after = (
+            tracking.predictions(c, i) for c, i in ((client, run_id), (there, new.info.run_id))
+        )
+        assert (before.predicted == after.predicted).all()
+        assert (before.label == after.label).all()
+        assert (before.index == after.index).all()
+        assert new.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef"
+    assert tracking.not_measured(there) == tracking.not_measured(client)
+
+
+def test_imported_runs_are_under_one_parent_a_study(
+    exported: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    there = elsewhere("other")
+    call("import", str(exported), "--experiment", "of the lab")
+    runs = tracking.counted_runs(there)
+    parents = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    names = {there.get_run(parent).info.run_name for parent in parents}
+    assert names == {"resnet_grid (imported)", "other (imported)"}
+    experiment = there.get_experiment_by_name("of the lab")
+    assert {run.info.experiment_id for run in runs} == {experiment.experiment_id}
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_nothing_is_overwritten(exported: Path, elsewhere: Callable[[str], MlflowClient]) -> None:
+    there = elsewhere("other")
+    own = tracked_runs.write(0, wrong=20)
+    done = json.loads(call("import", str(exported), "--json").stdout)
+    assert (done["runs"], done["imported"], done["present"]) == (3, 2, 1)
+    (kept,) = [
+        run
+        for run in tracking.counted_runs(there)
+        if tracking.fingerprint(run) == tracked_runs.spec(0).fingerprint
+    ]
+    assert kept.info.run_id == own
+    assert kept.data.metrics[keys.TEST_ACCURACY] == 0.5
+
+
+def test_two_machines_are_merged(
+    exported: Path, home: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    elsewhere("other")
+    tracked_runs.write(7)
+    call("export", "own.zip")
+    call("import", str(exported))
+    assert "4 runs" in call("export", "both.zip").stdout
+    elsewhere("third")
+    call("import", str(home / "other" / "own.zip"))
+    call("import", str(exported))
+    call("export", "both.zip")
+    assert Path("both.zip").read_bytes() == (home / "other" / "both.zip").read_bytes()
+
+
+def double(client: MlflowClient, run_id: str, accuracy: float, ended: int) -> str:
+    """Another finished run of the same cell, as stores of other origin may have; its run id."""
+    old = client.get_run(run_id)
+    tags = {k: v for k, v in old.data.tags.items() if k != "mlflow.runName"}
+    name, experiment_id = old.info.run_name, old.info.experiment_id
+    new = client.create_run(experiment_id, old.info.start_time, tags, name).info.run_id
+    for param, value in old.data.params.items():
+        client.log_param(new, param, value)
+    client.log_metric(new, keys.TEST_ACCURACY, accuracy)
+    client.set_terminated(new, "FINISHED", old.info.end_time + ended)
+    return new
+
+
+def test_only_the_run_that_the_report_uses_is_exported(
+    runs: list[str], client: MlflowClient, home: Path
+) -> None:
+    later = double(client, runs[0], accuracy=0.5, ended=10)
+    double(client, runs[0], accuracy=0.6, ended=5)
+    double(client, runs[0], accuracy=float("nan"), ended=20)
+    with tracked_runs.grid() as grid:
+        grid.open(9).fail("no memory", "Traceback")
+        grid.open(10)
+    counted = set(tracked_runs.counted(client).values())
+    assert counted == {later, *runs[1:]}
+    from mnist_ops.compare import select
+
+    selection = select(tracking.cell_runs(client), lambda _: [], {}, "custom-60-40")
+    assert {cell.run_id for cell in selection.cells if cell.finished} == counted
+
+
+def test_interrupted_import_goes_on(
+    exported: Path,
+    elsewhere: Callable[[str], MlflowClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However far a run was written, it ends once, and whole."""
+    there = elsewhere("other")
+    steps = ["log_batch", "log_inputs", "log_artifact", "set_terminated"]
+    for step in steps:
+        with monkeypatch.context() as interrupted:
+            real = getattr(MlflowClient, step)
+
+            def stop(
+                self: MlflowClient, run_id: str, *given: object, real=real, **named: object
+            ) -> None:
+                if keys.IMPORTED in self.get_run(run_id).data.tags:
+                    raise KeyboardInterrupt
+                real(self, run_id, *given, **named)
+
+            interrupted.setattr(MlflowClient, step, stop)
+            assert call("import", str(exported)).exit_code == 130
+        assert tracking.cell_runs(there).empty
+    assert "3 runs imported" in call("import", str(exported)).stdout
+    assert len(tracking.cell_runs(there)) == 3
+    call("export", "second.zip")
+    assert Path("second.zip").read_bytes() == exported.read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_import_goes_on(exported: Path, elsewhere: Callable[[str], MlflowClient]) -> None:
+    there = elsewhere("other")
+    code = (
+        "import os, mlflow\n"
+        "mlflow.MlflowClient.log_artifact = lambda *_: os.kill(os.getpid(), 9)\n"
+        "from mnist_ops.cli import main\n"
+        f"main(['import', {str(exported)!r}])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == -9
+    assert tracking.cell_runs(there).empty
+    assert len(tracking.unfinished_imports(there)) == 1
+    assert "3 runs imported" in call("import", str(exported)).stdout
+    call("export", "second.zip")
+    assert Path("second.zip").read_bytes() == exported.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_imports_at_once_leave_each_run_once(
+    exported: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    there = elsewhere("other")
+    command = [sys.executable, "-m", "mnist_ops", "import", str(exported)]
+    both = [subprocess.Popen(command, env=os.environ) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    found = tracking.cell_runs(there)
+    assert len(found) == found["fingerprint"].nunique() == 3
+
+
+def test_existing_file_of_another_kind_is_kept(runs: list[str], home: Path) -> None:
+    before = rows(home / "mlflow.db")
+    assert "is no export" in refused(call("export", "mlflow.db"))
+    assert rows(home / "mlflow.db") == before
+    assert call("export", "a.zip").exit_code == 0
+    assert call("export", "a.zip").exit_code == 0
+    assert "cannot write" in refused(call("export", "no/such/folder.zip"), code=1)
+
+
+def test_nothing_to_export(home: Path, client: MlflowClient) -> None:
+    assert "no finished runs" in refused(call("export", "a.zip"), code=1)
+    assert not Path("a.zip").exists()
+    assert "no experiment 'x'" in refused(call("export", "a.zip", "--experiment", "x"))
+
+
+def test_run_without_predictions_travels_without(
+    client: MlflowClient, home: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    run_id = tracked_runs.write(1)
+    (path,) = home.glob(f"mlruns/*/{run_id}/artifacts/{keys.PREDICTIONS}")
+    path.write_bytes(b"not an archive")
+    done = call("export", "a.zip", "--json")
+    assert json.loads(done.stdout)["without_predictions"] == 1
+    assert "1 run without predictions" in done.stderr
+    there = elsewhere("other")
+    call("import", str(home / "a.zip"))
+    (run,) = tracking.counted_runs(there)
+    assert tracking.predictions(there, run.info.run_id) is None
+    call("export", "b.zip")
+    assert Path("b.zip").read_bytes() == (home / "a.zip").read_bytes()
+
+
+def test_values_that_json_or_a_database_cannot_hold(
+    client: MlflowClient, home: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    run_id = tracked_runs.write(1)
+    client.log_metric(run_id, "diverged", float("nan"), timestamp=5, step=1)
+    client.log_metric(run_id, "diverged", float("inf"), timestamp=5, step=2)
+    client.log_metric(run_id, "diverged", 0.1 + 0.2, timestamp=5, step=3)
+    client.set_tag(run_id, "note", "a\x1b[31mred\x00 \u202eline\nnext")
+    call("export", "a.zip")
+    there = elsewhere("other")
+    call("import", str(home / "a.zip"))
+    (run,) = tracking.counted_runs(there)
+    values = [p.value for p in there.get_metric_history(run.info.run_id, "diverged")]
+    assert np.isnan(values[0])
+    assert values[1:] == [sys.float_info.max, 0.1 + 0.2]
+    assert run.data.tags["note"] == "a\ufffd[31mred\ufffd \ufffdline\nnext"
+    call("export", "b.zip")
+    assert Path("b.zip").read_bytes() == (home / "a.zip").read_bytes()
+
+
+def test_what_is_of_the_store_or_secret_stays_behind(client: MlflowClient, home: Path) -> None:
+    run_id = tracked_runs.write(1)
+    client.set_tag(run_id, "store", "postgresql://me:hunter2@host/db?sslpassword=hunter2")
+    client.set_tag(run_id, "mlflow.source.git.repoURL", "https://hunter2@example.org/x.git")
+    call("export", "a.zip")
+    content = Path("a.zip").read_bytes()
+    assert b"hunter2" not in content
+    assert b"postgresql://me:***@host/db?sslpassword=***" in content
+    for text in (run_id, str(home), "repoURL", "parentRunId"):
+        assert text.encode() not in content
+
+
+def test_a_tag_that_is_html_is_text_in_the_report(
+    client: MlflowClient, home: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    run_id = tracked_runs.write(1)
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    client.update_run(run_id, name=evil)
+    for tag in (keys.GIT_COMMIT, f"{keys.HARDWARE}.cpu", f"{keys.VERSION}.torch"):
+        client.set_tag(run_id, tag, evil)
+    call("export", "a.zip")
+    elsewhere("other")
+    call("import", str(home / "a.zip"))
+    done = call("summarize", "--preset", "custom-60-40", "--format", "html,json")
+    assert done.exit_code == 0, done.output
+    for path in Path("report").rglob("*.html"):
+        assert "<script>alert(1)" not in path.read_text()
+        assert "<img src=x" not in path.read_text()
+
+
+# What a file must never be let in with. Each gets the content of a good one, and gives another.
+
+
+def with_line(parts: dict[str, bytes], change: Callable[[dict], None]) -> bytes:
+    """The archive with its first run changed, and written as this program writes it."""
+    lines = parts["runs.jsonl"].splitlines(keepends=True)
+    fields = json.loads(lines[0])
+    change(fields)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return forging.packed(parts | {"runs.jsonl": text.encode() + b"\n" + b"".join(lines[1:])})
+
+
+def set_tag(name: str, value: object) -> Callable[[dict], None]:
+    return lambda run: run["tags"].update({name: value})
+
+
+def set_metric(points: object) -> Callable[[dict], None]:
+    return lambda run: run["metrics"].update(test_accuracy=points)
+
+
+FORGED_RUNS: dict[str, Callable[[dict], None]] = {
+    "a parent of its own": set_tag("mlflow.parentRunId", "0" * 32),
+    "a name that is a path": lambda run: run["params"].update({"../../etc/passwd": "x"}),
+    "an absolute name": lambda run: run["metrics"].update({"/etc": [[0, 0, 1.0]]}),
+    "a terminal's escapes": set_tag("note", "\x1b]0;owned\x07"),
+    "a password": set_tag("note", "http://me:secret@host"),
+    "a tag that is no text": set_tag("note", {"a": 1}),
+    "a tag without end": set_tag("note", "x" * 8001),
+    "an accuracy of 2": set_metric([[0, 0, 2.0]]),
+    "an accuracy that is text": set_metric([[0, 0, "1"]]),
+    "an accuracy without points": set_metric([]),
+    "points out of order": set_metric([[2, 0, 0.5], [1, 0, 0.5]]),
+    "a step beyond 64 bits": set_metric([[2**70, 0, 0.5]]),
+    "a time beyond the calendar": lambda run: run.update(end_time=10**18),
+    "an end before its start": lambda run: run.update(end_time=0),
+    "a field more": lambda run: run.update(artifact_uri="file:///etc"),
+    "another fingerprint in its tags": set_tag("mnist_ops.fingerprint", "b" * 16),
+    "a test set that is not there": lambda run: run.update(test_set="0" * 16),
+    "too many params": lambda run: run["params"].update({f"p{n}": "" for n in range(1001)}),
+}
+
+
+@pytest.mark.parametrize("name", FORGED_RUNS)
+def test_forged_run_is_refused(
+    name: str, exported: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    forged = with_line(forging.members(exported), FORGED_RUNS[name])
+    check_refused(forged, elsewhere, "damaged or altered")
+
+
+def npy(array: object) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=True)
+    return out.getvalue()
+
+
+def first(parts: dict[str, bytes], part: str) -> str:
+    return next(name for name in parts if name.endswith(f"{part}.npy"))
+
+
+def renamed(parts: dict[str, bytes], name: str) -> dict[str, bytes]:
+    return {name if old == first(parts, "label") else old: new for old, new in parts.items()}
+
+
+FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] = {
+    "empty": (lambda good, parts: b"", "no export"),
+    "of another program": (lambda good, parts: b"PK\x03\x04 my thesis" * 100, "truncated"),
+    "text": (lambda good, parts: b"my thesis" * 100, "no export"),
+    "half": (lambda good, parts: good[: len(good) // 2], "truncated"),
+    "without its last byte": (lambda good, parts: good[:-1], "truncated"),
+    "with a byte more": (lambda good, parts: good + b"\0", "truncated"),
+    "with a byte flipped": (
+        lambda good, parts: good[:200] + bytes([good[200] ^ 1]) + good[201:],
+        "altered",
+    ),
+    "of a future version": (
+        lambda good, parts: forging.packed(
+            parts | {"manifest.json": b'{"format":"mnist-ops-export","version":2,"new":[]}'}
+        ),
+        "newer mnist-ops (format 2",
+    ),
+    "a bomb": (
+        lambda good, parts: forging.packed(
+            {"zeros": b"\0" * 50_000_000} | parts, compression=zipfile.ZIP_DEFLATED
+        ),
+        "compressed",
+    ),
+    "with a member more": (
+        lambda good, parts: forging.packed(parts | {"../../evil": b"x"}),
+        "other members",
+    ),
+    "with a path as a name": (
+        lambda good, parts: forging.packed(renamed(parts, "test-sets/../../evil/label.npy")),
+        "other members",
+    ),
+    "without runs": (
+        lambda good, parts: forging.packed({n: c for n, c in parts.items() if n != "runs.jsonl"}),
+        "other members",
+    ),
+    "with a run less than it says": (
+        lambda good, parts: forging.packed(
+            parts | {"runs.jsonl": b"".join(parts["runs.jsonl"].splitlines(True)[:2])}
+        ),
+        "",
+    ),
+    "with a run twice": (
+        lambda good, parts: forging.packed(
+            parts | {"runs.jsonl": parts["runs.jsonl"].splitlines(True)[0] * 3}
+        ),
+        "doubled",
+    ),
+    "with deep nesting": (
+        lambda good, parts: forging.packed(parts | {"runs.jsonl": b"[" * 100_000}),
+        "altered",
+    ),
+    "with a manifest that lies": (
+        lambda good, parts: forging.packed(
+            parts | {"manifest.json": parts["manifest.json"].replace(b'"runs":3', b'"runs":4')}
+        ),
+        "other runs",
+    ),
+    "with a manifest of nothing": (
+        lambda good, parts: forging.packed(parts | {"manifest.json": b"[]"}),
+        "no export",
+    ),
+    "with a manifest of other types": (
+        lambda good, parts: forging.packed(
+            parts | {"manifest.json": b'{"format":"mnist-ops-export","version":1}\n'}
+        ),
+        "altered",
+    ),
+    "with a pickle": (
+        lambda good, parts: forging.packed(parts | {first(parts, "label"): npy(np.array([print]))}),
+        "another form",
+    ),
+    "with an array that says it is huge": (
+        lambda good, parts: forging.packed(
+            parts
+            | {
+                first(parts, "label"): parts[first(parts, "label")].replace(
+                    b"(40,)", b"(4000000000000,)"
+                )
+            }
+        ),
+        "another form",
+    ),
+    "with predictions of class 10": (
+        lambda good, parts: forging.packed(
+            parts
+            | {
+                first(parts, "predicted"): parts[first(parts, "predicted")][:-1] + b"\x0a",
+            }
+        ),
+        "no class",
+    ),
+    "with labels of another test set": (
+        lambda good, parts: forging.packed(
+            parts | {first(parts, "label"): npy(np.ones(tracked_runs.N_TEST, np.uint8))}
+        ),
+        "another name",
+    ),
+    "with predictions of one image too few": (
+        lambda good, parts: forging.packed(
+            parts | {first(parts, "predicted"): parts[first(parts, "predicted")][:-1]}
+        ),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGED_FILES)
+def test_forged_file_is_refused(
+    name: str, exported: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    forge, told = FORGED_FILES[name]
+    check_refused(forge(exported.read_bytes(), forging.members(exported)), elsewhere, told)
+
+
+def check_refused(forged: bytes, elsewhere: Callable[[str], MlflowClient], told: str) -> None:
+    """One line, exit code 2, and a store that nobody touched."""
+    elsewhere("other")
+    Path("forged.zip").write_bytes(forged)
+    before = Path("mlflow.db").read_bytes()
+    assert told in refused(call("import", "forged.zip"))
+    assert Path("mlflow.db").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == ["forged.zip", "mlflow.db"]
+
+
+def test_forging_keeps_what_is_good(
+    exported: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    """The forger's tools alone do not make a file bad."""
+    elsewhere("other")
+    Path("same.zip").write_bytes(with_line(forging.members(exported), lambda run: None))
+    assert "3 runs imported" in call("import", "same.zip").stdout
+
+
+def test_sizes_are_limited(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_BYTES", exported.stat().st_size - 1)
+    assert "too large" in refused(call("import", str(exported)))
+    monkeypatch.undo()
+    monkeypatch.setattr(archive, "MAX_RUNS", 2)
+    assert "too many runs" in refused(call("import", str(exported)))
+    monkeypatch.undo()
+    monkeypatch.setattr(archive, "_MAX_DIRECTORY", 10)
+    assert "too many members" in refused(call("import", str(exported)))
+
+
+def test_missing_file_is_used_wrongly(home: Path) -> None:
+    result = call("import", "none.zip")
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr
+
+
+def test_the_documented_format_is_the_format(exported: Path) -> None:
+    """What docs/export-format.md says, read with nothing of ours."""
+    with zipfile.ZipFile(exported) as file:
+        assert {member.compress_type for member in file.infolist()} == {zipfile.ZIP_STORED}
+        manifest = json.loads(file.read("manifest.json"))
+        lines = [json.loads(line) for line in file.read("runs.jsonl").splitlines()]
+        (name,) = {line["test_set"] for line in lines}
+        predicted, label, index = (
+            np.load(io.BytesIO(file.read(f"test-sets/{name}/{part}.npy")))
+            for part in ("predicted", "label", "index")
+        )
+        assert file.comment == b"sha256:" + sha256(exported.read_bytes()[:-71]).hexdigest().encode()
+    assert (manifest["format"], manifest["version"]) == (exchange.FORMAT, exchange.VERSION)
+    assert manifest["runs"] == len(lines) == 3
+    assert predicted.shape == (3, tracked_runs.N_TEST)
+    assert predicted.dtype == label.dtype == np.uint8
+    assert index.dtype == np.int32
+    for row, line in zip(predicted, lines, strict=True):
+        accuracy = line["metrics"]["test_accuracy"][-1][2]
+        assert (row == label).mean() == pytest.approx(accuracy)
+    document = (Path(__file__).parent.parent / "docs" / "export-format.md").read_text()
+    assert f"version {exchange.VERSION}" in document.lower()
+    for field in RunRecord.__dataclass_fields__:
+        assert f"`{field}`" in document, field
+
+
+def test_progress_tells_of_every_run(exported: Path, runs: list[str], home: Path) -> None:
+    told: list[tuple[int, int]] = []
+    transfer.export_runs(home / "b.zip", progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
