@@ -16,9 +16,10 @@ from typing import Any
 
 from scipy.stats import t
 
-from mnist_ops import keys, train, workers
+from mnist_ops import keys, train
 from mnist_ops.data import load
 from mnist_ops.specs import ResNetSpec
+from mnist_ops.workers.local import usable_cores
 
 DEFAULT_OUT = Path("build/benchmarks/accuracy.jsonl")
 CONFIDENCE = 0.95
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--train-limit", type=int, default=0, help="images; 0 takes all")
     parser.add_argument("--plain-precision", default="float32")
-    parser.add_argument("--processes", type=int, default=workers.usable_cores())
+    parser.add_argument("--processes", type=int, default=len(usable_cores()))
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="a line of JSON a training")
     options = parser.parse_args()
 
