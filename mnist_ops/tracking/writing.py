@@ -75,9 +75,6 @@ def experiment(client: MlflowClient, name: str) -> str:
     try:
         found, _ = find_or_make(client, name)
     except MlflowException as error:
-        if error.error_code == "RESOURCE_ALREADY_EXISTS" and not found:
-            # Somebody else created it in the meantime.
-            return experiment(client, name)
         raise TrackingUnavailable(
             f"experiment {name!r} cannot be created: {first_line(error)}"
         ) from None
