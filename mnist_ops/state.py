@@ -9,7 +9,8 @@ from platformdirs import user_state_path
 from mnist_ops import durable
 from mnist_ops.errors import DiskFull
 
-_ADDRESS = "address"
+# The file that notes where the store is.
+ADDRESS = "address"
 
 
 def state_dir() -> Path:
@@ -38,12 +39,12 @@ def note_address(store: str, uri: str) -> None:
     if address_of(store) != uri:
         # What is kept does not depend on it.
         with contextlib.suppress(DiskFull, OSError):
-            durable.replace(store_dir(store) / _ADDRESS, uri.encode())
+            durable.replace(store_dir(store) / ADDRESS, uri.encode())
 
 
 def address_of(store: str) -> str | None:
     """Where a store was last reached; None where that was not noted."""
     try:
-        return (store_dir(store) / _ADDRESS).read_text()
+        return (store_dir(store) / ADDRESS).read_text()
     except (OSError, UnicodeDecodeError):
         return None

@@ -350,6 +350,18 @@ def test_artifacts_of_a_store_beside_are_left_alone(
     assert "orphaned-artifacts" not in doctor.findings()
 
 
+def test_artifacts_of_the_store_that_this_is_a_copy_of_are_left_alone(
+    client: MlflowClient, home: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "copy").mkdir()
+    shutil.copy(home / "mlflow.db", home / "copy" / "mlflow.db")
+    finished_run(client)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/copy/mlflow.db")
+    copied = MlflowClient(tracking.default_uri())
+    copied.create_experiment("beside", artifact_location=str(home / "mlruns" / "1"))
+    assert "orphaned-artifacts" not in doctor.findings()
+
+
 # Journals and checkpoints.
 
 

@@ -3,6 +3,7 @@
 from mnist_ops.doctor.finding import Examination, Finding, counted, not_looked_at
 from mnist_ops.doctor.site import Site
 from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts, set_aside
+from mnist_ops.tracking.store import sqlite_path
 
 _SUBJECT = "artifacts"
 
@@ -11,11 +12,12 @@ def look_at_artifacts(site: Site) -> Examination:
     """Folders of artifacts whose run is in no store."""
     if site.client is None:
         return not_looked_at(_SUBJECT)
-    roots = artifact_roots(site.client)
+    store = sqlite_path(site.uri)
+    roots = artifact_roots(site.client, store)
     if not roots:
         return Examination(_SUBJECT, "none on this machine")
     shown = ", ".join(map(str, roots))
-    orphans = orphaned_artifacts(site.client)
+    orphans = orphaned_artifacts(site.client, store)
     if not orphans:
         return Examination(_SUBJECT, f"{shown}: each belongs to a run")
 

@@ -17,25 +17,34 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _PAGE = 1000
 
 
-def artifact_roots(client: MlflowClient) -> list[Path]:
-    """The folders on this machine that hold a folder an experiment, in which is one a run."""
+def artifact_roots(client: MlflowClient, store: Path | None) -> list[Path]:
+    """The folders on this machine that hold a folder an experiment, in which is one a run.
+
+    A root that lies beside another store is that one's: ours is then a copy of it.
+
+    Args:
+        client: of the store.
+        store: its file; None where it is none.
+    """
     found = {}
     for an_experiment in _experiments(client):
         folder = local_path(an_experiment.artifact_location)
         if folder is not None and folder.name == an_experiment.experiment_id:
             found[folder.parent] = folder.parent.is_dir()
-    return sorted(root for root, is_here in found.items() if is_here)
+    return sorted(root for root, is_here in found.items() if is_here and _is_ours(root, store))
 
 
-def orphaned_artifacts(client: MlflowClient) -> list[Path]:
+def orphaned_artifacts(client: MlflowClient, store: Path | None) -> list[Path]:
     """The folders of runs that the store does not know, not as deleted ones either.
 
     Nor does a store beside it: several may have their artifacts below one root.
     """
     orphans = []
-    for root in artifact_roots(client):
+    for root in artifact_roots(client, store):
         folders = [folder for folder in _run_folders(root) if not _exists(client, folder.name)]
-        others = set().union(*map(_runs_of, root.parent.glob("*.db"))) if folders else set()
+        others: set[str] = set()
+        for database in root.parent.glob("*.db") if folders else ():
+            others |= _runs_of(database) or set()
         orphans += [folder for folder in folders if folder.name not in others]
     return orphans
 
@@ -54,6 +63,11 @@ def _experiments(client: MlflowClient) -> Iterator[Experiment]:
         yield from page
         if not (token := page.token):
             return
+
+
+def _is_ours(root: Path, store: Path | None) -> bool:
+    beside = [other for other in root.parent.glob("*.db") if _runs_of(other) is not None]
+    return not beside or (store is not None and store.parent == root.parent)
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
@@ -76,10 +90,10 @@ def _exists(client: MlflowClient, run_id: str) -> bool:
     return True
 
 
-def _runs_of(database: Path) -> set[str]:
-    """The runs of an MLflow store in a file; none where it is something else."""
+def _runs_of(database: Path) -> set[str] | None:
+    """The runs of an MLflow store in a file; None where it is something else."""
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
             return {run_id for (run_id,) in opened.execute("SELECT run_uuid FROM runs")}
     except sqlite3.Error:
-        return set()
+        return None
