@@ -143,9 +143,10 @@ def test_a_grid_whose_process_is_dead_has_died(client: MlflowClient) -> None:
 
 def test_without_a_running_grid_the_last_one_is_told(client: MlflowClient) -> None:
     with opened(client) as tracker:
-        for study, end in (("svm_grid", "FINISHED"), ("resnet_grid", "FAILED")):
+        grids = (("svm_grid", OTHER, "FINISHED"), ("resnet_grid", RESNET, "FAILED"))
+        for study, cell, end in grids:
             grid = open_grid(tracker, **grid_tags(1), **{keys.STUDY: study})
-            open_cell(tracker, grid.parent).finish(result())
+            open_cell(tracker, grid.parent, cell).finish(result())
             grid.close(end, "")
             assert tracker.courier.flush(30, insist=True)
             time.sleep(0.01)
