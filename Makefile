@@ -10,7 +10,7 @@ PRESET ?= quick
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow lint bench bench-accuracy team audit report clean help
+.PHONY: run test test-slow soak lint bench bench-accuracy team audit report clean help
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -29,6 +29,9 @@ test: $(INSTALLED) ## The fast tests
 
 test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser, the network
 	pytest -m slow
+
+soak: $(INSTALLED) ## 40 grids with a random fault each, against undisturbed ones: prints what came of each
+	pytest -m slow tests/test_soak.py -s
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	ruff check .
