@@ -14,20 +14,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import forging
+import numpy as np
 import pytest
 import torch
 import tracked_runs
 from click.testing import CliRunner
+from data_fixtures import fixture_images
+from model_fixtures import SVM, write_model
+from PIL import Image
 
 from mnist_ops import keys
 from mnist_ops.checkpoints import SET_ASIDE, Checkpoint
 from mnist_ops.cli import main
+from mnist_ops.inference import Classifier, ModelRefused, pictures
 
 # A case that hangs ends the test.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SEED = 20_261_124
-CASES = {"data files": 200, "checkpoints": 200, "export files": 300, "flags": 300}
+CASES = {
+    "data files": 150,
+    "checkpoints": 150,
+    "export files": 250,
+    "images": 150,
+    "model files": 100,
+    "flags": 200,
+}
 
 # What may stand where a number, a name, a path or a list is expected.
 STRANGE = [
@@ -118,6 +130,12 @@ def ended(*arguments: str, codes: tuple[int, ...] = (0, 1, 2)) -> int:
     if result.exit_code:
         assert result.stderr.strip()
     return result.exit_code
+
+
+def refused(error: Exception) -> str:
+    """How a case ended that was refused, which takes one line."""
+    assert "\n" not in str(error)
+    return "refused"
 
 
 def cases(what: str) -> Iterator[tuple[int, random.Random]]:
@@ -267,7 +285,54 @@ def test_export_files(
         fresh_store()
         return "imported whole"
 
-    assert run_cases("export files", case, capsys)["refused"] > 200
+    assert run_cases("export files", case, capsys)["refused"] > 150
+
+
+def test_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digit = Image.fromarray(fixture_images("MNIST").images[0].numpy())
+    good = {}
+    for suffix in ("png", "jpg", "gif", "bmp", "tiff", "webp"):
+        path = home / f"good.{suffix}"
+        digit.resize((64, 64)).save(path)
+        good[suffix] = path.read_bytes()
+
+    def case(chance: random.Random) -> str:
+        suffix = chance.choice(sorted(good))
+        path = home / f"bad.{suffix}"
+        path.write_bytes(mutated(good[suffix], chance))
+        try:
+            pixels = pictures.read(path, "MNIST").pixels
+        except pictures.UnreadableImage as error:
+            return refused(error)
+        assert pixels.shape == (28, 28)
+        assert pixels.dtype == np.uint8
+        return "read"
+
+    ends = run_cases("images", case, capsys)
+    assert min(ends["refused"], ends["read"]) > 10
+
+
+def test_model_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_model(SVM, home)
+    images = fixture_images("MNIST").images[:5].numpy()
+    good = {path: path.read_bytes() for path in folder.iterdir()}
+    # What is not loaded to answer, but read beside it.
+    good = {path: content for path, content in good.items() if "predictions" not in path.name}
+
+    def case(chance: random.Random) -> str:
+        path = chance.choice(sorted(good))
+        path.write_bytes(mutated(good[path], chance))
+        try:
+            answers = Classifier.load(folder).answer(images)
+        except ModelRefused as error:
+            return refused(error)
+        finally:
+            path.write_bytes(good[path])
+        # A number is another: nobody can tell, but it is still one.
+        assert answers.probabilities.shape == (5, 10)
+        return "answered"
+
+    assert run_cases("model files", case, capsys)["refused"] > 50
 
 
 def flags(chance: random.Random) -> list[str]:
