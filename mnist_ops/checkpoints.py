@@ -26,6 +26,8 @@ SET_ASIDE = ".set-aside"
 DEFAULT_EVERY_S = 60.0
 # An epoch's end is worth a checkpoint once this share of the time between two has passed.
 _EPOCH_SHARE = 0.1
+# What saving may take of the time, at the default: where it takes longer it is done more rarely.
+_WORTH = 0.01
 
 
 @dataclass
@@ -45,11 +47,13 @@ class Checkpoint:
     every_s: float = DEFAULT_EVERY_S
     say: Callable[[str], None] = lambda line: None
     _saved_at: float = field(default_factory=time.monotonic, init=False)
+    _cost_s: float = field(default=0.0, init=False)
 
     def due(self, *, epoch_ended: bool = False) -> bool:
         """Whether enough was done since the last save that it would be a loss."""
         since = time.monotonic() - self._saved_at
-        return since >= self.every_s * (_EPOCH_SHARE if epoch_ended else 1)
+        cost = self._cost_s / (_WORTH * DEFAULT_EVERY_S)
+        return since >= self.every_s * max(_EPOCH_SHARE if epoch_ended else 1, cost)
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the file by one with `state`: tensors, numbers and text, nested in dictionaries.
@@ -57,6 +61,7 @@ class Checkpoint:
         Raises:
             DiskFull: there is no room; the file that was there stays.
         """
+        began = time.monotonic()
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
@@ -67,6 +72,7 @@ class Checkpoint:
         }
         durable.replace(self.path, json.dumps(header).encode() + b"\n", content)
         self._saved_at = time.monotonic()
+        self._cost_s = self._saved_at - began
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved; None where there is none, or none of this training.

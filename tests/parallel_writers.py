@@ -28,7 +28,8 @@ def write(store: str, writers: int, runs: int, study: str = "scale") -> float:
     for process in processes:
         process.join()
     taken = time.monotonic() - start
-    assert [process.exitcode for process in processes] == [0] * writers
+    codes = [process.exitcode for process in processes]
+    assert codes == [0] * writers, codes
     return writers * runs / taken
 
 

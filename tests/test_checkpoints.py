@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,20 @@ def test_time_decides_when_to_save(tmp_path: Path) -> None:
     assert not kept.due(epoch_ended=True)
     kept = checkpoint(tmp_path, every_s=0)
     assert kept.due()
+
+
+def test_what_takes_long_to_save_is_saved_more_rarely(tmp_path: Path) -> None:
+    kept = checkpoint(tmp_path, every_s=60)
+    for cost, ago, due, at_epochs_end in (
+        (0.0, 30, False, True),
+        (0.3, 40, False, True),
+        (0.3, 70, True, True),
+        (1.5, 120, False, False),
+        (1.5, 160, True, True),
+    ):
+        kept._cost_s = cost
+        kept._saved_at = time.monotonic() - ago
+        assert (kept.due(), kept.due(epoch_ended=True)) == (due, at_epochs_end)
 
 
 STATE = {"epoch": 1, "weights": {"a": torch.arange(5.0)}}
