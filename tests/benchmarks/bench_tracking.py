@@ -2,8 +2,9 @@
 
 Overhead: the same training with journal, delivery to a SQLite store and checkpoints, as a worker
 runs it, and without any of them, one right after the other, in turns, at preset ``paper``'s size
-(--share takes a part of its images; below a minute of training no checkpoint may be due). The clock is the processor's time of the whole process, which
-other work on the machine hardly moves, and wall time beside it.
+(--share takes a part of its images; below a minute of training no checkpoint may be due). The clock
+is the processor's time of the whole process, which other work on the machine hardly moves, and wall
+time beside it.
 
 Outage: one training against a real server that is killed in its middle and started again, by the
 times of its steps, before, while, and after.
