@@ -47,12 +47,23 @@ _SOURCES = (
     "errors.py",
     "fast_conv.py",
     "inference",
+    "kernels.cpp",
+    "kernels.py",
     "live_taps.py",
     "models.py",
     "specs.py",
 )
 # What these import; given by name, since MLflow would find it out by running the model for 28 s.
-_REQUIREMENTS = ("mlflow", "torch", "torchvision", "scikit-learn", "scipy", "numpy", "safetensors")
+_REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "torchvision",
+    "scikit-learn",
+    "scipy",
+    "numpy",
+    "safetensors",
+    "platformdirs",
+)
 _SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
     outputs=Schema(
