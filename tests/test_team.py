@@ -1,6 +1,9 @@
 """What a team relies on, against real servers: PostgreSQL, S3, and sign-in."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import parallel_writers
 import psutil
@@ -14,6 +17,7 @@ from click.testing import CliRunner, Result
 from mnist_ops import keys, tracking
 from mnist_ops.cli import main
 from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.tracking.writing import show_as_models
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +130,22 @@ def test_parallel_writers_lose_and_double_nothing(
     with capsys.disabled():
         print(f"\n{WRITERS} writers, {WRITERS * runs} runs: {rate:.1f} runs/s")
     parallel_writers.check(signed_in.uri, WRITERS * runs)
+
+
+def test_grids_that_start_at_once_in_a_new_experiment(team: services.Team) -> None:
+    client = tracking.connect(team.database)
+    for number in range(5):
+        experiment_id = tracking.experiment(client, f"at once {number}")
+        together = threading.Barrier(WRITERS)
+
+        def show(experiment_id: str = experiment_id, together: Any = together) -> None:
+            together.wait(60)
+            show_as_models(client, experiment_id)
+
+        with ThreadPoolExecutor(WRITERS) as writers:
+            for done in [writers.submit(show) for _ in range(WRITERS)]:
+                done.result()
+        assert "mlflow.experimentKind" in client.get_experiment(experiment_id).tags
 
 
 def test_no_secret_is_stored_shown_or_exported(

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from mnist_ops import keys
 from mnist_ops.exchange import records
 from mnist_ops.exchange.records import DatasetUse, Point, RunRecord, TestSet, portable_text
+from mnist_ops.tracking.races import settled
 from mnist_ops.tracking.reading import predictions
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.writing import Parent, show_as_models
@@ -161,7 +162,8 @@ def write_record(
             started, metrics=[Metric(n, p.value, p.timestamp, p.step) for n, p in some]
         )
     if record.datasets:
-        client.log_inputs(started, [_dataset_input(use) for use in record.datasets])
+        inputs = [_dataset_input(use) for use in record.datasets]
+        settled(lambda: client.log_inputs(started, inputs))
     if predicted is not None and test_set is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / keys.PREDICTIONS

@@ -27,6 +27,7 @@ from mnist_ops.specs import Spec
 from mnist_ops.tracking.experiments import find_or_make
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.owner import Owner
+from mnist_ops.tracking.races import settled
 from mnist_ops.tracking.store import first_line
 from mnist_ops.tracking.tracker import Tracker
 
@@ -90,7 +91,7 @@ def show_as_models(client: MlflowClient, experiment_id: str) -> None:
     """Have MLflow's UI open the experiment in its view for models, unless someone chose another."""
     key, kind = _EXPERIMENT_KIND
     if key not in client.get_experiment(experiment_id).tags:
-        client.set_experiment_tag(experiment_id, key, kind)
+        settled(lambda: client.set_experiment_tag(experiment_id, key, kind))
 
 
 def open_parent(
