@@ -111,6 +111,11 @@ class StudyReport:
         """The cells that did not finish, for whatever reason but the user's wish to stop."""
         return [outcome for outcome in (*self.failed, *self.stopped) if outcome.error]
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether no cell is without a result that something here could have computed."""
+        return not self.problems and not self.failed_before
+
 
 class Display(Protocol):
     """Shows a grid while it runs."""
@@ -218,7 +223,7 @@ class _Grids:
         try:
             for a_plan in plans:
                 reports.append(self._run_grid(a_plan, pool, top.parent, None))
-            status = "FAILED" if any(report.problems for report in reports) else "FINISHED"
+            status = "FINISHED" if all(report.ended_well for report in reports) else "FAILED"
         finally:
             notes = [_grid_note(p, r) for p, r in zip(plans, reports, strict=False)]
             top.close(status, "\n\n".join(notes))

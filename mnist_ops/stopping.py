@@ -38,13 +38,11 @@ def forget() -> None:
 @contextmanager
 def heeded() -> Iterator[None]:
     """Within it a signal is a wish that the code looks at; outside it interrupts at once."""
-    before = _heeded.is_set()
     _heeded.set()
     try:
         yield
     finally:
-        if not before:
-            _heeded.clear()
+        _heeded.clear()
 
 
 def on_signals() -> None:

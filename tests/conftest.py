@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import services
 from data_fixtures import fixture_info, install_files
+from doctor_fixtures import Doctor
 from mlflow import MlflowClient
 
 from mnist_ops import tracking
 from mnist_ops.data import DATASETS
+from mnist_ops.tracking import ledger
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +45,20 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def client(home: Path) -> MlflowClient:
     """A client of the store in `home`."""
     return tracking.connect(tracking.default_uri())
+
+
+@pytest.fixture
+def store(client: MlflowClient) -> str:
+    """The id of the store in `home`, as a grid that has used it leaves it."""
+    found = ledger.find(client)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def doctor() -> Doctor:
+    """The doctor, on whatever the test has made."""
+    return Doctor()
 
 
 @pytest.fixture

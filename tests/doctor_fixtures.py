@@ -1,5 +1,6 @@
 """What a dead process leaves, planted: runs, journals and files whose owner lives no more."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ RESNET = ResNetSpec(
 METRICS = {keys.TEST_ACCURACY: 2 / 3, keys.TEST_F1: 0.6, keys.FLOPS: 1e6}
 EPOCHS = [EpochResult(1, 1.5, 0.5, 10.0), EpochResult(2, 0.7, 0.8, 20.5)]
 # A process id of this boot that nobody has: the largest that Linux gives is 2**22.
+CELL = RESNET.fingerprint
+GRID_PARAMS = dict.fromkeys(
+    ("preset", "datasets", "seeds", "workers", "scheduler", "device", "report"), "auto"
+)
 DEAD = tracking.Owner(tracking.Owner.this_process().place, 2**22 + 1, 1.0)
 
 
@@ -161,3 +166,44 @@ class Doctor:
         examined = self.examine(fix=True)
         assert not [why for diagnosis in examined for why in diagnosis.failed.values()]
         return {m.finding.kind: m.did for diagnosis in examined for m in diagnosis.mended}
+
+
+def mended(doctor: Doctor, *kinds: str) -> dict[str, str]:
+    """Each of `kinds`, and nothing else, is found, mended, and not found again."""
+    assert doctor.findings().keys() == set(kinds)
+    done = doctor.fix()
+    assert done.keys() == set(kinds)
+    assert doctor.findings() == {}
+    return done
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    """Path -> digest of all that lies in `folder`."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def predictions_path(client: MlflowClient, run_id: str) -> Path:
+    (path,) = Path("mlruns").glob(f"*/{run_id}/artifacts/{keys.PREDICTIONS}")
+    return path
+
+
+def opened_by_mlflow(
+    client: MlflowClient, params: dict[str, str], age_s: float, **tags: str
+) -> str:
+    run = client.create_run(
+        "0",
+        start_time=int(1000 * (time.time() - age_s)),
+        tags={"mlflow.project.entryPoint": "main", **tags},
+    )
+    for name, value in params.items():
+        client.log_param(run.info.run_id, name, value)
+    return str(run.info.run_id)
+
+
+def status(client: MlflowClient, run_id: str) -> str:
+    """How a run ended, or that it has not."""
+    return str(client.get_run(run_id).info.status)

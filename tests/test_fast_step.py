@@ -10,6 +10,7 @@ import torch
 import torchvision
 from data_fixtures import fixture_images
 from torch import Tensor, nn
+from user_models import Transformer, mobilenet, vgg
 
 from mnist_ops import fast_norm, flat_weights, kernels, models, train
 from mnist_ops.data import split
@@ -211,33 +212,6 @@ def test_only_torchvisions_own_blocks_are_fused() -> None:
     assert type(own) is Own
     assert type(grouped) is torchvision.models.resnet.BasicBlock
     assert type(plain) is fast_norm._BasicBlock
-
-
-def vgg() -> nn.Module:
-    network = torchvision.models.vgg11_bn(num_classes=10, dropout=0.0)
-    network.features[0] = nn.Conv2d(1, 64, 3, padding=1)
-    # The fifth pooling would leave no pixel of 28.
-    network.features = network.features[:-1]
-    network.avgpool = nn.AdaptiveAvgPool2d(1)
-    network.classifier[0] = nn.Linear(512, 4096)
-    return network
-
-
-def mobilenet() -> nn.Module:
-    network = torchvision.models.mobilenet_v3_small(num_classes=10, dropout=0.0)
-    network.features[0][0] = nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False)
-    return network
-
-
-class Transformer(nn.Module):
-    """torchvision's ViT on 28x28 images, their one channel repeated."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.vit = torchvision.models.VisionTransformer(28, 7, 2, 2, 32, 64, num_classes=10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.vit(x.expand(-1, 3, -1, -1))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

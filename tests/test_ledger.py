@@ -19,13 +19,6 @@ ELSEWHERE = Owner("another-host/0123abcd/42", 7, 1_700_000_000.0)
 
 
 @pytest.fixture
-def store(client: MlflowClient) -> str:
-    found = ledger.find(client)
-    assert found is not None
-    return found
-
-
-@pytest.fixture
 def other_process() -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     yield process

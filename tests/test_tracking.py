@@ -2,11 +2,8 @@
 
 import json
 import os
-import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
+from faults import Server
 from mlflow import MlflowClient
 
 from mnist_ops import keys, tracking
@@ -365,27 +362,10 @@ def test_password_is_not_shown() -> None:
 
 @pytest.fixture
 def server(home: Path) -> Iterator[str]:
-    """A real tracking server, on its own store."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shutil.copy(home / "mlflow.db", home / "server.db")
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{home}/server.db"]
-    command += ["--artifacts-destination", str(home / "served")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(120):
-            try:
-                requests.get(uri + "/health", timeout=1)
-                break
-            except requests.RequestException:
-                time.sleep(0.5)
-        yield uri
-    finally:
-        process.terminate()
-        process.wait(30)
+    """The address of a real tracking server, on its own store."""
+    made = Server(home)
+    yield made.uri
+    made.stop()
 
 
 @pytest.mark.slow

@@ -16,11 +16,7 @@ import argparse
 import json
 import os
 import platform
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +25,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import requests
+from tests.faults import Server
 
 PAPER_IMAGES = 49_000
 
@@ -132,12 +128,8 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     from mnist_ops.specs import ResNetSpec
     from mnist_ops.trajectories import Trajectory
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    server = _start_server(folder, port)
-    tracker = tracking.open_tracker(uri)
+    server = Server(folder)
+    tracker = tracking.open_tracker(server.uri)
     spec = ResNetSpec(
         study="resnet_grid",
         dataset="MNIST",
@@ -167,11 +159,10 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     working.start()
     time.sleep(seconds / 3)
     gone = time.perf_counter()
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+    server.stop()
     time.sleep(seconds)
     back = time.perf_counter()
-    server = _start_server(folder, port)
+    server.start()
     working.join()
     train._Trainer._step = step  # type: ignore[method-assign]
     assert tracker.courier.flush(60, insist=True)
@@ -179,7 +170,7 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     points = tracker.client.get_metric_history(run.info.run_id, keys.TRAIN_LOSS)
     in_order = [point.step for point in points] == list(range(1, spec.epochs + 1))
     tracking.close_tracker(tracker)
-    os.killpg(server.pid, signal.SIGKILL)
+    server.stop()
     parts = {
         "before": [took for at, took in steps if at < gone],
         "while": [took for at, took in steps if gone <= at < back],
@@ -196,20 +187,6 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
         + ("in order, none doubled" if in_order else "NOT IN ORDER")
     )
     return {"median_ms": medians, "points": len(points), "in_order": in_order}
-
-
-def _start_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "served")]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, start_new_session=True, **silent)
-    while True:
-        try:
-            requests.get(f"http://127.0.0.1:{port}/health", timeout=1)
-            return server
-        except requests.RequestException:
-            time.sleep(0.2)
 
 
 if __name__ == "__main__":
