@@ -68,10 +68,12 @@ def _run(preset: str, folder: Path, environment: Mapping[str, str]) -> None:
     folder.mkdir()
     start = time.monotonic()
     command = [sys.executable, "-m", "mnist_ops", "run", "all", "--preset", preset]
+    # A state folder of its own: its store is gone afterwards.
+    own = {"PYTHONPATH": str(services.ROOT), "MNIST_OPS_STATE": str(folder / "state")}
     subprocess.run(
         [*command, "--report", "report"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(services.ROOT)} | dict(environment),
+        env=os.environ | own | dict(environment),
         check=True,
     )
     print(f"{folder.name}: {time.monotonic() - start:.0f} s", flush=True)

@@ -48,6 +48,8 @@ def main() -> None:
         else:
             store = stack.enter_context(services.postgres())
         os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+        # What is on its way is of no use to anybody once the store is gone.
+        os.environ["MNIST_OPS_STATE"] = f"{folder}/state"
         stack.callback(os.chdir, Path.cwd())
         os.chdir(folder)
         # Its tables are made by the first to come, who must be alone.
