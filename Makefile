@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PRESET ?= quick
+RECORDED := mlruns/recorded
+PAGES := build/pages
 
 # `mlflow run --env-manager local` starts the `python` that it finds first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow soak lint bench bench-accuracy team audit report clean help
+.PHONY: run test test-slow soak lint bench bench-accuracy team audit report results site clean help
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -51,11 +53,24 @@ team: $(INSTALLED) ## The study on PostgreSQL, S3 and sign-in (on loopback), its
 audit: $(INSTALLED) ## Known vulnerabilities of what is installed, if the service that knows can be reached
 	python tests/audit.py
 
-report: $(INSTALLED) ## The report from the runs that are tracked so far
-	mnist-ops summarize
+report: $(INSTALLED) ## The report from the runs recorded with the project: no training
+	mnist-ops summarize --from $(RECORDED) --open
 
-clean: ## Remove the environment, caches and the report; tracked runs stay
-	rm -rf $(VENV) report build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+results: $(INSTALLED) ## Put the results of the recorded runs into the README
+	mnist-ops summarize --from $(RECORDED) --into README.md --pictures docs/results
+
+site: $(INSTALLED) ## The project's pages: these documents, the report and the recorded runs, into site/
+	rm -rf $(PAGES) && mkdir -p $(PAGES)/mnist_ops/inference
+	cp README.md $(PAGES)/index.md
+	cp -r CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs $(PAGES)
+	cp mnist_ops/inference/likeness.py $(PAGES)/mnist_ops/inference
+	cp -r $(RECORDED) $(PAGES)/recorded
+	mnist-ops summarize --from $(RECORDED) --out $(PAGES)/report
+	mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	@echo "Site: $(CURDIR)/site/index.html"
+
+clean: ## Remove the environment, caches, the report and the site; tracked runs stay
+	rm -rf $(VENV) report site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## This list

@@ -22,15 +22,17 @@ def write_report(
     *,
     preset: str | None = None,
     experiment: str | None = None,
+    uri: str | None = None,
     formats: Sequence[str] = FORMATS,
     say: Callable[[str], None] = lambda line: None,
 ) -> compare.Report:
-    """Write the report on the runs of MLflow's current store into `out`.
+    """Write the report on the runs of a store into `out`.
 
     Args:
         out: folder of the report.
         preset: which cells; None takes the preset with the most finished ones.
         experiment: name of the experiment whose runs count; None takes those of every one.
+        uri: of the store; None takes MLflow's current one.
         formats: of the figures.
         say: gets a line for people.
 
@@ -42,7 +44,7 @@ def write_report(
     """
     # MLflow would draw a bar for each of the files that it hands over.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    uri = tracking.default_uri()
+    uri = uri or tracking.default_uri()
     client = tracking.connect(uri, create=False)
     with tracking.tracking_errors(uri):
         return compare.summarize(

@@ -1,8 +1,10 @@
 """Move finished runs from one tracking store to another, by way of a file."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from mnist_ops.exchange import RunRecord, TestSet
 _READERS = 4
 # Runs that are held in memory at a time.
 _AHEAD = 200
+_SCRATCH = "scratch"
 
 Progress = Callable[[int, int], None]
 _Item = tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]
@@ -80,7 +83,7 @@ def export_runs(
             or the file cannot be written.
         TrackingUnavailable: the store cannot be read.
     """
-    uri, client = _store(create=False)
+    uri, client = _store(None, create=False)
     with tracking.tracking_errors(uri):
         runs = tracking.counted_runs(client, _experiment_id(client, experiment))
         if not runs:
@@ -107,9 +110,13 @@ def export_runs(
 
 
 def import_runs(
-    path: Path, *, experiment: str = "mnist-ops", progress: Progress = lambda done, of: None
+    path: Path,
+    *,
+    experiment: str = "mnist-ops",
+    uri: str | None = None,
+    progress: Progress = lambda done, of: None,
 ) -> Imported:
-    """Write the runs of the file at `path` into MLflow's current store.
+    """Write the runs of the file at `path` into a store.
 
     The whole file is checked before anything is written. A run whose cell has a finished run in
     the store is left out, so that doing it again changes nothing, and doing it again after an
@@ -118,6 +125,7 @@ def import_runs(
     Args:
         path: an export.
         experiment: name of the experiment of new runs.
+        uri: of the store; None takes MLflow's current one.
         progress: gets how many runs of how many are dealt with.
 
     Raises:
@@ -126,7 +134,7 @@ def import_runs(
         TrackingUnavailable: the store cannot be written.
     """
     with exchange.Archive(path) as archive:
-        uri, client = _store(create=True)
+        uri, client = _store(uri, create=True)
         with tracking.tracking_errors(uri):
             finished = tracking.finished_cells(client)
             started = tracking.unfinished_imports(client)
@@ -156,6 +164,36 @@ def import_runs(
         return Imported(archive.runs, count, archive.runs - count, archive.digest)
 
 
+@contextmanager
+def store_of(paths: Sequence[Path], *, progress: Progress = lambda done, of: None) -> Iterator[str]:
+    """A new store with the runs of files alone, for as long as the block runs; yields its URI.
+
+    Args:
+        paths: exports, or folders of them.
+        progress: gets how many runs of how many of a file are dealt with.
+
+    Raises:
+        InvalidInput: a folder has no exports.
+        BadArchive: a file is no export, is damaged, or is of a newer version.
+    """
+    files = [file for path in paths for file in _exports(path)]
+    with tempfile.TemporaryDirectory(prefix="mnist-ops-") as folder:
+        uri = f"sqlite:///{folder}/mlflow.db"
+        # By itself MLflow would put the artifacts into the folder that the user is in.
+        tracking.connect(uri).create_experiment(_SCRATCH, artifact_location=f"{folder}/artifacts")
+        for file in files:
+            import_runs(file, experiment=_SCRATCH, uri=uri, progress=progress)
+        yield uri
+
+
+def _exports(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    if not (files := sorted(path.glob("*.zip"))):
+        raise InvalidInput(f"{path} has no exported runs (*.zip)")
+    return files
+
+
 def _read(client: MlflowClient, runs: Sequence[Run]) -> Iterator[_Item]:
     with ThreadPoolExecutor(_READERS) as readers:
         for first in range(0, len(runs), _AHEAD):
@@ -182,8 +220,8 @@ def _experiment_id(client: MlflowClient, name: str | None) -> str | None:
     return str(found.experiment_id)
 
 
-def _store(*, create: bool) -> tuple[str, MlflowClient]:
+def _store(uri: str | None, *, create: bool) -> tuple[str, MlflowClient]:
     # MLflow would draw a bar for each of the files that it hands over.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    uri = tracking.default_uri()
+    uri = uri or tracking.default_uri()
     return uri, tracking.connect(uri, create=create)

@@ -155,6 +155,36 @@ def test_nothing_is_overwritten(exported: Path, elsewhere: Callable[[str], Mlflo
     assert kept.data.metrics[keys.TEST_ACCURACY] == 0.5
 
 
+def test_report_on_files_leaves_the_store_alone(
+    exported: Path, home: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    client = elsewhere("other")
+    with tracked_runs.grid("mine") as grid:
+        mine = grid.write(7)
+    before = rows(Path("mlflow.db"))
+    shutil.copy(exported, home / "recorded.zip")
+    shown = call("summarize", "--from", str(home), "--format", "json", "--json")
+    assert shown.exit_code == 0, shown.output
+    cells = {row["study"]: row["finished"] for row in json.loads(shown.stdout)["studies"]}
+    assert (cells["resnet_grid"], cells["other"]) == (2, 1)
+    assert "mine" not in cells
+    assert rows(Path("mlflow.db")) == before
+    assert sorted(path.name for path in Path().iterdir()) == ["mlflow.db", "mlruns", "report"]
+    assert tracking.counted_runs(client)[0].info.run_id == mine
+    assert call("summarize", "--format", "json", "--json").stdout.count('"study": "mine"')
+
+
+def test_report_on_what_is_no_export_is_refused(exported: Path, home: Path) -> None:
+    (home / "empty").mkdir()
+    assert "no exported runs" in refused(call("summarize", "--from", "empty"))
+    cut = home / "cut.zip"
+    cut.write_bytes(exported.read_bytes()[:-100])
+    assert "cut.zip" in refused(call("summarize", "--from", str(cut)))
+    both = call("summarize", "--from", str(exported), "--experiment", "x")
+    assert "use one" in refused(both)
+    assert not Path("report").exists()
+
+
 def test_two_machines_are_merged(
     exported: Path, home: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:

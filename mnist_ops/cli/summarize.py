@@ -1,11 +1,13 @@
 """``mnist-ops summarize``: the report from the tracked runs alone."""
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import json_option, say
+from mnist_ops.cli.options import json_option, run_progress, say
 from mnist_ops.errors import InvalidInput, MnistOpsError
 
 FULLEST = "fullest"
@@ -26,6 +28,14 @@ FORMATS = ("html", "json", "svg", "png")
     show_default=True,
     help="Which runs: quick, paper, rigorous, or a custom size; fullest has the most cells.",
 )
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, path_type=Path),
+    help="Exported runs, or a folder of them, in place of the tracking store's. Repeatable.",
+)
 @click.option("--experiment", help="Only the runs of this MLflow experiment.  [default: all]")
 @click.option(
     "--format",
@@ -40,30 +50,51 @@ FORMATS = ("html", "json", "svg", "png")
     type=click.Path(dir_okay=False, path_type=Path),
     help="A findings.json for --check.  [default: the one recorded with the package]",
 )
+@click.option(
+    "--into",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="A Markdown file to put the results into, between <!-- mnist-ops results --> and "
+    "<!-- end of mnist-ops results -->.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for copies of the pictures that --into shows.  [default: the report's]",
+)
 @click.option("--open", "open_page", is_flag=True, help="Then open the page.")
 @json_option
 def summarize(
     out: Path,
     preset: str,
+    sources: tuple[Path, ...],
     experiment: str | None,
     formats: str,
     check: bool,
     baseline: Path | None,
+    into: Path | None,
+    pictures: Path | None,
     open_page: bool,
     as_json: bool,
 ) -> None:
     """Rebuild tables, figures and findings from the tracked runs alone."""
     chosen = _formats(formats)
 
+    if sources and experiment is not None:
+        raise InvalidInput("--experiment is of the tracking store, --from takes its place: use one")
+
     from mnist_ops.reports import write_report
 
-    report = write_report(
-        out,
-        preset=None if preset == FULLEST else preset,
-        experiment=experiment,
-        formats=chosen,
-        say=say,
-    )
+    with _store_of(sources) as uri:
+        report = write_report(
+            out,
+            preset=None if preset == FULLEST else preset,
+            experiment=experiment,
+            uri=uri,
+            formats=chosen,
+            say=say,
+        )
+    if into is not None:
+        report.put_into(into, pictures)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
@@ -76,6 +107,20 @@ def summarize(
         raise MnistOpsError(
             f"supported by the baseline and no longer: {', '.join(f.id for f in lost)}"
         )
+
+
+@contextmanager
+def _store_of(sources: Sequence[Path]) -> Iterator[str | None]:
+    """The URI of a store that has the runs of `sources` alone; None if there are none."""
+    if not sources:
+        yield None
+        return
+    from mnist_ops.transfer import store_of
+
+    with ExitStack() as stack:
+        with run_progress("Reading runs") as progress:
+            uri = stack.enter_context(store_of(sources, progress=progress))
+        yield uri
 
 
 def _formats(text: str) -> list[str]:

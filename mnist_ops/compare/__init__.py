@@ -8,6 +8,7 @@ knows the tracking store.
 import dataclasses
 import functools
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mnist_ops.compare import agreement as published_numbers
 from mnist_ops.compare import findings as claims
 from mnist_ops.compare import page
 from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.digest import FIGURES, digest, replace_section
 from mnist_ops.compare.files import CannotWrite, publish
 from mnist_ops.compare.findings import Finding, NoBaseline, Verdict
 from mnist_ops.compare.findings.evidence import Evidence
@@ -138,6 +140,24 @@ class Report:
                 for row in self.agreement.to_dict("records")
             ],
         }
+
+    def put_into(self, path: Path, pictures: Path | None = None) -> None:
+        """Put the results, as of `digest`, into the Markdown file at `path`, between its marks.
+
+        Args:
+            path: the file.
+            pictures: folder for copies of the pictures shown; None shows those of the report.
+
+        Raises:
+            InvalidInput: the file cannot be read, or has not the marks.
+            CannotWrite: the pictures cannot be copied, or the file not be written.
+        """
+        shown = {f"{stem}.png": stem for stem in FIGURES}
+        found = [path for path in self.paths if path.name in shown]
+        if pictures is not None:
+            found = publish({picture.name: picture.read_bytes() for picture in found}, pictures)
+        addresses = {shown[p.name]: os.path.relpath(p, path.parent or ".") for p in found}
+        replace_section(path, digest(self, {s: addresses[s] for s in FIGURES if s in addresses}))
 
     def lost(self, baseline: Path | None = None) -> list[Finding]:
         """The claims that were supported in a ``findings.json`` and are no longer.

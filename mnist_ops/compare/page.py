@@ -1,17 +1,15 @@
 """The report as one self-contained page, published beside measured."""
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mnist_ops.compare import published
 from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.compare.headlines import Headline
 from mnist_ops.compare.provenance import provenance
@@ -19,17 +17,12 @@ from mnist_ops.compare.render import is_numeric, readable
 from mnist_ops.compare.runs import EXPERIMENT_ID, NAME, RUN_ID, STUDY, records
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.table import (
-    F1,
-    MILLIONS,
-    PERCENT,
     PLAIN,
-    RATIO,
-    SECONDS,
     Column,
-    Kind,
     Table,
     Value,
 )
+from mnist_ops.compare.wording import agreement_rows, finding_texts, minus
 from mnist_ops.grids import PRESETS
 
 if TYPE_CHECKING:
@@ -63,26 +56,6 @@ SECTIONS: Mapping[str, tuple[int | str, ...]] = {
     "Summary": (11,),
 }
 _AGREEMENT_FIGURE = "published-against-measured"
-
-# How the numbers of a metric are written.
-_KINDS_OF_METRIC: Mapping[str, Kind] = {
-    published.ACCURACY: PERCENT,
-    published.IMPROVEMENT: PERCENT,
-    published.F1: F1,
-    published.TRAIN_TIME_S: SECONDS,
-    published.SPEEDUP: RATIO,
-    published.RELATIVE_COMPLEXITY: RATIO,
-    published.PARAMETERS: MILLIONS,
-    published.FLOPS: MILLIONS,
-}
-_METRIC_NAMES = {
-    published.ACCURACY: "accuracy (%)",
-    published.IMPROVEMENT: "improvement (points)",
-    published.F1: "F1",
-    published.TRAIN_TIME_S: "training time (s)",
-    published.SPEEDUP: "speed-up",
-    published.RELATIVE_COMPLEXITY: "relative complexity",
-}
 
 # Of the runs that a note is about, so many are named on the page.
 NAMES_SHOWN = 200
@@ -196,7 +169,7 @@ def render(
         Section(title, f"section-{number}", tuple(_entries(names, sheets, drawn)))
         for number, (title, names) in enumerate(SECTIONS.items(), start=1)
     ]
-    rows = [] if agreement is None else _agreement_rows(agreement)
+    rows = [] if agreement is None else agreement_rows(agreement)
     return environment.get_template("index.html.j2").render(
         selection=selection,
         total=selection.total,
@@ -207,7 +180,7 @@ def render(
         about=_ABOUT[selection.preset] if selection.preset in PRESETS else _ABOUT_OWN,
         headlines=headlines,
         sections=sections,
-        findings=[(finding, _finding_texts(finding)) for finding in findings],
+        findings=[(finding, finding_texts(finding)) for finding in findings],
         verdicts=_verdicts(findings),
         agreement=rows,
         agreeing=Counter(row["agrees"] for row in rows),
@@ -260,63 +233,6 @@ def _room() -> Mapping[str, int]:
 def _verdicts(findings: Sequence[Finding]) -> list[tuple[str, int]]:
     counts = Counter(finding.verdict for finding in findings)
     return [(str(verdict), counts[verdict]) for verdict in Verdict]
-
-
-def _finding_texts(finding: Finding) -> dict[str, str]:
-    """The numbers of a finding as people read them."""
-    interval = finding.interval
-    return {
-        "effect": "" if finding.effect is None else _short(finding.effect),
-        "interval": "" if interval is None else f"{_short(interval[0])} to {_short(interval[1])}",
-        "p": "" if finding.p_value is None else _p_value(finding.p_value),
-        "n": f"{finding.n:,}" if finding.n else "",
-    }
-
-
-def _short(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
-    if not math.isfinite(value):
-        return "unbounded"
-    digits = 0 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
-    return _minus(f"{value:.{min(digits, 6)}f}")
-
-
-def _p_value(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-def _agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
-    """The published numbers as people read them, with what is said of each."""
-    rows = []
-    for row in records(agreement):
-        kind = _KINDS_OF_METRIC.get(str(row["metric"]), PLAIN)
-        low, high = (_number(row[end], kind) for end in ("low", "high"))
-        difference = _number(row["difference"], kind.difference)
-        rows.append(
-            {
-                "table": str(row["table"]),
-                "description": str(row["description"]) or "study",
-                "metric": _METRIC_NAMES.get(str(row["metric"]), str(row["metric"])),
-                "published": _number(row["published"], kind),
-                "measured": _number(row["measured"], kind),
-                "difference": difference,
-                "sign": {"+": "plus", "\N{MINUS SIGN}": "minus"}.get(difference[:1], ""),
-                "interval": f"{low} to {high}" if low and high else "",
-                "agrees": str(row["agrees"]),
-                "note": "" if pd.isna(row["note"]) else str(row["note"]),
-            }
-        )
-    return rows
-
-
-def _number(value: Any, kind: Kind) -> str:
-    if value is None or pd.isna(value):
-        return ""
-    return _minus(readable(float(value), kind))
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}", 1)
 
 
 def _run_links(runs: pd.DataFrame, tracking_uri: str) -> list[dict[str, str]]:
@@ -395,4 +311,4 @@ def _body_cell(column: Column, value: Value, css: str) -> BodyCell:
         return BodyCell(text, f"{css} absent" if absent else css, column.is_key)
     if column.is_difference:
         css += " plus" if text.startswith("+") else " minus" if text.startswith("-") else ""
-    return BodyCell(_minus(text), css, column.is_key)
+    return BodyCell(minus(text), css, column.is_key)

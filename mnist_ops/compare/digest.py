@@ -1,0 +1,189 @@
+"""The report in a page of Markdown, as a README shows it: what was measured, how it compares.
+
+The text stands between two comments of a Markdown file and is replaced there, so that the rest of
+the file is its author's. The same runs give the same text.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mnist_ops import keys
+from mnist_ops.compare import agreement as published_numbers
+from mnist_ops.compare.files import publish
+from mnist_ops.compare.findings.finding import Verdict
+from mnist_ops.compare.provenance import provenance
+from mnist_ops.compare.runs import STUDY, TIME
+from mnist_ops.compare.tables.labels import model_label
+from mnist_ops.compare.wording import agreement_rows, finding_texts
+from mnist_ops.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mnist_ops.compare import Report
+
+BEGIN = "<!-- mnist-ops results -->"
+END = "<!-- end of mnist-ops results -->"
+
+# The figures that say most, and what each shows.
+FIGURES: Mapping[str, str] = {
+    "published-against-measured": "Every published accuracy against the measured one",
+    "figure-01": "Accuracy of the ResNets, published and measured",
+    "accuracy-against-time": "Accuracy against training time",
+}
+
+_MEASURED = "measured"
+_AGREEMENT_WORDS = (
+    published_numbers.YES,
+    published_numbers.NO,
+    published_numbers.NOT_COMPARABLE,
+    published_numbers.NOT_MEASURED,
+)
+
+
+def digest(report: "Report", figures: Mapping[str, str]) -> str:
+    """The report as Markdown.
+
+    Args:
+        report: what was measured.
+        figures: stem -> address of its picture, for those that are shown.
+    """
+    parts = [
+        _runs(report),
+        _headlines(report),
+        *(f"![{FIGURES[stem]}]({address})" for stem, address in figures.items()),
+        _agreement(report),
+        _disagreements(report),
+        _findings(report),
+        _times(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def replace_section(path: Path, text: str) -> None:
+    """Put `text` between the two comments `BEGIN` and `END` of the Markdown file at `path`.
+
+    Raises:
+        InvalidInput: the file cannot be read, or does not have both, once and in this order.
+        CannotWrite: it cannot be written; it is as it was.
+    """
+    try:
+        old = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise InvalidInput(f"{path} needs the lines {BEGIN} and {END}, once each, in this order")
+    new = f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+    publish({path.name: new.encode()}, path.parent)
+
+
+def _runs(report: "Report") -> str:
+    selection = report.selection
+    source = provenance(selection.runs)
+    studies = ", ".join(f"{r.finished} of {r.expected} of `{r.study}`" for r in selection.coverage)
+    total = selection.total
+    machines = "; ".join(f"{m.text} ({m.runs} runs)" for m in source.machines)
+    libraries = ", ".join(f"{name} {'/'.join(v)}" for name, v in source.versions.items())
+    without = Counter(cell.reason or cell.status for cell in selection.not_finished)
+    lacking = "".join(f" Without a result: {n} ({why})." for why, n in without.items())
+    return (
+        f"Preset `{selection.preset}`: {total.finished} of {total.expected} cells ({studies})."
+        f"{lacking}\n\nMeasured from {source.first} to {source.last} on {machines}, "
+        f"with {libraries}."
+    )
+
+
+def _headlines(report: "Report") -> str:
+    rows = [
+        (row["description"], row["metric"], row["published"], row["measured"], row["interval"])
+        for row in agreement_rows(report.agreement)
+        if row["table"] == "11" and row["measured"]
+    ]
+    answers = "".join(f"\n- {line.question}: {line.answer}" for line in report.headlines)
+    head = ("Best of", "Metric", "Published", "Measured", "95% interval")
+    return f"{_table(head, rows, 'llrrr')}\n{answers}"
+
+
+def _agreement(report: "Report") -> str:
+    frame = report.agreement
+    rows = []
+    for (number, metric), part in frame.groupby(["table", "metric"], sort=False):
+        counts = Counter(part["agrees"])
+        rows.append((str(number), str(metric), *(str(counts[w] or "") for w in _AGREEMENT_WORDS)))
+    totals = Counter(frame["agrees"])
+    rows.append(("all", "", *(str(totals[word]) for word in _AGREEMENT_WORDS)))
+    head = ("Table", "Metric", "Agree", "Disagree", "Not comparable", "Not measured")
+    return f"**Published numbers, by table**\n\n{_table(head, rows, 'llrrrr')}"
+
+
+def _disagreements(report: "Report") -> str:
+    rows = [
+        (
+            row["table"],
+            row["description"],
+            row["metric"],
+            row["published"],
+            row["measured"],
+            row["interval"],
+            row["note"],
+        )
+        for row in agreement_rows(report.agreement)
+        if row["agrees"] == published_numbers.NO
+    ]
+    if not rows:
+        return ""
+    head = ("Table", "Of", "Metric", "Published", "Measured", "95% interval", "Note")
+    summary = f"<summary>The {len(rows)} published numbers that disagree</summary>"
+    return f"<details>\n{summary}\n\n{_table(head, rows, 'lllrrrl')}\n\n</details>"
+
+
+def _findings(report: "Report") -> str:
+    rows = []
+    for finding in report.findings:
+        texts = finding_texts(finding)
+        interval = f" ({texts['interval']})" if texts["interval"] else ""
+        effect = f"{texts['effect']} {finding.effect_unit}{interval}" if texts["effect"] else ""
+        rows.append((finding.id, finding.claim, f"**{finding.verdict}**", effect))
+    counts = Counter(finding.verdict for finding in report.findings)
+    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+    head = ("", "Claim of the study", "Verdict", "Effect (95% interval)")
+    return f"**Findings: {counted}**\n\n{_table(head, rows, 'llll')}"
+
+
+def _times(report: "Report") -> str:
+    runs = report.selection.runs
+    rows = []
+    for (study, model), part in runs.groupby([STUDY, keys.MODEL], sort=False):
+        measured = part[part[TIME].fillna(_MEASURED) == _MEASURED]
+        hours = measured[keys.TRAIN_TIME_S].sum() / 3600
+        attributed = len(part) - len(measured)
+        rows.append(
+            (
+                f"`{study}`",
+                model_label(str(model)),
+                str(len(measured)),
+                f"{hours:.2f} h" if hours >= 1 else f"{60 * hours:.1f} min",
+                str(attributed or ""),
+            )
+        )
+    head = ("Study", "Model", "Trainings", "Training time, one core each", "Cells that share one")
+    return f"**How long it took**\n\n{_table(head, rows, 'llrrr')}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    frame = pd.DataFrame(list(_escaped(rows)), columns=list(head))
+    sides = {"l": "left", "r": "right"}
+    return str(
+        frame.to_markdown(
+            index=False, disable_numparse=True, colalign=[sides[letter] for letter in align]
+        )
+    )
+
+
+def _escaped(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    for row in rows:
+        yield [text.replace("|", r"\|") for text in row]

@@ -1,0 +1,88 @@
+"""The results in a README: what stands there is what the runs say, and the rest stays."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from compare_runs import cuda_not_measured, expected, frame
+
+from mnist_ops.compare import CannotWrite, Report, summarize
+from mnist_ops.compare.digest import BEGIN, END, FIGURES, digest
+from mnist_ops.errors import InvalidInput
+
+QUICK = expected("quick")
+OWN = "# Mine\n\nBefore.\n\n{}\nold\n{}\n\nAfter.\n"
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    on_cpu = [spec for spec in QUICK if spec.device == "cpu"]
+    return summarize(
+        frame(on_cpu), expected, cuda_not_measured(QUICK), tmp_path / "report", formats=["json"]
+    )
+
+
+def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
+    text = digest(report, {})
+    assert f"{report.selection.total.finished} of {report.selection.total.expected} cells" in text
+    lines = text.splitlines()
+    for finding in report.findings:
+        (line,) = [line for line in lines if line.startswith(f"| {finding.id} ")]
+        assert f"**{finding.verdict}**" in line
+    assert "that disagree" not in text
+    report.agreement.loc[:2, "agrees"] = "no"
+    assert "The 3 published numbers that disagree" in digest(report, {})
+    for headline in report.headlines:
+        assert f"- {headline.question}: {headline.answer}" in lines
+
+
+def test_same_runs_same_text(report: Report) -> None:
+    assert digest(report, {}) == digest(report, {})
+
+
+def test_only_the_section_is_replaced(report: Report, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(OWN.format(BEGIN, END))
+    report.put_into(readme)
+    once = readme.read_text()
+    assert once.startswith("# Mine\n\nBefore.\n\n")
+    assert once.endswith(f"{END}\n\nAfter.\n")
+    assert "\nold\n" not in once
+    report.put_into(readme)
+    assert readme.read_text() == once
+
+
+def test_pictures_are_linked_from_where_the_file_is(report: Report, tmp_path: Path) -> None:
+    picture = tmp_path / "report" / "figures" / f"{next(iter(FIGURES))}.png"
+    shutil.copy(Path(__file__).parent.parent / "docs" / "predict.png", picture)
+    drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
+    readme = tmp_path / "pages" / "README.md"
+    readme.parent.mkdir()
+    readme.write_text(OWN.format(BEGIN, END))
+    drawn.put_into(readme)
+    assert f"](../report/figures/{picture.name})" in readme.read_text()
+    drawn.put_into(readme, tmp_path / "pages" / "pictures")
+    assert f"](pictures/{picture.name})" in readme.read_text()
+    assert (tmp_path / "pages" / "pictures" / picture.name).read_bytes() == picture.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["nothing", BEGIN, f"{END}\n{BEGIN}\n", f"{BEGIN}{BEGIN}{END}"])
+def test_a_file_without_the_marks_is_left_alone(report: Report, tmp_path: Path, text: str) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(InvalidInput, match="once each"):
+        report.put_into(readme)
+    assert readme.read_text() == text
+
+
+def test_a_folder_in_the_way_is_named(report: Report, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(OWN.format(BEGIN, END))
+    picture = tmp_path / "report" / "figures" / f"{next(iter(FIGURES))}.png"
+    picture.write_bytes(b"")
+    drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
+    (tmp_path / "file").write_text(json.dumps(1))
+    with pytest.raises(CannotWrite, match="not a folder"):
+        drawn.put_into(readme, tmp_path / "file")
+    assert readme.read_text() == OWN.format(BEGIN, END)
