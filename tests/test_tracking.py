@@ -4,13 +4,18 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import tracked_runs
 from faults import Server
 from mlflow import MlflowClient
 
@@ -302,6 +307,33 @@ def test_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(TrackingUnavailable, match="another program"):
         tracking.connect(f"sqlite:///{path}")
     assert path.read_bytes() == before
+
+
+# More than SQLite keeps in memory, so that half of it is in the file when the process dies.
+DIES_WHILE_IT_WRITES = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 1")
+database.execute("BEGIN")
+database.execute("CREATE TABLE half_written (text)")
+for _ in range(2000):
+    database.execute("INSERT INTO half_written VALUES (?)", ("x" * 500,))
+os._exit(9)
+"""
+
+
+def test_store_whose_writer_died_is_as_it_was_before(client: MlflowClient, home: Path) -> None:
+    tracked_runs.write(0)
+    before = tracking.cell_runs(client)
+    path = home / "mlflow.db"
+    died = subprocess.run([sys.executable, "-c", DIES_WHILE_IT_WRITES, str(path)])
+    assert died.returncode == 9
+    assert (home / "mlflow.db-journal").stat().st_size
+    again = tracking.connect(tracking.default_uri())
+    pd.testing.assert_frame_equal(tracking.cell_runs(again), before)
+    with closing(sqlite3.connect(path)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    assert "half_written" not in tables
 
 
 def test_store_of_a_newer_mlflow_is_one_line(home: Path) -> None:

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, ViewType
 from mlflow.exceptions import MlflowException
 
+from mnist_ops.tracking.store import open_sqlite
 from mnist_ops.tracking.wholeness import local_path
 
 SET_ASIDE = "orphaned-artifacts"
@@ -93,7 +94,7 @@ def _exists(client: MlflowClient, run_id: str) -> bool:
 def _runs_of(database: Path) -> set[str] | None:
     """The runs of an MLflow store in a file; None where it is something else."""
     try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        with closing(open_sqlite(database)) as opened:
             return {run_id for (run_id,) in opened.execute("SELECT run_uuid FROM runs")}
     except sqlite3.Error:
         return None

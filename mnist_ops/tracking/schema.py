@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_ops import durable
 from mnist_ops.errors import TrackingUnavailable
-from mnist_ops.tracking.store import first_line, sqlite_path, without_password
+from mnist_ops.tracking.store import first_line, open_sqlite, sqlite_path, without_password
 
 
 class Schema(Enum):
@@ -98,7 +98,7 @@ def _revision(uri: str) -> str | None:
             engine.dispose()
     if not path.exists():
         return None
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+    with closing(open_sqlite(path)) as database:
         tables = {n for (n,) in database.execute("SELECT name FROM sqlite_master")}
         if not {"alembic_version", "experiments", "runs"} <= tables:
             return None

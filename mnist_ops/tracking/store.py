@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import mlflow
 import requests
@@ -134,6 +134,18 @@ def sqlite_path(uri: str) -> Path | None:
     return _sqlite_path(uri) if uri.startswith(_SQLITE) else None
 
 
+def open_sqlite(path: Path) -> sqlite3.Connection:
+    """The SQLite file at `path`, to read from; it must be there.
+
+    Not read-only: where a process died while it wrote, SQLite takes back what it had half written
+    before it reads anything, and a connection that may not write cannot.
+
+    Raises:
+        sqlite3.Error: it is not there, or cannot be opened.
+    """
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)
+
+
 def without_password(uri: str) -> str:
     """`uri` with the password, if it has one, replaced by ``***``."""
     return redacted(uri)
@@ -209,7 +221,7 @@ def _check_sqlite(path: Path, *, create: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        with closing(open_sqlite(path)) as database:
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             tables = {name for (name,) in rows}
     except sqlite3.Error as error:
