@@ -79,12 +79,13 @@ def test_published_numbers_in_their_unit():
     assert counts["unit"].tolist() == ["M", "M", "×", "M", "M", "×"]
 
 
-def test_accuracy_of_one_seed_has_wilsons_interval():
+def test_a_repeat_of_one_seed_falls_in_wilsons_interval_times_root_2():
     found = one(compared(store(ON_CPU, "paper")), description=FIRST, table=2)
     low, high = proportion_confint(12_600, 14_000, method="wilson")
     assert found["measured"] == pytest.approx(90.0)
     assert found["difference"] == pytest.approx(90.0 - 98.95)
-    assert (found["low"], found["high"]) == pytest.approx((100 * low, 100 * high))
+    wider = (90 - math.sqrt(2) * (90 - 100 * low), 90 + math.sqrt(2) * (100 * high - 90))
+    assert (found["low"], found["high"]) == pytest.approx(wider)
     assert found["agrees"] == "no"
 
 
@@ -104,18 +105,18 @@ def test_what_was_published_agrees_with_itself():
     assert set(f1["agrees"]) == {"not comparable"}
 
 
-def test_seeds_have_a_t_interval():
+def test_seeds_have_a_prediction_interval():
     specs = [dataclasses.replace(spec, seed=seed) for spec in ON_CPU for seed in range(3)]
     values = {0: 0.985, 1: 0.990, 2: 0.992}
     runs = store(specs, "paper", lambda s: {"test_accuracy": values[s.seed], "test_f1": 0.98})
     frame = compared(runs, specs, {})
     found = one(frame, description=FIRST, table=2)
     points = [100 * value for value in values.values()]
-    half = stats.t.ppf(0.975, 2) * np.std(points, ddof=1) / math.sqrt(3)
+    half = stats.t.ppf(0.975, 2) * np.std(points, ddof=1) * math.sqrt(1 + 1 / 3)
     assert found["low"] == pytest.approx(np.mean(points) - half)
     assert found["high"] == pytest.approx(np.mean(points) + half)
     assert found["agrees"] == "yes"
-    # Three seeds that are all the same have an interval without width.
+    # Three seeds that are all the same leave no room.
     f1 = one(frame, description="MNIST, ResNet-18, Adam, lr=0.001, bs=16, epochs=5", metric="f1")
     assert (f1["low"], f1["high"], f1["agrees"]) == (0.98, 0.98, "no")
 

@@ -195,3 +195,20 @@ def test_holm():
     assert statistics.holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
     assert statistics.holm([None]) == [None]
     assert statistics.holm([]) == []
+
+
+def test_repeats_fall_where_it_is_said():
+    random = np.random.default_rng(0)
+    draws = random.normal(90, 0.5, size=(20_000, 6))
+    inside = 0
+    for *seen, another in draws[:2000]:
+        found = statistics.mean_interval(seen)
+        low, high = statistics.of_another(found.mean, found.deviation, found.n)
+        inside += low <= another <= high
+    assert inside / 2000 == pytest.approx(0.95, abs=0.015)
+    first, second = random.binomial(2000, 0.9, size=(2, 20_000)) / 2000
+    inside = 0
+    for ours, theirs in zip(first[:2000], second, strict=False):
+        low, high = statistics.repeated(ours, statistics.wilson(ours, 2000))
+        inside += low <= theirs <= high
+    assert inside / 2000 == pytest.approx(0.95, abs=0.015)

@@ -1,9 +1,10 @@
 """Every published number beside the measured one, and whether they agree.
 
 The measured values are those of the tables, so that no number has two derivations; here they get
-their intervals. Numbers agree where the published one lies within the 95% interval of the
-measured one: Wilson's for the accuracy of one run, Student's t over several seeds. As the
-published number varies by chance too, about one in six disagrees where nothing is different.
+their ranges. The published number is one draw of seed and images, as is each measured one, so they
+agree where it lies where a repeat of the measurement falls 95% of the time: Student's prediction
+interval over several seeds; for one, Wilson's interval of the accuracy, wider by the root of 2,
+which knows the chance in the test images and not that in the training.
 Counts agree where they round to the printed digits. What depends on the machine is compared, and
 never held against it.
 """
@@ -109,7 +110,7 @@ def agreement(
     """One row a published number, in the study's order; columns as of `COLUMNS`.
 
     ``published``, ``measured`` and ``difference`` (measured less published) are in ``unit``;
-    ``low`` and ``high`` are the 95% interval of ``measured``. Numbers that are not there are
+    ``low`` and ``high`` are where a repeat falls 95% of the time. Numbers that are not there are
     missing (NaN), and ``note`` says why.
     """
     by_number = {table.number: table for table in tables}
@@ -155,7 +156,7 @@ def _row(number: Number, table: Table, evidence: Evidence) -> dict[str, Any]:
         }
     interval = _interval(number, measured, found, evidence)
     if interval is None:
-        why = "no interval to judge by: needs several seeds"
+        why = "no range to judge by: needs several seeds"
         return row | {"agrees": NOT_COMPARABLE, "note": _joined(why, *notes)}
     low, high = interval
     # Half a unit of the last printed digit is rounding, not difference.
@@ -210,15 +211,17 @@ def _interval(
 ) -> Interval | None:
     if number.metric == published.IMPROVEMENT:
         test = gain(evidence, str(number.fields[keys.DATASET]))
-        return None if test is None else test.interval
+        if test is None or test.interval is None:
+            return None
+        return statistics.repeated(measured, test.interval)
     n, deviation = found.get("n", 1), found.get("std", "")
     if isinstance(n, int) and n > 1 and isinstance(deviation, float):
-        return statistics.t_interval(measured, deviation, n)
+        return statistics.of_another(measured, deviation, n)
     images = _test_images(number, evidence)
     if number.metric != published.ACCURACY or not images:
         return None
     low, high = statistics.wilson(measured / TO_PERCENT, images)
-    return low * TO_PERCENT, high * TO_PERCENT
+    return statistics.repeated(measured, (low * TO_PERCENT, high * TO_PERCENT))
 
 
 def _test_images(number: Number, evidence: Evidence) -> int:

@@ -104,7 +104,7 @@ def _headlines(report: "Report") -> str:
         if row["table"] == "11" and row["measured"]
     ]
     answers = "".join(f"\n- {line.question}: {line.answer}" for line in report.headlines)
-    head = ("Best of", "Metric", "Published", "Measured", "95% interval")
+    head = ("Best of", "Metric", "Published", "Measured", "95% of repeats")
     return f"{_table(head, rows, 'llrrr')}\n{answers}"
 
 
@@ -117,7 +117,11 @@ def _agreement(report: "Report") -> str:
     totals = Counter(frame["agrees"])
     rows.append(("all", "", *(str(totals[word]) for word in _AGREEMENT_WORDS)))
     head = ("Table", "Metric", "Agree", "Disagree", "Not comparable", "Not measured")
-    return f"**Published numbers, by table**\n\n{_table(head, rows, 'llrrrr')}"
+    return (
+        "**Published numbers, by table.** One agrees where it lies where a repeat of the "
+        "measurement, with other seeds and images, falls 95% of the time.\n\n"
+        f"{_table(head, rows, 'llrrrr')}"
+    )
 
 
 def _disagreements(report: "Report") -> str:
@@ -136,7 +140,7 @@ def _disagreements(report: "Report") -> str:
     ]
     if not rows:
         return ""
-    head = ("Table", "Of", "Metric", "Published", "Measured", "95% interval", "Note")
+    head = ("Table", "Of", "Metric", "Published", "Measured", "95% of repeats", "Note")
     summary = f"<summary>The {len(rows)} published numbers that disagree</summary>"
     return f"<details>\n{summary}\n\n{_table(head, rows, 'lllrrrl')}\n\n</details>"
 

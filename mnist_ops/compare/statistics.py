@@ -91,10 +91,31 @@ def mean_interval(values: Sequence[float]) -> Mean:
 
 def t_interval(mean: float, deviation: float, n: int) -> Interval:
     """Student's t interval of a mean of `n` values (at least 2) of this sample deviation."""
-    if deviation == 0:
+    return _student(mean, deviation * math.sqrt(1 / n), n)
+
+
+def of_another(mean: float, deviation: float, n: int) -> Interval:
+    """Where one more value falls, after `n` values (at least 2) of this mean and deviation.
+
+    Student's prediction interval, for values that are normally distributed.
+    """
+    return _student(mean, deviation * math.sqrt(1 + 1 / n), n)
+
+
+def repeated(value: float, interval: Interval) -> Interval:
+    """Where a repeat of a measurement falls, from its value and the interval of what it measures.
+
+    Both vary by chance, each as much, so their difference varies by the root of 2 as much.
+    """
+    low, high = interval
+    return value - math.sqrt(2) * (value - low), value + math.sqrt(2) * (high - value)
+
+
+def _student(mean: float, error: float, n: int) -> Interval:
+    if error == 0:
         # scipy gives no numbers for a distribution without width.
         return mean, mean
-    low, high = stats.t.interval(CONFIDENCE, n - 1, loc=mean, scale=deviation / math.sqrt(n))
+    low, high = stats.t.interval(CONFIDENCE, n - 1, loc=mean, scale=error)
     return float(low), float(high)
 
 

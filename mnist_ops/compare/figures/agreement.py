@@ -97,7 +97,7 @@ def agreement_figure(agreement: pd.DataFrame) -> Figure | None:
         "published-against-measured",
         title,
         "A point a published number, on the dotted line where these runs found the same. Filled "
-        "ones agree, hollow ones differ, each by the interval of the table below.",
+        "ones agree, hollow ones differ, each by the range in the table below.",
         "Scatter plots of measured over published values, a panel each for accuracy, F1, training "
         "time and speed-up, with the line on which both are equal.",
         frame,
