@@ -1,24 +1,22 @@
 """Fit a cell again from its spec, with its weights kept, and compare it with its run."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
-from mnist_ops import keys, svm, train
+from mnist_ops import keys, repeats, svm, train
 from mnist_ops.cell import THREADS
-from mnist_ops.compare.statistics import ALPHA, Comparison, mcnemar
 from mnist_ops.data import Images, split
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.inference import Description, ModelPredictions, likeness, scorer
 from mnist_ops.inference.likeness import Likeness
+from mnist_ops.repeats import Agreement
 from mnist_ops.results import scores
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
 from mnist_ops.tracking import Predictions
@@ -49,37 +47,6 @@ class Refit:
     test: ModelPredictions
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """A refit against the run that it repeats.
-
-    Attributes:
-        n_test: test images.
-        differing: those for which other classes were logged; None where the run's predictions
-            cannot be read, or are of other images.
-        comparison: the refit against the run, by McNemar's test; None where nothing differs.
-    """
-
-    n_test: int
-    differing: int | None
-    comparison: Comparison | None = None
-
-    @property
-    def text(self) -> str:
-        """In a sentence."""
-        if self.differing is None:
-            return "its run's predictions cannot be read, so that nothing vouches for the refit"
-        if not self.differing:
-            return f"the refit predicts what was logged for all {self.n_test:,} test images"
-        assert self.comparison is not None
-        return (
-            f"the refit predicts otherwise than was logged for {self.differing:,} of "
-            f"{self.n_test:,} test images, {self.comparison.effect:+.2%} accuracy "
-            f"(McNemar p = {self.comparison.p_value:.2g}): fits agree to the bit on the same "
-            "processor and library versions only"
-        )
-
-
 def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None) -> Refit:
     """Fit `spec` to `images`, and measure what its model needs to be used.
 
@@ -94,7 +61,7 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     Raises:
         InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
     """
-    spec = _here(spec)
+    spec = repeats.here(spec)
     own = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
     whole = split(images.labels, spec.seed)
     mean, std = train.mean_and_std(images.images[own.train])
@@ -129,20 +96,14 @@ def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
     Raises:
         RefitDiffers: the refit is right on fewer images, by more than chance.
     """
-    n_test = len(test.predicted)
-    if logged is None or not np.array_equal(logged.index, test.index):
-        return Agreement(n_test, None)
-    differing = int((logged.predicted != test.predicted).sum())
-    if not differing:
-        return Agreement(n_test, 0)
-    comparison = mcnemar(test.predicted == test.label, logged.predicted == test.label)
-    if comparison.effect < 0 and comparison.p_value is not None and comparison.p_value < ALPHA:
+    found = repeats.agreement(test.predicted, test.label, test.index, logged)
+    if found.beyond_chance and found.comparison is not None and found.comparison.effect < 0:
         raise RefitDiffers(
-            f"the refit has {-comparison.effect:.2%} less test accuracy than its run, more than "
-            f"chance (McNemar p = {comparison.p_value:.2g}): it is not registered; do so on a "
-            "machine like the one that the run is from"
+            f"the refit has {-found.comparison.effect:.2%} less test accuracy than its run, more "
+            f"than chance (McNemar p = {found.comparison.p_value:.2g}): it is not registered; do "
+            "so on a machine like the one that the run is from"
         )
-    return Agreement(n_test, differing, comparison)
+    return found
 
 
 def temperature(scores_: NDArray[np.float64], labels: NDArray[np.uint8]) -> float:
@@ -180,14 +141,6 @@ def _fit(
     result = train.fit(spec, images, stop=asked, keep_state=True)[spec.epochs]
     assert result.state is not None
     return result.state, {n: result.metrics[n] for n in _OF_FIT if n in result.metrics}
-
-
-def _here(spec: Spec) -> Spec:
-    """`spec`, or what is nearest to it that this machine can fit."""
-    if not isinstance(spec, ResNetSpec) or spec.device == "cpu" or torch.cuda.is_available():
-        return spec
-    precision = "bfloat16" if spec.amp else spec.precision
-    return dataclasses.replace(spec, device="cpu", precision=precision)
 
 
 def _part(images: Images, index: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

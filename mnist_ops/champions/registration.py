@@ -2,25 +2,24 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from mlflow import MlflowClient
 
-from mnist_ops import data, inference, keys, tracking
+from mnist_ops import inference, keys, repeats, tracking
 from mnist_ops.champions import promotion, refit
 from mnist_ops.champions.candidates import FAMILIES, Candidate, best
 from mnist_ops.champions.promotion import Verdict
 from mnist_ops.errors import MnistOpsError
-from mnist_ops.specs import DATASETS, ResNetSpec, Spec
+from mnist_ops.repeats import Watch
+from mnist_ops.specs import DATASETS
 from mnist_ops.tracking import registry
 from mnist_ops.tracking.registry import CHALLENGER, CHAMPION, Version
 
 Say = Callable[[str], None]
-# Shows a fit: given a spec and its number of steps, yields what to call between two of them.
-Watch = Callable[[Spec, int], AbstractContextManager[Callable[[], None]]]
 
 
 class NoCandidates(MnistOpsError):
@@ -125,7 +124,9 @@ def _dataset(
 def _registered(
     client: MlflowClient, candidate: Candidate, data_dir: Path | None, say: Say, watch: Watch
 ) -> Registered:
-    images = data.load(candidate.dataset, data_dir)
+    run = client.get_run(candidate.run_id)
+    spec = registry.recorded_spec(run)
+    images = repeats.images_of(run, spec, data_dir)
     for version in registry.versions(client, registry.REGISTERED_MODELS[candidate.dataset]):
         same = {
             keys.FINGERPRINT: candidate.fingerprint,
@@ -134,16 +135,8 @@ def _registered(
         if same.items() <= version.tags.items():
             say(f"{candidate.name}: registered before, version {version.number}")
             return Registered(candidate, version, is_new=False)
-    run = client.get_run(candidate.run_id)
-    spec = registry.recorded_spec(run)
-    if registry.recorded_digest(run) not in (images.digest, None):
-        raise MnistOpsError(
-            f"{candidate.name} was fitted to other images of {candidate.dataset} than are in the "
-            "data folder: name theirs with --data-dir"
-        )
-    steps = _steps(spec, images)
     say(f"{candidate.name}: fitting it again, validation accuracy {candidate.val_accuracy:.2%}")
-    with watch(spec, steps) as on_step:
+    with watch(spec, repeats.steps(spec, images)) as on_step:
         made = refit.refit(spec, images, on_step)
     agreement = refit.agreement(made.test, tracking.predictions(client, candidate.run_id))
     say(f"{candidate.name}: {agreement.text}")
@@ -190,11 +183,3 @@ def _test_predictions(
     return inference.read_test_predictions(
         registry.fetch(client, version, folder, inference.TEST_PREDICTIONS).parent
     )
-
-
-def _steps(spec: Spec, images: data.Images) -> int:
-    """Steps of a training, to show how far it is; 0 where there are none."""
-    if not isinstance(spec, ResNetSpec):
-        return 0
-    n_train = len(data.split(images.labels, spec.seed, spec.train_limit).train)
-    return spec.epochs * -(-n_train // spec.batch_size)

@@ -15,6 +15,7 @@ from mnist_ops.cli.server import server
 from mnist_ops.cli.status import status
 from mnist_ops.cli.summarize import summarize
 from mnist_ops.cli.sync import sync
+from mnist_ops.cli.verify import verify
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,5 +40,6 @@ for command in (
     status,
     summarize,
     sync,
+    verify,
 ):
     main.add_command(command)

@@ -2,16 +2,15 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import console, data_dir_option, json_option, say
+from mnist_ops.cli.options import data_dir_option, json_option, say, training_bar
 from mnist_ops.errors import InvalidInput
-from mnist_ops.specs import DATASETS, Spec
+from mnist_ops.specs import DATASETS
 
 if TYPE_CHECKING:
     from mnist_ops.champions import Report
@@ -60,7 +59,9 @@ def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None)
     from mnist_ops.champions import register_best
 
     uri = tracking.default_uri()
-    return register_best(uri, datasets, preset=preset, data_dir=data_dir, say=say, watch=_bar)
+    return register_best(
+        uri, datasets, preset=preset, data_dir=data_dir, say=say, watch=training_bar
+    )
 
 
 def lines(report: "Report") -> list[str]:
@@ -83,20 +84,6 @@ def _datasets(text: str) -> list[str]:
     if not chosen or not set(chosen) <= set(DATASETS):
         raise InvalidInput(f"--datasets takes some of {','.join(DATASETS)}; got {text!r}")
     return chosen
-
-
-@contextmanager
-def _bar(spec: Spec, steps: int) -> Iterator[Callable[[], None]]:
-    """A bar of a training's steps, where there is a terminal."""
-    from rich.progress import Progress
-
-    terminal = console()
-    if not terminal.is_terminal:
-        yield lambda: None
-        return
-    with Progress(console=terminal, transient=True) as bars:
-        task = bars.add_task(spec.name, total=steps or None)
-        yield lambda: bars.advance(task)
 
 
 def _fields(report: "Report") -> dict[str, Any]:

@@ -12,6 +12,8 @@ from mnist_ops.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mnist_ops.specs import Spec
+
 # What a parameter of the MLproject says where the user leaves it alone.
 UNSET = "preset"
 
@@ -76,6 +78,20 @@ def run_progress(title: str) -> Iterator[Callable[[int, int], None]]:
                 say(f"{title}: {done:,} of {of:,}")
 
         yield update
+
+
+@contextmanager
+def training_bar(spec: "Spec", steps: int) -> Iterator[Callable[[], None]]:
+    """A bar of a training's steps, where there is a terminal."""
+    from rich.progress import Progress
+
+    terminal = console()
+    if not terminal.is_terminal:
+        yield lambda: None
+        return
+    with Progress(console=terminal, transient=True) as bars:
+        task = bars.add_task(spec.name, total=steps or None)
+        yield lambda: bars.advance(task)
 
 
 def console(*, quiet: bool = False) -> "Console":

@@ -1,13 +1,12 @@
 """``mnist-ops summarize``: the report from the tracked runs alone."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import json_option, run_progress, say
+from mnist_ops.cli.options import json_option, say
+from mnist_ops.cli.sources import from_option, store_of
 from mnist_ops.errors import InvalidInput, MnistOpsError
 
 FULLEST = "fullest"
@@ -28,14 +27,7 @@ FORMATS = ("html", "json", "svg", "png")
     show_default=True,
     help="Which runs: quick, paper, rigorous, or a custom size; fullest has the most cells.",
 )
-@click.option(
-    "--from",
-    "sources",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(exists=True, path_type=Path),
-    help="Exported runs, or a folder of them, in place of the tracking store's. Repeatable.",
-)
+@from_option
 @click.option("--experiment", help="Only the runs of this MLflow experiment.  [default: all]")
 @click.option(
     "--format",
@@ -84,7 +76,7 @@ def summarize(
 
     from mnist_ops.reports import write_report
 
-    with _store_of(sources) as uri:
+    with store_of(sources) as uri:
         report = write_report(
             out,
             preset=None if preset == FULLEST else preset,
@@ -107,20 +99,6 @@ def summarize(
         raise MnistOpsError(
             f"supported by the baseline and no longer: {', '.join(f.id for f in lost)}"
         )
-
-
-@contextmanager
-def _store_of(sources: Sequence[Path]) -> Iterator[str | None]:
-    """The URI of a store that has the runs of `sources` alone; None if there are none."""
-    if not sources:
-        yield None
-        return
-    from mnist_ops.transfer import store_of
-
-    with ExitStack() as stack:
-        with run_progress("Reading runs") as progress:
-            uri = stack.enter_context(store_of(sources, progress=progress))
-        yield uri
 
 
 def _formats(text: str) -> list[str]:

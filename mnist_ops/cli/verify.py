@@ -1,0 +1,58 @@
+"""``mnist-ops verify``: finished cells computed again."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mnist_ops.cli.options import cells, data_dir_option, json_option, say, training_bar
+from mnist_ops.cli.sources import from_option, store_of
+from mnist_ops.errors import MnistOpsError
+
+if TYPE_CHECKING:
+    from mnist_ops.repeats import Repeat
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@from_option
+@click.option("--sample", type=click.IntRange(min=1), help="Only so many cells, drawn by chance.")
+@click.option("--seed", default=0, show_default=True, help="Of --sample.")
+@data_dir_option
+@json_option
+def verify(
+    names: tuple[str, ...],
+    sources: tuple[Path, ...],
+    sample: int | None,
+    seed: int,
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Compute finished cells again, and compare with what their runs logged.
+
+    NAME is a run's name or its cell's fingerprint; without one, all finished cells. On a processor
+    and library versions like the run's every prediction is the same; elsewhere the accuracy is,
+    but for chance (McNemar's test). Exits with 1 where it is not. Nothing is tracked.
+    """
+    from mnist_ops.repeats import repeat
+
+    repeats = []
+    with store_of(sources) as uri:
+        for found in repeat(
+            uri, names, sample=sample, seed=seed, data_dir=data_dir, watch=training_bar
+        ):
+            repeats.append(found)
+            (say if as_json else click.echo)(_line(found))
+    if as_json:
+        click.echo(json.dumps([asdict(r) | {"confirms": r.confirms} for r in repeats], indent=2))
+    if lost := [found for found in repeats if not found.confirms]:
+        raise MnistOpsError(f"{cells(len(lost))} of {len(repeats)} not confirmed")
+
+
+def _line(found: "Repeat") -> str:
+    return (
+        f"{found.name} ({found.study}): logged {found.logged:.2%}, now {found.repeated:.2%}; "
+        f"{found.agreement.text}"
+    )

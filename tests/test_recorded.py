@@ -1,0 +1,49 @@
+"""The runs recorded with the project: what the README says is what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from mnist_ops import compare, transfer
+from mnist_ops.compare.digest import BEGIN, END, FIGURES, digest
+from mnist_ops.reports import write_report
+
+ROOT = Path(__file__).parent.parent
+RECORDED = ROOT / "mlruns" / "recorded"
+MEGABYTE = 1e6
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> compare.Report:
+    with transfer.store_of([RECORDED]) as uri:
+        return write_report(tmp_path_factory.mktemp("recorded"), uri=uri, formats=["json"])
+
+
+def test_they_are_of_the_study_s_own_size_and_have_a_past(report: compare.Report) -> None:
+    assert report.selection.preset == "paper"
+    runs = report.selection.runs
+    assert len(runs) == sum(row.finished + row.extra for row in report.selection.coverage)
+    assert (runs["git_commit"].str.len() == 40).all()
+    assert runs["hardware_cpu"].notna().all()
+    assert runs["version_torch"].notna().all()
+
+
+def test_every_table_is_rebuilt(report: compare.Report) -> None:
+    assert [table.number for table in report.tables] == list(range(1, 12))
+    assert len(report.agreement) == 160
+    lacking = report.agreement[report.agreement["agrees"] == "not measured"]
+    assert (lacking["note"] != "").all()
+
+
+def test_the_readme_says_what_they_say(report: compare.Report) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition(BEGIN)[2].partition(END)[0]
+    expected = digest(report, {stem: f"docs/results/{stem}.png" for stem in FIGURES})
+    assert section.strip() == expected.strip(), "run: make results"
+    for stem in FIGURES:
+        assert (ROOT / "docs" / "results" / f"{stem}.png").is_file()
+
+
+def test_they_are_small() -> None:
+    size = sum(path.stat().st_size for path in RECORDED.iterdir())
+    assert size < 15 * MEGABYTE
