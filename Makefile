@@ -66,7 +66,7 @@ site: $(INSTALLED) ## The project's pages: these documents, the report and the r
 	cp mnist_ops/inference/likeness.py $(PAGES)/mnist_ops/inference
 	cp -r $(RECORDED) $(PAGES)/recorded
 	mnist-ops summarize --from $(RECORDED) --out $(PAGES)/report
-	mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --config-file docs/mkdocs.yml
 	@echo "Site: $(CURDIR)/site/index.html"
 
 clean: ## Remove the environment, caches, the report and the site; tracked runs stay

@@ -5,21 +5,21 @@ import shutil
 from pathlib import Path
 
 import pytest
-from compare_runs import cuda_not_measured, expected, frame
+from compare_runs import cuda_not_measured, expected, store
 
 from mnist_ops.compare import CannotWrite, Report, summarize
 from mnist_ops.compare.digest import BEGIN, END, FIGURES, digest
 from mnist_ops.errors import InvalidInput
 
 QUICK = expected("quick")
-OWN = "# Mine\n\nBefore.\n\n{}\nold\n{}\n\nAfter.\n"
+OWN = "# Mine\n\nBefore, `{0}`.\n\n{0}\nold\n{1}\n\nAfter.\n"
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
     on_cpu = [spec for spec in QUICK if spec.device == "cpu"]
     return summarize(
-        frame(on_cpu), expected, cuda_not_measured(QUICK), tmp_path / "report", formats=["json"]
+        store(on_cpu), expected, cuda_not_measured(QUICK), tmp_path / "report", formats=["json"]
     )
 
 
@@ -30,9 +30,11 @@ def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
     for finding in report.findings:
         (line,) = [line for line in lines if line.startswith(f"| {finding.id} ")]
         assert f"**{finding.verdict}**" in line
-    assert "that disagree" not in text
-    report.agreement.loc[:2, "agrees"] = "no"
-    assert "The 3 published numbers that disagree" in digest(report, {})
+    disagreeing = int((report.agreement["agrees"] == "no").sum())
+    assert disagreeing
+    assert f"The {disagreeing} published numbers that disagree" in text
+    report.agreement["agrees"] = "yes"
+    assert "that disagree" not in digest(report, {})
     for headline in report.headlines:
         assert f"- {headline.question}: {headline.answer}" in lines
 
@@ -46,7 +48,7 @@ def test_only_the_section_is_replaced(report: Report, tmp_path: Path) -> None:
     readme.write_text(OWN.format(BEGIN, END))
     report.put_into(readme)
     once = readme.read_text()
-    assert once.startswith("# Mine\n\nBefore.\n\n")
+    assert once.startswith(f"# Mine\n\nBefore, `{BEGIN}`.\n\n{BEGIN}\n\nPreset `quick`")
     assert once.endswith(f"{END}\n\nAfter.\n")
     assert "\nold\n" not in once
     report.put_into(readme)
@@ -67,7 +69,9 @@ def test_pictures_are_linked_from_where_the_file_is(report: Report, tmp_path: Pa
     assert (tmp_path / "pages" / "pictures" / picture.name).read_bytes() == picture.read_bytes()
 
 
-@pytest.mark.parametrize("text", ["nothing", BEGIN, f"{END}\n{BEGIN}\n", f"{BEGIN}{BEGIN}{END}"])
+@pytest.mark.parametrize(
+    "text", ["nothing", BEGIN, f"{END}\n{BEGIN}\n", f"{BEGIN}\n{BEGIN}\n{END}"]
+)
 def test_a_file_without_the_marks_is_left_alone(report: Report, tmp_path: Path, text: str) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(text)

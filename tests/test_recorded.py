@@ -37,7 +37,7 @@ def test_every_table_is_rebuilt(report: compare.Report) -> None:
 
 def test_the_readme_says_what_they_say(report: compare.Report) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition(BEGIN)[2].partition(END)[0]
+    section = text.partition(f"\n{BEGIN}\n")[2].partition(f"\n{END}\n")[0]
     expected = digest(report, {stem: f"docs/results/{stem}.png" for stem in FIGURES})
     assert section.strip() == expected.strip(), "run: make results"
     for stem in FIGURES:

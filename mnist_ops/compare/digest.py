@@ -24,6 +24,7 @@ from mnist_ops.errors import InvalidInput
 if TYPE_CHECKING:
     from mnist_ops.compare import Report
 
+# Each on a line of its own.
 BEGIN = "<!-- mnist-ops results -->"
 END = "<!-- end of mnist-ops results -->"
 
@@ -73,11 +74,12 @@ def replace_section(path: Path, text: str) -> None:
         old = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
+    lines = old.splitlines(keepends=True)
+    found = [(n, line.strip()) for n, line in enumerate(lines) if line.strip() in (BEGIN, END)]
+    if [mark for _, mark in found] != [BEGIN, END]:
         raise InvalidInput(f"{path} needs the lines {BEGIN} and {END}, once each, in this order")
-    new = f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+    (begin, _), (end, _) = found
+    new = "".join([*lines[: begin + 1], "\n", text, "\n", *lines[end:]])
     publish({path.name: new.encode()}, path.parent)
 
 
@@ -142,7 +144,9 @@ def _disagreements(report: "Report") -> str:
         return ""
     head = ("Table", "Of", "Metric", "Published", "Measured", "95% of repeats", "Note")
     summary = f"<summary>The {len(rows)} published numbers that disagree</summary>"
-    return f"<details>\n{summary}\n\n{_table(head, rows, 'lllrrrl')}\n\n</details>"
+    table = _table(head, rows, "lllrrrl")
+    # The attribute is for MkDocs, which would leave what is inside as it is.
+    return f'<details markdown="1">\n{summary}\n\n{table}\n\n</details>'
 
 
 def _findings(report: "Report") -> str:
