@@ -1,6 +1,8 @@
 """``mnist-ops summarize``: the report from the tracked runs alone."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -53,7 +55,7 @@ FORMATS = ("html", "json", "svg", "png")
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for copies of the pictures that --into shows.  [default: the report's]",
 )
-@click.option("--open", "open_page", is_flag=True, help="Then open the page.")
+@click.option("--open", "open_page", is_flag=True, help="Then open the page, on a desktop.")
 @json_option
 def summarize(
     out: Path,
@@ -93,12 +95,18 @@ def summarize(
         for line in report.lines():
             click.echo(line)
         click.echo(f"Report: {report.page.absolute()}")
-    if open_page:
+    if open_page and _has_desktop():
         click.launch(str(report.page))
     if check and (lost := report.lost(baseline)):
         raise MnistOpsError(
             f"supported by the baseline and no longer: {', '.join(f.id for f in lost)}"
         )
+
+
+def _has_desktop() -> bool:
+    """Whether there is something to open a page on; the opener of a Linux without fails aloud."""
+    displays = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform != "linux" or any(os.environ.get(name) for name in displays)
 
 
 def _formats(text: str) -> list[str]:
