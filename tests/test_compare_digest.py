@@ -90,3 +90,10 @@ def test_a_folder_in_the_way_is_named(report: Report, tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match="not a folder"):
         drawn.put_into(readme, tmp_path / "file")
     assert readme.read_text() == OWN.format(BEGIN, END)
+
+
+def test_a_file_that_is_no_text_is_named(report: Report, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidInput, match="UTF-8"):
+        report.put_into(readme)

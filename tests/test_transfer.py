@@ -182,6 +182,7 @@ def test_report_on_what_is_no_export_is_refused(exported: Path, home: Path) -> N
     assert "cut.zip" in refused(call("summarize", "--from", str(cut)))
     both = call("summarize", "--from", str(exported), "--experiment", "x")
     assert "use one" in refused(both)
+    assert "--into" in refused(call("summarize", "--from", str(exported), "--pictures", "x"))
     assert not Path("report").exists()
 
 

@@ -75,6 +75,8 @@ def summarize(
 
     if sources and experiment is not None:
         raise InvalidInput("--experiment is of the tracking store, --from takes its place: use one")
+    if pictures is not None and into is None:
+        raise InvalidInput("--pictures is for what --into shows: name a file with --into")
 
     from mnist_ops.reports import write_report
 

@@ -74,6 +74,8 @@ def replace_section(path: Path, text: str) -> None:
         old = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{path} is no text in UTF-8") from None
     lines = old.splitlines(keepends=True)
     found = [(n, line.strip()) for n, line in enumerate(lines) if line.strip() in (BEGIN, END)]
     if [mark for _, mark in found] != [BEGIN, END]:
@@ -106,7 +108,7 @@ def _headlines(report: "Report") -> str:
         if row["table"] == "11" and row["measured"]
     ]
     answers = "".join(f"\n- {line.question}: {line.answer}" for line in report.headlines)
-    head = ("Best of", "Metric", "Published", "Measured", "95% of repeats")
+    head = ("The study's best", "Metric", "Published", "Our best, by validation", "95% of repeats")
     return f"{_table(head, rows, 'llrrr')}\n{answers}"
 
 
