@@ -148,10 +148,10 @@ def find_preset(name: str) -> Preset:
 def preset_label(preset: str, cell: Spec) -> str:
     """What the preset tag of `cell` says: `preset`, or what the user made of it.
 
-    A cell whose size or arithmetic is not the preset's must never be averaged with those of the
-    preset, so it carries a label of its own.
+    A cell whose size, parts or arithmetic is not the preset's must never be averaged with those of
+    the preset, so it carries a label of its own.
     """
-    unusual = []
+    unusual = [] if cell.parts == "pooled" else [cell.parts]
     if isinstance(cell, ResNetSpec):
         if cell.precision != DEFAULT_PRECISION[cell.device]:
             unusual.append(cell.precision)
@@ -160,6 +160,15 @@ def preset_label(preset: str, cell: Spec) -> str:
     limits = Limits(cell.train_limit, cell.test_limit)
     if limits == find_preset(preset).limits[cell.family] and not unusual:
         return preset
+    return _own_label(limits, *unusual)
+
+
+def official_label(preset: str, family: str) -> str:
+    """The preset tag of cells of `preset`, tested on the official test images instead."""
+    return _own_label(find_preset(preset).limits[family], "official")
+
+
+def _own_label(limits: Limits, *unusual: str) -> str:
     return "-".join(["custom", str(limits.train or "all"), str(limits.test or "all"), *unusual])
 
 

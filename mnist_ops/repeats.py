@@ -163,7 +163,7 @@ def steps(spec: Spec, images: data.Images) -> int:
     """Steps of a training, to show how far it is; 0 where there are none."""
     if not isinstance(spec, ResNetSpec):
         return 0
-    n_train = len(data.split(images.labels, spec.seed, spec.train_limit).train)
+    n_train = len(data.split_of(spec, images).train)
     return spec.epochs * -(-n_train // spec.batch_size)
 
 

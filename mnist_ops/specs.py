@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,11 +21,16 @@ DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "float16")
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
+# Where the test images come from: drawn from all images, or the part published as test images.
+PARTS = ("pooled", "official")
 N_CLASSES = 10
 
 # Part of every fingerprint: raised when the meaning of a field changes, so that results computed
 # under the old meaning are not taken for the new one.
 SCHEMA = 1
+# Fields that came later, and the value that they had before they were there: left out of the
+# canonical form with that value, so that older fingerprints stay.
+_ADDED: Mapping[str, Any] = {"parts": "pooled"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,8 @@ class Spec:
         device: ``cpu`` or ``cuda``, where the fit runs.
         train_limit: training images, drawn stratified from the training part; 0 takes all.
         test_limit: test images, likewise.
+        parts: ``pooled`` draws training, validation and test images from all images of the data
+            set; ``official`` tests on the images published for it, and trains on none of them.
 
     Raises:
         InvalidInput: a field has a value that is not allowed; the message names both.
@@ -54,8 +61,10 @@ class Spec:
     device: str = "cpu"
     train_limit: int = 0
     test_limit: int = 0
+    parts: str = "pooled"
 
     def __post_init__(self) -> None:
+        _one_of("parts", self.parts, PARTS)
         _one_of("dataset", self.dataset, DATASETS)
         _one_of("device", self.device, DEVICES)
         _whole("seed", self.seed, at_least=0)
@@ -77,6 +86,7 @@ class Spec:
     def canonical(self) -> str:
         """The spec as JSON with sorted keys: equal for equal experiments."""
         fields = dataclasses.asdict(self) | {"family": self.family, "schema": SCHEMA}
+        fields = {k: v for k, v in fields.items() if k not in _ADDED or v != _ADDED[k]}
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -102,7 +112,9 @@ class Spec:
 
     @property
     def _suffix(self) -> str:
-        return f"-s{self.seed}" + ("" if self.device == "cpu" else f"-{self.device}")
+        device = "" if self.device == "cpu" else f"-{self.device}"
+        parts = "" if self.parts == "pooled" else f"-{self.parts}"
+        return f"-s{self.seed}{device}{parts}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mnist_ops import fast_norm, flat_weights, keys, live_taps, models
 from mnist_ops.checkpoints import Checkpoint
-from mnist_ops.data import Images, Split, split
+from mnist_ops.data import Images, Split, split_of
 from mnist_ops.errors import MnistOpsError, Stopped
 from mnist_ops.flat_weights import FlatWeights
 from mnist_ops.results import EpochResult, FitResult, OnEpoch, OnResult, scores
@@ -71,7 +71,7 @@ def fit(
         Stopped: `stop` said so; the checkpoint has the training up to there.
         DiskFull: the checkpoint cannot be written.
     """
-    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = split_of(spec, images)
     wanted = {*results_after, spec.epochs}
     results = {}
     with _own_random_numbers(spec):

@@ -52,6 +52,7 @@ def fixture_images(name: str) -> Images:
         name=name,
         images=torch.cat([part.data for part in parts]),
         labels=torch.cat([part.targets for part in parts]),
+        n_train=len(parts[0].data),
         digest=info.digest,
         class_names=info.class_names,
     )

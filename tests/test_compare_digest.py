@@ -1,15 +1,19 @@
 """The results in a README: what stands there is what the runs say, and the rest stays."""
 
+import dataclasses
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from compare_runs import cuda_not_measured, expected, store
 
-from mnist_ops.compare import CannotWrite, Report, summarize
+from mnist_ops.compare import CannotWrite, Report, published, summarize
 from mnist_ops.compare.digest import BEGIN, END, FIGURES, digest
 from mnist_ops.errors import InvalidInput
+from mnist_ops.specs import SvmSpec
 
 QUICK = expected("quick")
 OWN = "# Mine\n\nBefore, `{0}`.\n\n{0}\nold\n{1}\n\nAfter.\n"
@@ -97,3 +101,42 @@ def test_a_file_that_is_no_text_is_named(report: Report, tmp_path: Path) -> None
     readme.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidInput, match="UTF-8"):
         report.put_into(readme)
+
+
+def test_numbers_that_disagree_are_compared_on_the_official_test_images_too(tmp_path: Path) -> None:
+    """The study may have kept these apart: runs on them explain, and replace nothing."""
+    specs = [spec for spec in expected("paper") if spec.study == "svm_grid"]
+    apart = [
+        dataclasses.replace(spec, parts="official", seed=seed) for spec in specs for seed in (0, 1)
+    ]
+
+    def of_pool(spec: SvmSpec) -> dict[str, float]:
+        return {"test_accuracy": _published(spec) - 0.1, "test_f1": 0.1}
+
+    def of_official(spec: SvmSpec) -> dict[str, float]:
+        # As published but for C = 10, where both ways are wrong.
+        off = -0.2 if spec.C == 10 else 0.001 * (-1) ** spec.seed
+        return {"test_accuracy": _published(spec) + off, "test_f1": 0.4 + 0.001 * spec.seed}
+
+    pooled, official = store(specs, "paper", of_pool), store(apart, "paper", of_official)
+    runs = pd.concat([pooled, official.assign(run_id="o" + official["run_id"])])
+    report = summarize(runs, lambda preset: specs, {}, tmp_path, formats=["json"])
+    assert report.selection.preset == "paper"
+    frame = report.agreement[report.agreement["table"].isin([5, 6])]
+    accuracies = frame[frame["metric"] == "accuracy"]
+    assert (accuracies["agrees"] == "no").all()
+    assert Counter(accuracies["agrees_official"]) == {"yes": 16, "no": 8}
+    (note,) = accuracies["note"][accuracies["description"] == "MNIST, SVM, RBF, C=1.0, gamma=scale"]
+    assert note == "on official test images 94.85 (92.65 to 97.05): agrees"
+    sentence = "16 of these agree then."
+    assert sentence in digest(report, {})
+    assert sentence in report.page.read_text()
+    without = summarize(pooled, lambda preset: specs, {}, tmp_path, formats=["json"])
+    assert (without.agreement["agrees_official"] == "").all()
+    assert "official" not in digest(without, {})
+
+
+def _published(spec: SvmSpec) -> float:
+    table = 5 if spec.dataset == "MNIST" else 6
+    fields = {"kernel": spec.kernel, "C": spec.C, "gamma": spec.gamma}
+    return published.value(table, published.ACCURACY, **fields) / 100

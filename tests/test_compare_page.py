@@ -66,6 +66,7 @@ def agreement_row(**changed):
         "low": 98.1,
         "high": 98.9,
         "agrees": "no",
+        "agrees_official": "",
         "note": "a note",
     }
     return row | changed

@@ -1,5 +1,6 @@
 """The data directory: what is refused, fetched, put in place, read and split."""
 
+import dataclasses
 import errno
 import gzip
 import hashlib
@@ -30,10 +31,12 @@ from mnist_ops.data import (
     load,
     sources,
     split,
+    split_of,
     status,
 )
 from mnist_ops.data.sources import SOURCES, Say, Source
 from mnist_ops.errors import DataUnavailable, InvalidInput
+from mnist_ops.specs import SvmSpec
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = DATASETS["MNIST"].files
 MNIST_CLASS_SIZES = [6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958]
@@ -548,6 +551,29 @@ def test_limits_out_of_range_are_named(
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
         split(labels, 0, *limits)
+
+
+@pytest.mark.parametrize("limits", [(0, 0, 0), (10_000, 1_429, 2_000)])
+def test_the_official_test_images_can_be_kept_apart(
+    labels: torch.Tensor, limits: tuple[int, int, int]
+) -> None:
+    mixed = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    parts = split(mixed, 0, *limits, test_from=60_000)
+    sizes = [len(p) for p in (parts.train, parts.val, parts.test)]
+    assert sizes == ([53_000, 7_000, 10_000] if limits == (0, 0, 0) else list(limits))
+    assert parts.test.min() >= 60_000 > max(parts.train.max(), parts.val.max())
+    assert len(torch.cat([parts.train, parts.val]).unique()) == sizes[0] + sizes[1]
+    shares = mixed[60_000:].bincount() / 10_000
+    assert (mixed[parts.test].bincount() - shares * sizes[2]).abs().max() < 1.5
+    assert not torch.equal(parts.test, split(mixed, 1, *limits, test_from=60_000).test)
+
+
+def test_a_spec_says_which_parts() -> None:
+    images = fixture_images("MNIST")
+    spec = SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=1.0)
+    assert len(split_of(spec, images).test) == 120
+    official = split_of(dataclasses.replace(spec, parts="official"), images)
+    assert official.test.sort().values.tolist() == list(range(400, 600))
 
 
 def test_seeds_out_of_range_are_named(labels: torch.Tensor) -> None:

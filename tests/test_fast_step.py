@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
 from mnist_ops import fast_norm, flat_weights, kernels, models, train
-from mnist_ops.data import split
+from mnist_ops.data import split_of
 from mnist_ops.flat_weights import FlatWeights
 from mnist_ops.live_taps import rewrite
 from mnist_ops.specs import ResNetSpec
@@ -51,7 +51,7 @@ def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trainer_of(spec: ResNetSpec) -> train._Trainer:
     images = fixture_images("MNIST")
-    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = split_of(spec, images)
     trainer = train._Trainer(spec, images, parts, torch.device("cpu"))
     trainer.network.train()
     return trainer

@@ -95,6 +95,10 @@ def test_label_sets_changed_cells_apart() -> None:
         preset_label("paper", cell) for cell in study.cells("paper", Choices(precision="float32"))
     }
     assert plain == "custom-all-all-float32"
+    official = STUDIES["svm_grid"].with_axes({"parts": ("official",)})
+    assert {preset_label("paper", cell) for cell in official.cells("paper")} == {
+        "custom-10000-2000-official"
+    }
 
 
 def test_networks_have_one_size_at_paper_and_rigorous() -> None:

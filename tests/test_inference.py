@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 
 from mnist_ops import inference, svm, train
 from mnist_ops.champions import refit
-from mnist_ops.data import split
+from mnist_ops.data import split_of
 from mnist_ops.errors import InvalidInput
 from mnist_ops.inference import Classifier, ModelRefused, likeness, machines, networks
 from mnist_ops.specs import Spec, SvmSpec
@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("spec", [NETWORK, SVM], ids=["network", "svm"])
 
 def images_of(spec: Spec) -> np.ndarray:
     images = fixture_images(spec.dataset)
-    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = split_of(spec, images)
     return images.images[parts.test].numpy()
 
 

@@ -27,6 +27,8 @@ def test_names() -> None:
         RESNET, learning_rate=0.0001, pin_memory=True, seed=3, device="cuda"
     ).name == ("resnet18-mnist-adam-lr0.0001-bs16-e5-pin1-s3-cuda")
     assert SVM.name == "svm-fashionmnist-rbf-c10-gscale-s0"
+    official = dataclasses.replace(SVM, parts="official")
+    assert official.name == "svm-fashionmnist-rbf-c10-gscale-s0-official"
 
 
 def test_descriptions_are_sentences() -> None:
@@ -72,6 +74,7 @@ OTHER_VALUES = {
     "momentum": 0.5,
     "precision": "float32",
     "plain": True,
+    "parts": "official",
 }
 
 

@@ -9,7 +9,7 @@ from data_fixtures import fixture_images
 from torch import Tensor
 
 from mnist_ops import train
-from mnist_ops.data import split
+from mnist_ops.data import split_of
 from mnist_ops.specs import ResNetSpec
 from mnist_ops.static_step import StaticStep, side_by_side
 
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
 
 def trainer_of(spec: ResNetSpec) -> train._Trainer:
     images = fixture_images("MNIST")
-    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = split_of(spec, images)
     trainer = train._Trainer(spec, images, parts, torch.device(spec.device))
     trainer.network.train()
     return trainer

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from mnist_ops import keys, svm
-from mnist_ops.data import Images, load, split
+from mnist_ops.data import Images, load, split_of
 from mnist_ops.specs import SvmSpec
 
 SPEC = SvmSpec(
@@ -25,7 +25,7 @@ def images() -> Images:
 
 
 def by_hand(spec: SvmSpec, images: Images) -> tuple[SVC, np.ndarray]:
-    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = split_of(spec, images)
     pixels = images.images.flatten(1).numpy().astype(float)
     labels = images.labels.numpy()
     classifier = SVC(kernel=spec.kernel, C=spec.C, gamma=spec.gamma, degree=spec.degree)
@@ -61,7 +61,7 @@ def test_gives_what_scikit_learn_gives(dataset: str, changes: dict[str, object])
 
 def test_kernel_without_a_gram_matrix_is_fitted_plainly(images: Images) -> None:
     spec = dataclasses.replace(SPEC, kernel="laplacian", gamma=0.001)
-    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = split_of(spec, images)
     pixels = images.images.flatten(1).numpy().astype(float)
     scaler = StandardScaler().fit(pixels[parts.train])
     train, test = (scaler.transform(pixels[index]) for index in (parts.train, parts.test))

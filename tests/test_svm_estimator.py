@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from mnist_ops import svm
-from mnist_ops.data import Images, split
+from mnist_ops.data import Images, split_of
 from mnist_ops.specs import SvmSpec
 
 SPEC = SvmSpec(
@@ -28,7 +28,7 @@ def images() -> Images:
 
 
 def pixels_of(images: Images, spec: SvmSpec, part: str) -> tuple[np.ndarray, np.ndarray]:
-    parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = split_of(spec, images)
     index = getattr(parts, part)
     return images.images[index].flatten(1).numpy(), images.labels[index].numpy()
 

@@ -10,7 +10,7 @@ from data_fixtures import fixture_images
 from sklearn.metrics import accuracy_score, f1_score
 
 from mnist_ops import keys, models, train
-from mnist_ops.data import Images, split
+from mnist_ops.data import Images, split_of
 from mnist_ops.live_taps import LiveConv2d
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec
@@ -99,7 +99,7 @@ def test_fast_and_plain_learn_equally_well(images: Images) -> None:
 
 def test_result_is_about_the_test_part(images: Images) -> None:
     result = fit(SPEC, images)
-    parts = split(images.labels, SPEC.seed, SPEC.train_limit, SPEC.val_limit, SPEC.test_limit)
+    parts = split_of(SPEC, images)
     assert np.array_equal(result.test_index, parts.test.numpy())
     assert np.array_equal(result.labels, images.labels[parts.test].numpy())
     assert (result.n_train, result.n_val, len(result.labels)) == (64, 10, 40)

@@ -1,5 +1,6 @@
 """Fit a cell again from its spec, with its weights kept, and compare it with its run."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from mnist_ops import keys, repeats, svm, train
 from mnist_ops.cell import THREADS
-from mnist_ops.data import Images, split
+from mnist_ops.data import Images, split_of
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.inference import Description, ModelPredictions, likeness, scorer
 from mnist_ops.inference.likeness import Likeness
@@ -62,8 +63,8 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
         InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
     """
     spec = repeats.here(spec)
-    own = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
-    whole = split(images.labels, spec.seed)
+    own = split_of(spec, images)
+    whole = split_of(dataclasses.replace(spec, train_limit=0, test_limit=0), images)
     mean, std = train.mean_and_std(images.images[own.train])
     with train.reproducible(THREADS):
         made, of_fit = _fit(spec, images, on_step)

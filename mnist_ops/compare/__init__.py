@@ -28,8 +28,10 @@ from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.headlines import Headline, headlines
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
+from mnist_ops.compare.runs import PRESET
 from mnist_ops.compare.selection import Coverage, NoRuns, Note, Selection, select
 from mnist_ops.compare.tables import Table, all_tables
+from mnist_ops.grids import PRESETS, official_label
 from mnist_ops.specs import Spec
 
 if TYPE_CHECKING:
@@ -224,6 +226,12 @@ def summarize(
     tables = all_tables(selection)
     findings = claims.all_findings(selection, predictions)
     agreement = published_numbers.agreement(selection, tables, predictions)
+    official = _official(runs, selection.preset)
+    if official is not None:
+        agreement = published_numbers.with_official(
+            agreement,
+            published_numbers.agreement(official, all_tables(official), predictions),
+        )
     answers = headlines(Evidence(selection, predictions))
     figures = all_figures(selection, tables, agreement, history, predictions, pixels)
     total = selection.total
@@ -258,6 +266,14 @@ def summarize(
         agreement=agreement,
         headlines=tuple(answers),
     )
+
+
+def _official(runs: pd.DataFrame, preset: str) -> Selection | None:
+    """The support vector machines of `preset` that were tested on official test images, if any."""
+    if preset not in PRESETS or PRESET not in runs:
+        return None
+    label = official_label(preset, "svm")
+    return select(runs, lambda preset: (), {}, label) if (runs[PRESET] == label).any() else None
 
 
 def _known(value: Any) -> Any:

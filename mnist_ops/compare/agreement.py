@@ -7,6 +7,10 @@ interval over several seeds; for one, Wilson's interval of the accuracy, wider b
 which knows the chance in the test images and not that in the training.
 Counts agree where they round to the printed digits. What depends on the machine is compared, and
 never held against it.
+
+The study says how many images it tested on, and not from where they are. Where a number disagrees,
+and the same cells were run with the official test images kept apart, what these give stands beside
+it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,6 +46,7 @@ COLUMNS = (
     "low",
     "high",
     "agrees",
+    "agrees_official",
     "note",
 )
 
@@ -121,6 +126,33 @@ def agreement(
     return frame.astype(dict.fromkeys(numeric, "float64"))
 
 
+def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
+    """`frame`, with what the official test images say where it disagrees.
+
+    Args:
+        frame: as of `agreement`.
+        official: the same of the cells that were tested on official test images.
+
+    Returns:
+        The frame with ``agrees_official`` filled in, where there is such a number, and its value
+        and range in the note.
+    """
+    frame = frame.copy()
+    for row in frame.index[frame["agrees"] == NO]:
+        other = official.loc[row]
+        if other["agrees"] not in (YES, NO):
+            continue
+        kind = ".3f" if other["metric"] == published.F1 else ".2f"
+        texts = [f"{other[name]:{kind}}" for name in ("measured", "low", "high")]
+        verdict = "agrees" if other["agrees"] == YES else "does not agree either"
+        frame.loc[row, "agrees_official"] = other["agrees"]
+        frame.loc[row, "note"] = _joined(
+            str(frame.loc[row, "note"]),
+            f"on official test images {texts[0]} ({texts[1]} to {texts[2]}): {verdict}",
+        )
+    return frame
+
+
 def to_csv(frame: pd.DataFrame) -> str:
     """The frame as CSV, numbers to six significant digits."""
     return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
@@ -140,6 +172,7 @@ def _row(number: Number, table: Table, evidence: Evidence) -> dict[str, Any]:
         "difference": None,
         "low": None,
         "high": None,
+        "agrees_official": "",
     }
     measured = found.get("measured", "")
     if isinstance(measured, str):

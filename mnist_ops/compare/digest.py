@@ -18,7 +18,7 @@ from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.runs import STUDY, TIME
 from mnist_ops.compare.tables.labels import model_label
-from mnist_ops.compare.wording import agreement_rows, finding_texts
+from mnist_ops.compare.wording import agreement_rows, finding_texts, official_sentence
 from mnist_ops.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ def _agreement(report: "Report") -> str:
     head = ("Table", "Metric", "Agree", "Disagree", "Not comparable", "Not measured")
     return (
         "**Published numbers, by table.** One agrees where it lies where a repeat of the "
-        "measurement, with other seeds and images, falls 95% of the time.\n\n"
-        f"{_table(head, rows, 'llrrrr')}"
+        "measurement, with other seeds and images, falls 95% of the time. "
+        f"{official_sentence(frame)}".rstrip()
+        + f"\n\n{_table(head, rows, 'llrrrr')}"
     )
 
 

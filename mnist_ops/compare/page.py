@@ -22,7 +22,7 @@ from mnist_ops.compare.tables.table import (
     Table,
     Value,
 )
-from mnist_ops.compare.wording import agreement_rows, finding_texts, minus
+from mnist_ops.compare.wording import agreement_rows, finding_texts, minus, official_sentence
 from mnist_ops.grids import PRESETS
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def render(
         verdicts=_verdicts(findings),
         agreement=rows,
         agreeing=Counter(row["agrees"] for row in rows),
+        of_official=official_sentence(agreement) if rows and agreement is not None else "",
         agreement_figure=drawn.get(_AGREEMENT_FIGURE),
         contents=_contents(sections, findings=bool(findings), agreement=bool(rows)),
         data=_inline(figures),

@@ -26,12 +26,14 @@ from mnist_ops.compare.runs import (
     typed,
 )
 from mnist_ops.errors import MnistOpsError
-from mnist_ops.grids import DEFAULT_PRECISION, PRESETS, same_size
+from mnist_ops.grids import DEFAULT_PRECISION, PRESETS, official_label, same_size
 from mnist_ops.specs import DEVICES, ResNetSpec, Spec
 
 # Of two presets with as many finished cells, the larger one answers better.
 _PREFERRED = ("rigorous", "paper", "quick")
 _FAMILY = "family"
+# Runs that explain those of a preset: the report is about them only where there are no others.
+_EXPLAINING = {official_label(name, family) for name in PRESETS for family in ("resnet", "svm")}
 
 
 class NoRuns(MnistOpsError):
@@ -171,9 +173,9 @@ def _most_finished(ours: pd.DataFrame) -> str:
     finished = ours[ours[STATUS] == "FINISHED"]
     counts = finished.groupby(PRESET)[FINGERPRINT].nunique()
 
-    def rank(preset: str) -> tuple[int, int, str]:
+    def rank(preset: str) -> tuple[bool, int, int, str]:
         known = _PREFERRED.index(preset) if preset in _PREFERRED else len(_PREFERRED)
-        return -int(counts.get(preset, 0)), known, preset
+        return preset in _EXPLAINING, -int(counts.get(preset, 0)), known, preset
 
     return min(map(str, ours[PRESET].unique()), key=rank)
 

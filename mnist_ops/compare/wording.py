@@ -88,6 +88,20 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
     return rows
 
 
+def official_sentence(agreement: pd.DataFrame) -> str:
+    """What the official test images say of the numbers that disagree; empty where none were run."""
+    disagreeing = int((agreement["agrees"] == "no").sum())
+    tried = agreement["agrees_official"].isin(["yes", "no"])
+    agreeing = int((agreement["agrees_official"] == "yes").sum())
+    if not tried.any():
+        return ""
+    return (
+        f"Of the {disagreeing} that disagree, {int(tried.sum())} were measured a second time, on "
+        f"the data sets' official test images in place of images drawn from all: {agreeing} of "
+        "these agree then. The study does not say where its test images are from."
+    )
+
+
 def _number(value: Any, kind: Kind) -> str:
     if value is None or pd.isna(value):
         return ""

@@ -20,6 +20,7 @@ class Images:
         name: Name of the data set.
         images: uint8, (70000, 28, 28): grey levels, 0 is background.
         labels: int64, (70000,): 0 to 9.
+        n_train: how many of them were published for training.
         digest: 16 hexadecimal digits that stand for the content of the files.
         class_names: The names of labels 0 to 9.
     """
@@ -27,6 +28,7 @@ class Images:
     name: str
     images: torch.Tensor
     labels: torch.Tensor
+    n_train: int
     digest: str
     class_names: tuple[str, ...]
 
@@ -59,6 +61,7 @@ def _load(name: str, root: Path) -> Images:
         name=name,
         images=torch.cat([part.data for part in parts]),
         labels=torch.cat([part.targets for part in parts]),
+        n_train=len(parts[0].data),
         digest=info.digest,
         class_names=info.class_names,
     )

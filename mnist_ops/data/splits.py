@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from mnist_ops.data.images import Images
 from mnist_ops.errors import InvalidInput
+from mnist_ops.specs import Spec
 
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
@@ -23,12 +25,21 @@ class Split:
     test: torch.Tensor
 
 
+def split_of(spec: Spec, images: Images) -> Split:
+    """The images that `spec` trains on, validates with and tests on; raises as `split`."""
+    limits = spec.train_limit, spec.val_limit, spec.test_limit
+    test_from = images.n_train if spec.parts == "official" else None
+    return split(images.labels, spec.seed, *limits, test_from=test_from)
+
+
 def split(
     labels: torch.Tensor,
     seed: int,
     train_limit: int = 0,
     val_limit: int = 0,
     test_limit: int = 0,
+    *,
+    test_from: int | None = None,
 ) -> Split:
     """Split 70/10/20, stratified by class, then cut each part down to its limit.
 
@@ -40,6 +51,8 @@ def split(
         train_limit: Number of training images to keep, 0 for all.
         val_limit: Number of validation images to keep, 0 for all.
         test_limit: Number of test images to keep, 0 for all.
+        test_from: Test on all images from this one on, and train on none of them; by default test
+            images are drawn from all. Validation has as many images either way.
 
     Raises:
         InvalidInput: A limit is smaller than the number of classes or larger than its part, the
@@ -50,9 +63,13 @@ def split(
     classes = labels.numpy()
     n_test, n_val = round(TEST_SHARE * len(classes)), round(VAL_SHARE * len(classes))
     try:
-        rest, test = train_test_split(
-            np.arange(len(classes)), test_size=n_test, stratify=classes, random_state=seed
-        )
+        if test_from is None:
+            rest, test = train_test_split(
+                np.arange(len(classes)), test_size=n_test, stratify=classes, random_state=seed
+            )
+        else:
+            rest = np.arange(test_from)
+            test = np.random.default_rng(seed).permutation(np.arange(test_from, len(classes)))
         train, val = train_test_split(
             rest, test_size=n_val, stratify=classes[rest], random_state=seed
         )

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
-from mnist_ops.data import Images, split
+from mnist_ops.data import Images, split_of
 from mnist_ops.specs import SvmSpec
 from mnist_ops.svm import one_vs_one, plain
 from mnist_ops.svm.kernels import Kernel
@@ -23,7 +23,7 @@ def to_estimator(spec: SvmSpec, images: Images) -> Pipeline:
         InvalidInput, TooManyImages: as `fit`.
     """
     if plain.fits_plainly(spec):
-        parts = split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+        parts = split_of(spec, images)
         return plain.fit(spec, images, parts)
     problem, _ = problem_of(spec, images)
     kernel = Kernel.of(spec, problem.n_features, problem.n_varying)

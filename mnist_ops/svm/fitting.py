@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ops import keys
-from mnist_ops.data import Images, Split, split
+from mnist_ops.data import Images, Split, split_of
 from mnist_ops.results import FitResult, scores
 from mnist_ops.specs import SvmSpec
 from mnist_ops.svm import plain
@@ -55,8 +55,7 @@ def fit_all(specs: Sequence[SvmSpec], images: Images) -> list[FitResult]:
             training images are of one class, or a kernel overflows on them.
         TooManyImages: a fit needs more memory than this process may use.
     """
-    first = specs[0]
-    parts = split(images.labels, first.seed, first.train_limit, first.val_limit, first.test_limit)
+    parts = split_of(specs[0], images)
     sharing = [spec for spec in specs if not plain.fits_plainly(spec)]
     fitted = _shared(sharing, images) if sharing else {}
     return [

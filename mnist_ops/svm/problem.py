@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
-from mnist_ops.data import Images, Split, split
+from mnist_ops.data import Images, Split, split_of
 from mnist_ops.errors import InvalidInput
 from mnist_ops.specs import SvmSpec
 from mnist_ops.svm import memory
@@ -184,7 +184,7 @@ class Problem:
         return np.ascontiguousarray(self.standardised(index)[:, self._varying])
 
 
-_current: dict[tuple[int, ...], tuple[Images, Problem]] = {}
+_current: dict[tuple[int | str, ...], tuple[Images, Problem]] = {}
 
 
 def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
@@ -197,13 +197,12 @@ def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
         TooManyImages: as `Problem`.
     """
     allowed = memory.allowed_bytes()
-    limits = spec.train_limit, spec.val_limit, spec.test_limit
-    key = (id(images), spec.seed, *limits, allowed)
+    key = (id(images), spec.parts, spec.seed, spec.train_limit, spec.test_limit, allowed)
     if key in _current:
         return _current[key][1], False
     # Let go of the old one first: there is not room for two.
     _current.clear()
-    problem = Problem(images, split(images.labels, spec.seed, *limits), allowed)
+    problem = Problem(images, split_of(spec, images), allowed)
     # The images are kept with it: their id stays theirs.
     _current[key] = images, problem
     return problem, True

@@ -169,7 +169,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def _arrays(spec: SvmSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = data.load(spec.dataset)
-    parts = data.split(images.labels, spec.seed, spec.train_limit, spec.val_limit, spec.test_limit)
+    parts = data.split_of(spec, images)
     scaler = StandardScaler()
     pixels = images.images.flatten(1).numpy().astype(np.float64)
     x_train = scaler.fit_transform(pixels[parts.train.numpy()])
