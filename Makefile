@@ -56,8 +56,9 @@ audit: $(INSTALLED) ## Known vulnerabilities of what is installed, if the servic
 report: $(INSTALLED) ## The report from the runs recorded with the project: no training
 	mnist-ops summarize --from $(RECORDED) --open
 
-results: $(INSTALLED) ## Put the results of the recorded runs into the README
-	mnist-ops summarize --from $(RECORDED) --into README.md --pictures docs/results
+results: $(INSTALLED) ## Put the results of the recorded runs into the documents
+	mnist-ops summarize --from $(RECORDED) --into README.md --into docs/beyond-the-study.md \
+		--pictures docs/results
 
 site: $(INSTALLED) ## The project's pages: these documents, the report and the recorded runs, into site/
 	rm -rf $(PAGES) && mkdir -p $(PAGES)/mnist_ops/inference

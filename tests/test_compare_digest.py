@@ -11,10 +11,12 @@ import pytest
 from compare_runs import cuda_not_measured, expected, store
 
 from mnist_ops.compare import CannotWrite, Report, published, summarize
-from mnist_ops.compare.digest import BEGIN, END, FIGURES, digest
+from mnist_ops.compare.digest import FIGURES, digest
+from mnist_ops.compare.sections import BEYOND, RESULTS, marks
 from mnist_ops.errors import InvalidInput
 from mnist_ops.specs import SvmSpec
 
+BEGIN, END = marks(RESULTS)
 QUICK = expected("quick")
 OWN = "# Mine\n\nBefore, `{0}`.\n\n{0}\nold\n{1}\n\nAfter.\n"
 
@@ -59,6 +61,19 @@ def test_only_the_section_is_replaced(report: Report, tmp_path: Path) -> None:
     assert readme.read_text() == once
 
 
+def test_a_file_gets_the_sections_that_it_has_marks_for(report: Report, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(["above", *marks(BEYOND), "between", BEGIN, END, "below", ""]))
+    report.put_into(page)
+    text = page.read_text()
+    assert [topic.title for topic in report.topics] == [
+        line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")
+    ]
+    assert text.index("## ") < text.index("between") < text.index("Preset `quick`")
+    assert text.startswith("above\n")
+    assert text.endswith("\nbelow\n")
+
+
 def test_pictures_are_linked_from_where_the_file_is(report: Report, tmp_path: Path) -> None:
     picture = tmp_path / "report" / "figures" / f"{next(iter(FIGURES))}.png"
     shutil.copy(Path(__file__).parent.parent / "docs" / "predict.png", picture)
@@ -74,7 +89,15 @@ def test_pictures_are_linked_from_where_the_file_is(report: Report, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "text", ["nothing", BEGIN, f"{END}\n{BEGIN}\n", f"{BEGIN}\n{BEGIN}\n{END}"]
+    "text",
+    [
+        "nothing",
+        BEGIN,
+        f"{END}\n{BEGIN}\n",
+        f"{BEGIN}\n{BEGIN}\n{END}",
+        f"{BEGIN}\n{END}\n{BEGIN}\n{END}",
+        f"{BEGIN}\n{marks(BEYOND)[0]}\n{END}\n{marks(BEYOND)[1]}",
+    ],
 )
 def test_a_file_without_the_marks_is_left_alone(report: Report, tmp_path: Path, text: str) -> None:
     readme = tmp_path / "README.md"

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 
 from mnist_ops import compare, transfer
-from mnist_ops.compare.digest import BEGIN, END, FIGURES, digest
+from mnist_ops.compare.beyond import to_markdown
+from mnist_ops.compare.digest import FIGURES, digest
+from mnist_ops.compare.sections import BEYOND, RESULTS, marks
 from mnist_ops.reports import write_report
 
 ROOT = Path(__file__).parent.parent
 RECORDED = ROOT / "mlruns" / "recorded"
+PICTURES = ROOT / "docs" / "results"
 MEGABYTE = 1e6
 
 
@@ -36,12 +39,25 @@ def test_every_table_is_rebuilt(report: compare.Report) -> None:
 
 
 def test_the_readme_says_what_they_say(report: compare.Report) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition(f"\n{BEGIN}\n")[2].partition(f"\n{END}\n")[0]
     expected = digest(report, {stem: f"docs/results/{stem}.png" for stem in FIGURES})
-    assert section.strip() == expected.strip(), "run: make results"
+    assert _section(ROOT / "README.md", RESULTS) == expected.strip(), "run: make results"
     for stem in FIGURES:
-        assert (ROOT / "docs" / "results" / f"{stem}.png").is_file()
+        assert (PICTURES / f"{stem}.png").is_file()
+
+
+def test_the_page_beyond_the_study_says_what_they_say(report: compare.Report) -> None:
+    stems = [topic.figure.stem for topic in report.topics if topic.figure is not None]
+    expected = to_markdown(report.topics, {stem: f"results/{stem}.png" for stem in stems})
+    page = ROOT / "docs" / "beyond-the-study.md"
+    assert _section(page, BEYOND) == expected.strip(), "run: make results"
+    for stem in stems:
+        assert (PICTURES / f"{stem}.png").is_file()
+
+
+def _section(path: Path, name: str) -> str:
+    begin, end = marks(name)
+    text = path.read_text(encoding="utf-8")
+    return text.partition(f"\n{begin}\n")[2].partition(f"\n{end}\n")[0].strip()
 
 
 def test_they_are_small() -> None:

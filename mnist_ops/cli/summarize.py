@@ -46,9 +46,11 @@ FORMATS = ("html", "json", "svg", "png")
 )
 @click.option(
     "--into",
+    multiple=True,
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="A Markdown file to put the results into, between <!-- mnist-ops results --> and "
-    "<!-- end of mnist-ops results -->.",
+    "<!-- end of mnist-ops results -->; what the study could not show, between such marks with "
+    "beyond for results. Repeatable.",
 )
 @click.option(
     "--pictures",
@@ -65,7 +67,7 @@ def summarize(
     formats: str,
     check: bool,
     baseline: Path | None,
-    into: Path | None,
+    into: tuple[Path, ...],
     pictures: Path | None,
     open_page: bool,
     as_json: bool,
@@ -75,7 +77,7 @@ def summarize(
 
     if sources and experiment is not None:
         raise InvalidInput("--experiment is of the tracking store, --from takes its place: use one")
-    if pictures is not None and into is None:
+    if pictures is not None and not into:
         raise InvalidInput("--pictures is for what --into shows: name a file with --into")
 
     from mnist_ops.reports import write_report
@@ -89,8 +91,8 @@ def summarize(
             formats=chosen,
             say=say,
         )
-    if into is not None:
-        report.put_into(into, pictures)
+    for path in into:
+        report.put_into(path, pictures)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:

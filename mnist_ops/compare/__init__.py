@@ -21,20 +21,22 @@ from mnist_ops.compare import agreement as published_numbers
 from mnist_ops.compare import findings as claims
 from mnist_ops.compare import page
 from mnist_ops.compare.cells import Cell
-from mnist_ops.compare.digest import FIGURES, digest, replace_section
+from mnist_ops.compare.digest import FIGURES, digest
 from mnist_ops.compare.files import CannotWrite, publish
 from mnist_ops.compare.findings import Finding, NoBaseline, Verdict
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.headlines import Headline, headlines
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
-from mnist_ops.compare.runs import PRESET
+from mnist_ops.compare.runs import PRESET, STATUS
+from mnist_ops.compare.sections import BEYOND, RESULTS, replace_sections, sections_in
 from mnist_ops.compare.selection import Coverage, NoRuns, Note, Selection, select
 from mnist_ops.compare.tables import Table, all_tables
 from mnist_ops.grids import PRESETS, official_label
 from mnist_ops.specs import Spec
 
 if TYPE_CHECKING:
+    from mnist_ops.compare.beyond import Topic
     from mnist_ops.compare.figures.confusion import Pixels
     from mnist_ops.compare.figures.learning import History
 
@@ -67,6 +69,7 @@ class Report:
         findings: every claim with its verdict.
         agreement: one row a published number, columns as of `agreement.COLUMNS`.
         headlines: the answers to the study's questions.
+        topics: what the study could not show.
     """
 
     out: Path
@@ -76,6 +79,7 @@ class Report:
     findings: tuple[Finding, ...]
     agreement: pd.DataFrame
     headlines: tuple[Headline, ...]
+    topics: "tuple[Topic, ...]"
 
     @property
     def page(self) -> Path:
@@ -137,6 +141,14 @@ class Report:
             ],
             "headlines": [dataclasses.asdict(headline) for headline in self.headlines],
             "findings": [finding.as_dict() for finding in self.findings],
+            "beyond": [
+                {
+                    "title": topic.title,
+                    "paragraphs": list(topic.paragraphs),
+                    "rows": [dict(zip(topic.head, row, strict=True)) for row in topic.rows],
+                }
+                for topic in self.topics
+            ],
             "published_vs_measured": [
                 {str(name): _known(value) for name, value in row.items()}
                 for row in self.agreement.to_dict("records")
@@ -144,22 +156,34 @@ class Report:
         }
 
     def put_into(self, path: Path, pictures: Path | None = None) -> None:
-        """Put the results, as of `digest`, into the Markdown file at `path`, between its marks.
+        """Put the report into the Markdown file at `path`, between its marks.
 
         Args:
-            path: the file.
+            path: the file; which parts of the report it gets, its marks say (see `sections`).
             pictures: folder for copies of the pictures shown; None shows those of the report.
 
         Raises:
-            InvalidInput: the file cannot be read, or has not the marks.
+            InvalidInput: the file cannot be read, or has no marks.
             CannotWrite: the pictures cannot be copied, or the file not be written.
         """
-        shown = {f"{stem}.png": stem for stem in FIGURES}
-        found = [path for path in self.paths if path.name in shown]
-        if pictures is not None:
-            found = publish({picture.name: picture.read_bytes() for picture in found}, pictures)
-        addresses = {shown[p.name]: os.path.relpath(p, path.parent or ".") for p in found}
-        replace_section(path, digest(self, {s: addresses[s] for s in FIGURES if s in addresses}))
+        from mnist_ops.compare.beyond import to_markdown
+
+        stems = {
+            RESULTS: tuple(FIGURES),
+            BEYOND: tuple(topic.figure.stem for topic in self.topics if topic.figure is not None),
+        }
+        texts = {}
+        for name in sections_in(path):
+            shown = {f"{stem}.png": stem for stem in stems[name]}
+            found = [file for file in self.paths if file.name in shown]
+            if pictures is not None:
+                found = publish({file.name: file.read_bytes() for file in found}, pictures)
+            places = {shown[file.name]: os.path.relpath(file, path.parent or ".") for file in found}
+            places = {stem: places[stem] for stem in stems[name] if stem in places}
+            texts[name] = (
+                digest(self, places) if name == RESULTS else to_markdown(self.topics, places)
+            )
+        replace_sections(path, texts)
 
     def lost(self, baseline: Path | None = None) -> list[Finding]:
         """The claims that were supported in a ``findings.json`` and are no longer.
@@ -219,6 +243,7 @@ def summarize(
         CannotWrite: the report cannot be written; an older one in `out` is as it was.
     """
     # plotly takes a second to import: who only reads findings does without it.
+    from mnist_ops.compare.beyond import all_topics
     from mnist_ops.compare.figures import all_figures, export
 
     predictions, history = functools.cache(predictions), functools.cache(history)
@@ -226,14 +251,16 @@ def summarize(
     tables = all_tables(selection)
     findings = claims.all_findings(selection, predictions)
     agreement = published_numbers.agreement(selection, tables, predictions)
-    official = _official(runs, selection.preset)
+    official = _selected(runs, _official_label(selection.preset))
     if official is not None:
         agreement = published_numbers.with_official(
             agreement,
             published_numbers.agreement(official, all_tables(official), predictions),
         )
     answers = headlines(Evidence(selection, predictions))
+    topics = all_topics(selection, _selected(runs, _whole(selection.preset), expected))
     figures = all_figures(selection, tables, agreement, history, predictions, pixels)
+    figures += [topic.figure for topic in topics if topic.figure is not None]
     total = selection.total
     source = f"Preset {selection.preset}: {total.finished} of {total.expected} cells finished."
     texts = {
@@ -252,6 +279,7 @@ def summarize(
         findings,
         agreement,
         figures,
+        topics=topics,
         headlines=answers,
         files=files,
         tracking_uri=tracking_uri,
@@ -265,15 +293,29 @@ def summarize(
         findings=tuple(findings),
         agreement=agreement,
         headlines=tuple(answers),
+        topics=tuple(topics),
     )
 
 
-def _official(runs: pd.DataFrame, preset: str) -> Selection | None:
-    """The support vector machines of `preset` that were tested on official test images, if any."""
-    if preset not in PRESETS or PRESET not in runs:
+def _official_label(preset: str) -> str:
+    """The label of the support vector machines of `preset` on official test images."""
+    return official_label(preset, "svm") if preset in PRESETS else ""
+
+
+def _whole(preset: str) -> str:
+    """The preset at which support vector machines see all images, where `preset` is smaller."""
+    return "rigorous" if preset == "paper" else ""
+
+
+def _selected(
+    runs: pd.DataFrame,
+    preset: str,
+    expected: Callable[[str], Sequence[Spec]] = lambda preset: (),
+) -> Selection | None:
+    """The cells of another preset than the report's; None where it has no finished run."""
+    if PRESET not in runs or not ((runs[PRESET] == preset) & (runs[STATUS] == "FINISHED")).any():
         return None
-    label = official_label(preset, "svm")
-    return select(runs, lambda preset: (), {}, label) if (runs[PRESET] == label).any() else None
+    return select(runs, expected, {}, preset)
 
 
 def _known(value: Any) -> Any:

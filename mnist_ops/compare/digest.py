@@ -1,32 +1,23 @@
 """The report in a page of Markdown, as a README shows it: what was measured, how it compares.
 
-The text stands between two comments of a Markdown file and is replaced there, so that the rest of
-the file is its author's. The same runs give the same text.
+The same runs give the same text.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from mnist_ops import keys
 from mnist_ops.compare import agreement as published_numbers
-from mnist_ops.compare.files import publish
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.provenance import provenance
+from mnist_ops.compare.render import markdown_table
 from mnist_ops.compare.runs import STUDY, TIME
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.wording import agreement_rows, finding_texts, official_sentence
-from mnist_ops.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mnist_ops.compare import Report
-
-# Each on a line of its own.
-BEGIN = "<!-- mnist-ops results -->"
-END = "<!-- end of mnist-ops results -->"
 
 # The figures that say most, and what each shows.
 FIGURES: Mapping[str, str] = {
@@ -63,28 +54,6 @@ def digest(report: "Report", figures: Mapping[str, str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def replace_section(path: Path, text: str) -> None:
-    """Put `text` between the two comments `BEGIN` and `END` of the Markdown file at `path`.
-
-    Raises:
-        InvalidInput: the file cannot be read, or does not have both, once and in this order.
-        CannotWrite: it cannot be written; it is as it was.
-    """
-    try:
-        old = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{path} is no text in UTF-8") from None
-    lines = old.splitlines(keepends=True)
-    found = [(n, line.strip()) for n, line in enumerate(lines) if line.strip() in (BEGIN, END)]
-    if [mark for _, mark in found] != [BEGIN, END]:
-        raise InvalidInput(f"{path} needs the lines {BEGIN} and {END}, once each, in this order")
-    (begin, _), (end, _) = found
-    new = "".join([*lines[: begin + 1], "\n", text, "\n", *lines[end:]])
-    publish({path.name: new.encode()}, path.parent)
-
-
 def _runs(report: "Report") -> str:
     selection = report.selection
     source = provenance(selection.runs)
@@ -109,7 +78,7 @@ def _headlines(report: "Report") -> str:
     ]
     answers = "".join(f"\n- {line.question}: {line.answer}" for line in report.headlines)
     head = ("The study's best", "Metric", "Published", "Our best, by validation", "95% of repeats")
-    return f"{_table(head, rows, 'llrrr')}\n{answers}"
+    return f"{markdown_table(head, rows, 'llrrr')}\n{answers}"
 
 
 def _agreement(report: "Report") -> str:
@@ -125,7 +94,7 @@ def _agreement(report: "Report") -> str:
         "**Published numbers, by table.** One agrees where it lies where a repeat of the "
         "measurement, with other seeds and images, falls 95% of the time. "
         f"{official_sentence(frame)}".rstrip()
-        + f"\n\n{_table(head, rows, 'llrrrr')}"
+        + f"\n\n{markdown_table(head, rows, 'llrrrr')}"
     )
 
 
@@ -147,7 +116,7 @@ def _disagreements(report: "Report") -> str:
         return ""
     head = ("Table", "Of", "Metric", "Published", "Measured", "95% of repeats", "Note")
     summary = f"<summary>The {len(rows)} published numbers that disagree</summary>"
-    table = _table(head, rows, "lllrrrl")
+    table = markdown_table(head, rows, "lllrrrl")
     # The attribute is for MkDocs, which would leave what is inside as it is.
     return f'<details markdown="1">\n{summary}\n\n{table}\n\n</details>'
 
@@ -162,7 +131,7 @@ def _findings(report: "Report") -> str:
     counts = Counter(finding.verdict for finding in report.findings)
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
     head = ("", "Claim of the study", "Verdict", "Effect (95% interval)")
-    return f"**Findings: {counted}**\n\n{_table(head, rows, 'llll')}"
+    return f"**Findings: {counted}**\n\n{markdown_table(head, rows, 'llll')}"
 
 
 def _times(report: "Report") -> str:
@@ -182,19 +151,4 @@ def _times(report: "Report") -> str:
             )
         )
     head = ("Study", "Model", "Trainings", "Training time, one core each", "Cells that share one")
-    return f"**How long it took**\n\n{_table(head, rows, 'llrrr')}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    frame = pd.DataFrame(list(_escaped(rows)), columns=list(head))
-    sides = {"l": "left", "r": "right"}
-    return str(
-        frame.to_markdown(
-            index=False, disable_numparse=True, colalign=[sides[letter] for letter in align]
-        )
-    )
-
-
-def _escaped(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    for row in rows:
-        yield [text.replace("|", r"\|") for text in row]
+    return f"**How long it took**\n\n{markdown_table(head, rows, 'llrrr')}"

@@ -26,6 +26,7 @@ from mnist_ops.compare.wording import agreement_rows, finding_texts, minus, offi
 from mnist_ops.grids import PRESETS
 
 if TYPE_CHECKING:
+    from mnist_ops.compare.beyond import Topic
     from mnist_ops.compare.figures import Figure
 
 # Section heading -> the tables and figures in it, each in the order of the page.
@@ -55,6 +56,7 @@ SECTIONS: Mapping[str, tuple[int | str, ...]] = {
     "Q2 CPU against GPU": ("figure-06", "figure-07", "figure-08", 8, 9, 10),
     "Summary": (11,),
 }
+_BEYOND = "What the study could not show"
 _AGREEMENT_FIGURE = "published-against-measured"
 
 # Of the runs that a note is about, so many are named on the page.
@@ -138,6 +140,7 @@ def render(
     findings: Sequence[Finding] = (),
     agreement: pd.DataFrame | None = None,
     figures: "Sequence[Figure]" = (),
+    topics: "Sequence[Topic]" = (),
     *,
     headlines: Sequence[Headline] = (),
     files: Collection[str] = (),
@@ -151,6 +154,7 @@ def render(
         findings: each claim with its verdict.
         agreement: one row a published number; None or empty leaves the comparison out.
         figures: drawn by a script as they come near, from the data in the page.
+        topics: what the study could not show.
         headlines: the answers to the study's questions, for the first screen.
         files: the files of the report by their paths, as of `figures.export`: what the page
             links to, and whether a figure has a picture for those without the script.
@@ -180,13 +184,17 @@ def render(
         about=_ABOUT[selection.preset] if selection.preset in PRESETS else _ABOUT_OWN,
         headlines=headlines,
         sections=sections,
+        beyond=_BEYOND,
+        topics=topics,
         findings=[(finding, finding_texts(finding)) for finding in findings],
         verdicts=_verdicts(findings),
         agreement=rows,
         agreeing=Counter(row["agrees"] for row in rows),
         of_official=official_sentence(agreement) if rows and agreement is not None else "",
         agreement_figure=drawn.get(_AGREEMENT_FIGURE),
-        contents=_contents(sections, findings=bool(findings), agreement=bool(rows)),
+        contents=_contents(
+            sections, topics=bool(topics), findings=bool(findings), agreement=bool(rows)
+        ),
         data=_inline(figures),
         files=frozenset(files),
         formats=("html", "json", "svg", "png"),
@@ -206,10 +214,11 @@ def _entries(
 
 
 def _contents(
-    sections: Sequence[Section], *, findings: bool, agreement: bool
+    sections: Sequence[Section], *, topics: bool, findings: bool, agreement: bool
 ) -> list[tuple[str, str]]:
     """Anchor and title of every part of the page, in order."""
     parts = [(section.anchor, section.title) for section in sections]
+    parts += [("beyond", "Beyond the study")] * topics
     parts += [("findings", "Findings")] * findings
     parts += [("published", "Published against measured")] * agreement
     return [*parts, ("provenance", "Provenance"), ("cells", "Cells")]

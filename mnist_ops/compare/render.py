@@ -1,7 +1,7 @@
-"""A table as CSV, Markdown and LaTeX: the same text for the same table, always."""
+"""Tables as CSV, Markdown and LaTeX: the same text for the same table, always."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -84,6 +84,17 @@ def to_latex(table: Table, source: str) -> str:
     )
     comments = "".join(f"% {_one_line(note)}\n" for note in (*table.notes, source))
     return f"% Needs \\usepackage{{booktabs}}.\n{comments}{body}"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """Cells of Markdown as a pipe table; `align` has ``l`` or ``r`` for each column."""
+    cells = [[text.replace("|", r"\|") for text in row] for row in rows]
+    sides = {"l": "left", "r": "right"}
+    return str(
+        pd.DataFrame(cells, columns=list(head)).to_markdown(
+            index=False, disable_numparse=True, colalign=[sides[letter] for letter in align]
+        )
+    )
 
 
 def is_numeric(table: Table, column: Column) -> bool:

@@ -85,7 +85,7 @@ def panels(
         cols=columns,
         subplot_titles=list(titles),
         row_heights=list(heights),
-        vertical_spacing=between / height,
+        vertical_spacing=between / height if len(heights) > 1 else 0,
         **options,
     )
     for annotation in figure.layout.annotations:
