@@ -64,7 +64,8 @@ class Checkpoint:
         began = time.monotonic()
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        content = buffer.getvalue()
+        # Not a copy: beside a training there is little room.
+        content = buffer.getbuffer()
         header = {
             "format": FORMAT,
             "identity": self.identity,

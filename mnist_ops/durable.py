@@ -16,7 +16,7 @@ RESERVE_BYTES = 64 * 2**20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def replace(path: Path, *parts: bytes) -> None:
+def replace(path: Path, *parts: bytes | memoryview) -> None:
     """Make `parts`, one after the other, the content of `path`, on disk when this returns.
 
     Whoever reads `path`, now or after a power cut, finds the old content or the new one.

@@ -74,9 +74,9 @@ def fit(
     parts = split_of(spec, images)
     wanted = {*results_after, spec.epochs}
     results = {}
+    _warm_up(spec, images, parts)
     with _own_random_numbers(spec):
         trainer = _Trainer(spec, images, parts, torch.device(spec.device))
-        trainer.warm_up()
         # One that is past a result that is wanted is of no use.
         if checkpoint and (state := checkpoint.load()) and state["epoch"] < min(wanted):
             trainer.restore(state)
@@ -161,8 +161,7 @@ class _Trainer:
         batches = self._batches()
         with self.clock:
             for batch in batches[self.step :]:
-                pixels, labels = self.feed(batch)
-                self.loss += self._step(pixels, labels) * len(batch)
+                self.loss += self.take_step(batch) * len(batch)
                 self.seen += len(batch)
                 self.step += 1
                 between_steps()
@@ -222,24 +221,9 @@ class _Trainer:
                     predicted.append(self.network(pixels).argmax(dim=1).cpu())
         return torch.cat(predicted)
 
-    def warm_up(self) -> None:
-        """Run steps on a network that is thrown away, so that the clock sees none of the setup."""
-        spec = self.spec
-        key = (spec.model, spec.batch_size, spec.device, spec.precision, spec.plain)
-        if key in _warmed_up:
-            return
-        kept = self.network, self.flat, self.optimizer
-        self.network, self.flat = _network(spec, self.device)
-        self.network.train()
-        self.optimizer = _optimizer(spec, self.network, self.flat)
-        with _own_random_numbers(spec):
-            for _ in range(WARM_UP_STEPS):
-                self._step(*self.feed(self.train_index[: spec.batch_size]))
-        self.network, self.flat, self.optimizer = kept
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec.precision == "float16")
-        _warmed_up.add(key)
-
-    def _step(self, pixels: Tensor, labels: Tensor) -> Tensor:
+    def take_step(self, batch: Tensor) -> Tensor:
+        """Train on the images with these indices; returns their mean loss, on the device."""
+        pixels, labels = self.feed(batch)
         if self.flat is None:
             self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
@@ -261,6 +245,24 @@ class _Trainer:
         if not self.spec.amp:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, self.spec.precision))
+
+
+def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> None:
+    """Train a network that is thrown away, so that the clock sees none of the setup.
+
+    Gone before the one that counts is built: there is room for one.
+    """
+    key = (spec.model, spec.batch_size, spec.device, spec.precision, spec.plain)
+    if key in _warmed_up:
+        return
+    # Kept for the result; what the counting takes, the training can have again.
+    models.complexity(spec.model)
+    with _own_random_numbers(spec):
+        trainer = _Trainer(spec, images, parts, torch.device(spec.device))
+        trainer.network.train()
+        for _ in range(WARM_UP_STEPS):
+            trainer.take_step(parts.train[: spec.batch_size])
+    _warmed_up.add(key)
 
 
 def mean_and_std(pixels: Tensor) -> tuple[float, float]:

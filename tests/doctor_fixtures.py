@@ -158,7 +158,8 @@ class Doctor:
             finding.kind: finding
             for diagnosis in self.examine()
             for finding in diagnosis.seen.findings
-            if finding.kind not in ("no-compiler", "no-allocator", "no-images", "disk-little")
+            if finding.kind
+            not in ("no-compiler", "no-kernels", "no-allocator", "no-images", "disk-little")
         }
 
     def fix(self) -> dict[str, str]:

@@ -24,7 +24,7 @@ from doctor_fixtures import (
 )
 from mlflow import MlflowClient
 
-from mnist_ops import durable, keys, state, tracking
+from mnist_ops import durable, kernels, keys, state, tracking
 from mnist_ops.doctor import Severity, disk
 from mnist_ops.tracking import ledger
 from mnist_ops.tracking.journal import Journal
@@ -271,3 +271,16 @@ def test_no_compiler_and_no_browser_are_notes(
     seen = doctor.examine()[0].seen
     assert "no-compiler" in {finding.kind for finding in seen.findings}
     assert {finding.severity for finding in seen.findings} == {Severity.NOTE}
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler")
+def test_kernels_that_are_not_used_are_a_note(
+    home: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNIST_OPS_KERNELS", "0")
+    kernels._library.cache_clear()
+    try:
+        seen = doctor.examine()[0].seen
+    finally:
+        kernels._library.cache_clear()
+    assert "no-kernels" in {finding.kind for finding in seen.findings}

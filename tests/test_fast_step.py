@@ -60,7 +60,7 @@ def trainer_of(spec: ResNetSpec) -> train._Trainer:
 def trained(spec: ResNetSpec) -> tuple[list[float], dict[str, Tensor]]:
     """Losses of a few steps, and the network's state after them."""
     trainer = trainer_of(spec)
-    losses = [float(trainer._step(*trainer.feed(b))) for b in trainer._batches()[:STEPS]]
+    losses = [float(trainer.take_step(b)) for b in trainer._batches()[:STEPS]]
     return losses, trainer.network.state_dict()
 
 
@@ -91,7 +91,7 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
     network = rewrite(models.build(spec.model, spec.seed), models.IMAGE_SHAPE).train()
     trainer.network, trainer.flat = network, None
     trainer.optimizer = train._optimizer(spec, network, None)
-    expected = [float(trainer._step(*trainer.feed(b))) for b in trainer._batches()[:STEPS]]
+    expected = [float(trainer.take_step(b)) for b in trainer._batches()[:STEPS]]
     assert losses == expected
     # torch updates what is left of each weight's vector of 16 in another precision.
     for name, value in network.state_dict().items():
@@ -103,13 +103,13 @@ def test_half_a_training_and_the_rest_give_the_bits_of_the_whole() -> None:
     batches = whole._batches()
     half = trainer_of(SPEC)
     for batch in batches[:2]:
-        half._step(*half.feed(batch))
+        half.take_step(batch)
     rest.network.load_state_dict(half.network.state_dict())
     rest.optimizer.load_state_dict(copy.deepcopy(half.optimizer.state_dict()))
     for batch in batches[2:]:
-        rest._step(*rest.feed(batch))
+        rest.take_step(batch)
     for batch in batches:
-        whole._step(*whole.feed(batch))
+        whole.take_step(batch)
     assert_same_state(rest.network.state_dict(), whole.network.state_dict())
 
 

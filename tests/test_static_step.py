@@ -57,7 +57,7 @@ def static_step_of(trainer: train._Trainer) -> StaticStep:
 def state_after(spec: ResNetSpec) -> tuple[float, dict[str, Tensor]]:
     """Summed loss and state of the trainer's own steps."""
     trainer = trainer_of(spec)
-    total = sum(float(trainer._step(*trainer.feed(batch))) for batch in trainer._batches())
+    total = sum(float(trainer.take_step(batch)) for batch in trainer._batches())
     return total, trainer.network.state_dict()
 
 

@@ -85,7 +85,7 @@ def our_steps(case: Case, precision: str, plain: bool) -> Iterator[object]:
     trainer.network.train()
     while True:
         for index in trainer._batches():
-            yield trainer._step(*trainer.feed(index))
+            yield trainer.take_step(index)
 
 
 def opponents_steps(case: Case, precision: str) -> Iterator[object]:
