@@ -15,6 +15,8 @@ from mnist_ops import tracking
 from mnist_ops.data import DATASETS
 from mnist_ops.tracking import ledger
 
+pytest_plugins = ["transfer_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
