@@ -56,9 +56,10 @@ audit: $(INSTALLED) ## Known vulnerabilities of what is installed, if the servic
 report: $(INSTALLED) ## The report from the runs recorded with the project: no training
 	mnist-ops summarize --from $(RECORDED) --open
 
-results: $(INSTALLED) ## Put the results of the recorded runs into the documents
+results: $(INSTALLED) ## Put the results of the recorded runs into the documents and the baseline
 	mnist-ops summarize --from $(RECORDED) --into README.md --into docs/beyond-the-study.md \
 		--pictures docs/results
+	cp report/findings.json mnist_ops/compare/baseline.json
 
 site: $(INSTALLED) ## The project's pages: these documents, the report and the recorded runs, into site/
 	rm -rf $(PAGES) && mkdir -p $(PAGES)/mnist_ops/inference

@@ -439,6 +439,17 @@ def test_what_was_supported_and_is_no_longer(tmp_path):
     assert "2.8.3" not in lost
 
 
+def test_runs_of_one_size_cannot_lose_what_another_found():
+    quick = list(judge(store(ON_CPU)).values())
+    paper = [dataclasses.replace(f, scope="paper: the study's own sizes, 5 seeds") for f in quick]
+    with pytest.raises(InvalidInput, match="baseline is of preset paper, these runs of quick"):
+        check(quick, json.loads(to_json(paper)))
+
+
+def test_the_recorded_baseline_can_be_read():
+    assert [row["id"] for row in read()] == IDS
+
+
 def test_no_baseline(tmp_path, monkeypatch):
     monkeypatch.setattr("mnist_ops.compare.findings.baseline.RECORDED", "nothing.json")
     with pytest.raises(NoBaseline, match="no baseline is recorded") as raised:

@@ -1,5 +1,6 @@
 """The runs recorded with the project: what the README says is what they say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from mnist_ops import compare, transfer
 from mnist_ops.compare.beyond import to_markdown
 from mnist_ops.compare.digest import FIGURES, digest
+from mnist_ops.compare.findings import baseline
 from mnist_ops.compare.sections import BEYOND, RESULTS, marks
 from mnist_ops.reports import write_report
 
@@ -43,6 +45,11 @@ def test_the_readme_says_what_they_say(report: compare.Report) -> None:
     assert _section(ROOT / "README.md", RESULTS) == expected.strip(), "run: make results"
     for stem in FIGURES:
         assert (PICTURES / f"{stem}.png").is_file()
+
+
+def test_the_baseline_is_what_they_found(report: compare.Report) -> None:
+    assert report.lost() == []
+    assert baseline.read() == json.loads(baseline.to_json(report.findings)), "run: make results"
 
 
 def test_the_page_beyond_the_study_says_what_they_say(report: compare.Report) -> None:

@@ -54,9 +54,24 @@ def check(findings: Sequence[Finding], baseline: Sequence[dict[str, Any]]) -> li
     """The claims that were supported in `baseline` and are no longer, in the order of `findings`.
 
     A claim that the baseline does not have cannot have been lost.
+
+    Raises:
+        InvalidInput: the baseline is of runs of another size.
     """
+    theirs = {_preset(str(row.get("scope", ""))) for row in baseline}
+    ours = {_preset(finding.scope) for finding in findings}
+    if baseline and theirs != ours:
+        raise InvalidInput(
+            f"the baseline is of preset {', '.join(sorted(theirs))}, these runs of "
+            f"{', '.join(sorted(ours))}: choose with --preset, or name another --baseline"
+        )
     held = {row["id"] for row in baseline if row["verdict"] == Verdict.SUPPORTED}
     return [f for f in findings if f.id in held and f.verdict != Verdict.SUPPORTED]
+
+
+def _preset(scope: str) -> str:
+    """Of runs of this scope: ``paper`` of ``paper: the study's own sizes, 5 seeds``."""
+    return scope.partition(":")[0].partition(",")[0]
 
 
 def _rounded(value: Any) -> Any:
