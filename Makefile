@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 PRESET ?= quick
 RECORDED := mlruns/recorded
 PAGES := build/pages
+# Files that the documents point to.
+SOURCES_SHOWN := live_taps.py fast_conv.py fast_norm.py flat_weights.py kernels.py inference/likeness.py
 
 # `mlflow run --env-manager local` starts the `python` that it finds first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -65,7 +67,7 @@ site: $(INSTALLED) ## The project's pages: these documents, the report and the r
 	rm -rf $(PAGES) && mkdir -p $(PAGES)/mnist_ops/inference
 	cp README.md $(PAGES)/index.md
 	cp -r CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs $(PAGES)
-	cp mnist_ops/inference/likeness.py $(PAGES)/mnist_ops/inference
+	for file in $(SOURCES_SHOWN); do cp mnist_ops/$$file $(PAGES)/mnist_ops/$$file; done
 	cp -r $(RECORDED) $(PAGES)/recorded
 	mnist-ops summarize --from $(RECORDED) --out $(PAGES)/report
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --config-file docs/mkdocs.yml

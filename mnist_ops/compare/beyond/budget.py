@@ -7,6 +7,7 @@ from mnist_ops import keys
 from mnist_ops.compare.beyond.topic import Topic
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID, Cell
 from mnist_ops.compare.figures.numbers import DATASETS, without_seed
+from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, grouped, values_of
@@ -32,13 +33,18 @@ def budget_topic(selection: Selection) -> Topic | None:
             "The study reports the best accuracy and, apart from it, how long trainings took. "
             "Who has a minute wants to know what a minute buys. For each budget this is the "
             "configuration with the best validation accuracy among those whose training takes no "
-            "longer, on one core of the machine named under Provenance; budgets that buy nothing "
-            "better than the one before are left out.",
+            f"longer, on one core{_machine(selection)}; budgets that buy nothing better than the "
+            "one before are left out.",
         ),
         head=("Data set", "Training takes at most", "Best choice", "It takes (s)", "Accuracy (%)"),
         rows=tuple(rows),
         align="lllrr",
     )
+
+
+def _machine(selection: Selection) -> str:
+    machines = provenance(selection.runs).machines
+    return f" of {' or '.join(machine.text for machine in machines)}" if machines else ""
 
 
 def _rows(selection: Selection, dataset: str) -> Iterator[tuple[str, ...]]:
