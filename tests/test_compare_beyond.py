@@ -93,6 +93,24 @@ def test_gain_from_all_images_is_paired_by_seed() -> None:
     assert len(topic.rows) == 24
     assert "reaches 95.00%" in topic.paragraphs[1]
     assert "in place of 91.00%" in topic.paragraphs[1]
+    assert "network" not in topic.paragraphs[1]
+
+
+@pytest.mark.parametrize(
+    ("of_network", "told"),
+    [
+        (0.96, "ResNet-18 with 96.00%, is 1.00 points ahead; of the machine with fewer images it"),
+        (0.94, "ResNet-18 with 94.00%, is 1.00 points behind; of the machine with fewer images it"),
+    ],
+)
+def test_the_lead_of_the_networks(of_network: float, told: str) -> None:
+    networks = [spec for spec in PAPER if spec.study == "resnet_grid"]
+    accuracies = {"resnet_grid": of_network, "svm_grid": 0.90}
+    fewer = chosen(networks + machines(), lambda s: {"test_accuracy": accuracies[s.study]})
+    whole = chosen(machines("rigorous"), lambda s: {"test_accuracy": 0.95}, "rigorous")
+    topic = all_images_topic(fewer, whole)
+    assert topic is not None
+    assert told in topic.paragraphs[1]
     assert all_images_topic(fewer, None) is None
 
 

@@ -28,7 +28,7 @@ from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.headlines import Headline, headlines
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
-from mnist_ops.compare.runs import PRESET, STATUS
+from mnist_ops.compare.runs import PRESET, STATUS, STUDY
 from mnist_ops.compare.sections import BEYOND, RESULTS, replace_sections, sections_in
 from mnist_ops.compare.selection import Coverage, NoRuns, Note, Selection, select
 from mnist_ops.compare.tables import Table, all_tables
@@ -313,9 +313,10 @@ def _selected(
     expected: Callable[[str], Sequence[Spec]] = lambda preset: (),
 ) -> Selection | None:
     """The cells of another preset than the report's; None where it has no finished run."""
-    if PRESET not in runs or not ((runs[PRESET] == preset) & (runs[STATUS] == "FINISHED")).any():
+    if PRESET not in runs:
         return None
-    return select(runs, expected, {}, preset)
+    ours = (runs[PRESET] == preset) & (runs[STATUS] == "FINISHED") & runs[STUDY].notna()
+    return select(runs, expected, {}, preset) if ours.any() else None
 
 
 def _known(value: Any) -> Any:

@@ -52,7 +52,7 @@ def all_images_topic(selection: Selection, whole: Selection | None) -> Topic | N
         paragraphs=(
             f"The study gives its networks 49,000 images and its support vector machines "
             f"{n_fewer:,}, and concludes that networks are more accurate. Here the same machines "
-            f"are fitted to {n_all:,}, as the networks are.",
+            f"are fitted to {n_all:,}, as the networks are, and tested on as many as these.",
             *lines,
         ),
         head=(
@@ -126,9 +126,13 @@ def _best(selection: Selection, whole: Selection, dataset: str) -> str:
         return text
     best = fmean(values_of(network.cells, keys.TEST_ACCURACY, TO_PERCENT))
     return (
-        f"{text} Against the best network, {network.model} with {best:.2f}%, it lacks "
-        f"{best - after:.2f} points in place of {best - before:.2f}."
+        f"{text} The best network, {network.model} with {best:.2f}%, is {_lead(best - after)}; of "
+        f"the machine with fewer images it is {_lead(best - before)}."
     )
+
+
+def _lead(points: float) -> str:
+    return f"{abs(points):.2f} points {'ahead' if points >= 0 else 'behind'}"
 
 
 def _images(selection: Selection) -> int:
