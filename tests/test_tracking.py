@@ -112,6 +112,7 @@ def test_a_run_holds_what_the_contract_names(
         "precision": "bfloat16",
         "plain": "False",
         "amp": "True",
+        "parts": "pooled",
         "seed": "0",
         "device": "cpu",
         "n_train": "100",
