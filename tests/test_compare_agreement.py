@@ -33,6 +33,7 @@ def one(frame, **wanted):
     return frame.iloc[0]
 
 
+ONE_SEED = "one seed: the range has the chance in the test images alone"
 FIRST = "MNIST, ResNet-18, SGD, lr=0.001, bs=16, epochs=5"
 
 
@@ -155,7 +156,7 @@ def test_the_studys_own_choice_stands_beside_ours():
         description="MNIST, ResNet-18, Adam, lr=0.001, bs=16, epochs=5",
     )
     assert best["measured"] == pytest.approx(95.0)
-    assert best["note"] == "chosen on validation; best on test, the study's way: 97"
+    assert best["note"] == f"chosen on validation; best on test, the study's way: 97; {ONE_SEED}"
 
 
 def test_improvement_has_the_interval_of_its_comparison():
@@ -170,7 +171,8 @@ def test_another_size_is_named():
     quick = [spec for spec in expected("quick") if spec.device == "cpu"]
     frame = compared(store(quick), quick)
     note = one(frame, description=FIRST, table=2)["note"]
-    assert note == "not the study's size (quick: a few hundred images a run, 1 seed)"
+    size = "not the study's size (quick: a few hundred images a run, 1 seed)"
+    assert note == f"{size}; {ONE_SEED}"
     assert "size" not in one(compared(store(ON_CPU, "paper")), description=FIRST, table=2)["note"]
 
 
