@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_ops import fast_norm, flat_weights, keys, live_taps, models
+from mnist_ops import fast_norm, flat_weights, keys, live_taps, models, step_graph
 from mnist_ops.checkpoints import Checkpoint
 from mnist_ops.data import Images, Split, split_of
 from mnist_ops.errors import MnistOpsError, Stopped
@@ -80,6 +80,7 @@ def fit(
         # One that is past a result that is wanted is of no use.
         if checkpoint and (state := checkpoint.load()) and state["epoch"] < min(wanted):
             trainer.restore(state)
+        trainer.capture()
 
         def between_steps() -> None:
             stopping = stop()
@@ -148,6 +149,7 @@ class _Trainer:
         self.order = torch.Generator().manual_seed(spec.seed)
         self.feed = _Feed(images, parts.train, device, spec.pin_memory)
         self.clock = _Clock(device)
+        self.graph: step_graph.Step | None = None
         self.images_trained = 0
         # How far it is: whole epochs, and of the one that has begun steps, images, summed loss, and
         # what its order was drawn from.
@@ -221,9 +223,27 @@ class _Trainer:
                     predicted.append(self.network(pixels).argmax(dim=1).cpu())
         return torch.cat(predicted)
 
+    def capture(self) -> None:
+        """On a CUDA device, take steps on whole batches as one graph from now on."""
+        batch = self.train_index[: self.spec.batch_size]
+        if self.device.type == "cuda" and len(batch) == self.spec.batch_size:
+            self.network.train()
+            self.graph = step_graph.captured(
+                self._step, self.network, self.optimizer, self.scaler, *self.feed(batch)
+            )
+
     def take_step(self, batch: Tensor) -> Tensor:
         """Train on the images with these indices; returns their mean loss, on the device."""
         pixels, labels = self.feed(batch)
+        if self.graph is None or len(batch) < self.spec.batch_size:
+            return self._step(pixels, labels)
+        loss = self.graph(pixels, labels)
+        if self.flat is not None:
+            # A replay does not pass through Python, which keeps count of what is written.
+            self.flat.updated(cast=False)
+        return loss
+
+    def _step(self, pixels: Tensor, labels: Tensor) -> Tensor:
         if self.flat is None:
             self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
