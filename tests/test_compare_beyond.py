@@ -99,8 +99,8 @@ def test_gain_from_all_images_is_paired_by_seed() -> None:
 @pytest.mark.parametrize(
     ("of_network", "told"),
     [
-        (0.96, "ResNet-18 with 96.00%, is 1.00 points ahead; of the machine with fewer images it"),
-        (0.94, "ResNet-18 with 94.00%, is 1.00 points behind; of the machine with fewer images it"),
+        (0.96, "96.00% (1 seed), is 1.00 points ahead of it, and 6.00 points ahead of the machine"),
+        (0.94, "94.00% (1 seed), is 1.00 points behind it, and 4.00 points ahead of the machine"),
     ],
 )
 def test_the_lead_of_the_networks(of_network: float, told: str) -> None:
@@ -111,6 +111,16 @@ def test_the_lead_of_the_networks(of_network: float, told: str) -> None:
     topic = all_images_topic(fewer, whole)
     assert topic is not None
     assert told in topic.paragraphs[1]
+
+
+def test_seeds_that_are_missing_are_not_counted() -> None:
+    fewer = chosen(machines())
+    specs = seeds(machines("rigorous"), 2)
+    ran = [spec for spec in specs if spec.seed == 0]
+    whole = select(store(ran, "rigorous"), lambda preset: specs, {}, "rigorous")
+    topic = all_images_topic(fewer, whole)
+    assert topic is not None
+    assert "; 1 seed) in place of" in topic.paragraphs[1]
     assert all_images_topic(fewer, None) is None
 
 

@@ -7,23 +7,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 from data_fixtures import fixture_images
+from model_fixtures import NETWORK
 from torch import Tensor
 
 from mnist_ops import step_graph, train
 from mnist_ops.data import split_of
 from mnist_ops.specs import ResNetSpec
 
-SPEC = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.001,
-    epochs=1,
-    train_limit=70,
-    test_limit=40,
-)
+SPEC = dataclasses.replace(NETWORK, epochs=1, train_limit=70, test_limit=40)
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 

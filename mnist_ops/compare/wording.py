@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_ops.compare import published
+from mnist_ops.compare.agreement import NO, YES
 from mnist_ops.compare.findings.finding import Finding
 from mnist_ops.compare.render import readable
 from mnist_ops.compare.runs import records
@@ -90,9 +91,9 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
 
 def official_sentence(agreement: pd.DataFrame) -> str:
     """What the official test images say of the numbers that disagree; empty where none were run."""
-    disagreeing = int((agreement["agrees"] == "no").sum())
-    tried = agreement["agrees_official"].isin(["yes", "no"])
-    agreeing = int((agreement["agrees_official"] == "yes").sum())
+    disagreeing = int((agreement["agrees"] == NO).sum())
+    tried = agreement["agrees_official"].isin([YES, NO])
+    agreeing = int((agreement["agrees_official"] == YES).sum())
     if not tried.any():
         return ""
     return (

@@ -16,7 +16,7 @@ from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.numbers import DATASETS, entity
 from mnist_ops.compare.figures.style import RULE, SOFT, colour, panels
 from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.tables.champions import champion
+from mnist_ops.compare.tables.champions import Champion, champion
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, grouped, values_of
 
@@ -119,20 +119,25 @@ def _best(selection: Selection, whole: Selection, dataset: str) -> str:
         fmean(values_of(c.cells, keys.TEST_ACCURACY, TO_PERCENT)) for c in (fewer, all_)
     )
     text = (
-        f"{dataset}: the best machine, chosen on validation, reaches {after:.2f}% ({all_.text}) in "
-        f"place of {before:.2f}%."
+        f"{dataset}: the best machine, chosen on validation, reaches {after:.2f}% ({all_.text}; "
+        f"{_seeds(all_)}) in place of {before:.2f}%."
     )
     if not network.model:
         return text
     best = fmean(values_of(network.cells, keys.TEST_ACCURACY, TO_PERCENT))
     return (
-        f"{text} The best network, {network.model} with {best:.2f}%, is {_lead(best - after)}; of "
-        f"the machine with fewer images it is {_lead(best - before)}."
+        f"{text} The best network, {network.model} with {best:.2f}% ({_seeds(network)}), is "
+        f"{_lead(best - after)} it, and {_lead(best - before)} the machine with fewer images."
     )
 
 
+def _seeds(chosen: Champion) -> str:
+    count = sum(cell.finished for cell in chosen.cells)
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
 def _lead(points: float) -> str:
-    return f"{abs(points):.2f} points {'ahead' if points >= 0 else 'behind'}"
+    return f"{abs(points):.2f} points {'ahead of' if points >= 0 else 'behind'}"
 
 
 def _images(selection: Selection) -> int:
