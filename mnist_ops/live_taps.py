@@ -98,7 +98,7 @@ class LiveConv2d(nn.Module):
             which a matrix product wants them.
         bias: shape (out,), or None.
         stock_weight: the weights as torch shapes them, (out, in // groups, height, width), with
-            the dead taps' values; the live ones' are those of the beginning.
+            the dead taps' values; the live ones' say nothing. No memory where none are dead.
         cast_weight: `weight` in the type that autocast computes in, kept up to date by
             `flat_weights`; None where it is cast at every use.
     """
@@ -144,8 +144,10 @@ class LiveConv2d(nn.Module):
             before=_pair(before),
             after=_pair(after),
         )
-        stock = conv.weight.detach().clone()
-        self.register_buffer("stock_weight", stock, persistent=False)
+        stock = conv.weight.detach()
+        self.all_live = self.geometry.kernel == conv.kernel_size
+        kept = stock.new_zeros(()).expand_as(stock) if self.all_live else stock.clone()
+        self.register_buffer("stock_weight", kept, persistent=False)
         self.weight = nn.Parameter(self._live_of(stock), conv.weight.requires_grad)
         self.bias = conv.bias
         self.training = conv.training
@@ -181,7 +183,7 @@ class LiveConv2d(nn.Module):
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        weight = self.stock_weight.clone()
+        weight = self.stock_weight.clone(memory_format=torch.contiguous_format)
         weight[self.live] = self.weight.detach().permute(0, 3, 1, 2)
         destination[prefix + "weight"] = weight
 
@@ -189,7 +191,8 @@ class LiveConv2d(nn.Module):
         stock = state_dict.get(prefix + "weight")
         # Another shape is not for this layer: torch's own code then says so.
         if stock is not None and stock.shape == self.stock_weight.shape:
-            self.stock_weight.copy_(stock)
+            if not self.all_live:
+                self.stock_weight.copy_(stock)
             state_dict = {**state_dict, prefix + "weight": self._live_of(stock)}
         super()._load_from_state_dict(state_dict, prefix, *args)
 

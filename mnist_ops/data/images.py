@@ -1,4 +1,4 @@
-"""The images of a data set, all of them, in memory."""
+"""The images of a data set, all of them, in memory, once for all processes."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +8,7 @@ import torch
 import torchvision.datasets
 
 from mnist_ops.data.catalog import dataset_info
+from mnist_ops.data.mapped import mapped
 from mnist_ops.data.store import FileStatus, absolute, status
 from mnist_ops.errors import DataUnavailable
 
@@ -59,7 +60,7 @@ def _load(name: str, root: Path) -> Images:
     parts = [_reader(name)(root, train=train) for train in (True, False)]
     return Images(
         name=name,
-        images=torch.cat([part.data for part in parts]),
+        images=mapped([part.data for part in parts], f"{name}-{info.digest}"),
         labels=torch.cat([part.targets for part in parts]),
         n_train=len(parts[0].data),
         digest=info.digest,
