@@ -34,6 +34,7 @@ class CellContext:
         presets: fingerprint -> value of the preset tag.
         forced: whether finished runs of the cells are to be replaced.
         checkpoint_s: seconds of training that may be lost; see `Checkpoint.every_s`.
+        streams: how many cells may share a CUDA device.
     """
 
     address: tracking.Address
@@ -42,6 +43,7 @@ class CellContext:
     presets: dict[str, str]
     forced: bool = False
     checkpoint_s: float = DEFAULT_EVERY_S
+    streams: int = 1
 
     @property
     def grid(self) -> str:
@@ -180,14 +182,20 @@ class _Work:
                 self.context.presets[spec.fingerprint],
                 digest,
                 self.trajectory.key,
-                # Machines that are fitted together each have a time of their own.
-                time_is_measured=spec == self.trajectory.fitted or isinstance(spec, SvmSpec),
+                self._whose_time(spec),
                 forced=self.context.forced,
             )
             try:
                 self.runs[spec] = tracking.CellRun(self.tracker, spec, place, claimed=claimed)
             except tracking.JournalBusy:
                 self.outcomes[spec] = Outcome(spec, "held")
+
+    def _whose_time(self, spec: Spec) -> str:
+        # Machines that are fitted together each have a time of their own.
+        if spec != self.trajectory.fitted and not isinstance(spec, SvmSpec):
+            return keys.TIME_ATTRIBUTED
+        beside_others = spec.device == "cuda" and self.context.streams > 1
+        return keys.TIME_SHARED if beside_others else keys.TIME_MEASURED
 
     def _fit(self, images: Images) -> None:
         spec = self.trajectory.fitted

@@ -48,6 +48,8 @@ class Settings:
         force: compute cells that are finished, too; the new runs replace the old.
         retry_failed: compute cells that failed before, too.
         checkpoint_s: seconds of training that may be lost.
+        streams: cells that may train side by side on a CUDA device; those of a study that is about
+            time never do.
         share: cells of one trajectory are trained once.
         svm_memory_gb: see `open_pool`.
         experiment: where runs go, unless ``mlflow run`` has opened one.
@@ -62,6 +64,7 @@ class Settings:
     force: bool = False
     retry_failed: bool = False
     checkpoint_s: float = DEFAULT_EVERY_S
+    streams: int = 1
     share: bool = True
     svm_memory_gb: float | None = None
     experiment: str = "mnist-ops"
@@ -169,6 +172,8 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
     """
     for study in studies:
         plan(study, settings, has_cuda=True)
+    if settings.streams > 1 and settings.workers == 0:
+        raise InvalidInput("streams are threads of a worker: with 0 workers there are none")
     stopping.forget()
     uri = tracking.default_uri()
     tracker = tracking.open_tracker(uri, display.say)
@@ -186,9 +191,12 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
                     Needs.of_this_process(tracker.address, datasets),
                     settings.svm_memory_gb,
                     display.say,
+                    settings.streams,
                 ) as pool,
             ):
                 plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]
+                if settings.streams > 1 and not pool.has_cuda:
+                    display.say("streams change nothing: no CUDA device found")
                 return _Grids(tracker, settings, display).run(plans, pool)
     finally:
         tracking.close_tracker(tracker)
@@ -265,6 +273,7 @@ class _Grids:
             {cell.fingerprint: preset_label(settings.preset, cell) for cell in to_do},
             forced=settings.force,
             checkpoint_s=settings.checkpoint_s,
+            streams=1 if study.is_about_time else settings.streams,
         )
         outcomes: list[Outcome] = []
         status = "KILLED"

@@ -78,6 +78,7 @@ class Study:
         question: what the grid is to answer, in one sentence.
         spec: the class of its cells.
         grid: axis name -> values, in the order in which the cells are listed.
+        is_about_time: whether no cell may run beside another on a device.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Study:
     question: str
     spec: type[Spec]
     grid: Mapping[str, tuple[Any, ...]]
+    is_about_time: bool = False
 
     def cells(self, preset: str, choices: Choices | None = None) -> list[Spec]:
         """Every cell of the grid at `preset`, after the user's `choices`.

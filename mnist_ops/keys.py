@@ -91,8 +91,10 @@ ROLE_MAIN = "main"
 ROLE_CHAMPION = "champion"
 ROLE_IMPORT = "import"
 
-# Values of the time tag: whether the run's times are of a fit of its own.
+# Values of the time tag: the run's times are of a fit of its own that had the device for itself;
+# of such a fit, but beside others on the same CUDA device; of another run's fit.
 TIME_MEASURED = "measured"
+TIME_SHARED = "shared"
 TIME_ATTRIBUTED = "attributed"
 
 # Artifacts.

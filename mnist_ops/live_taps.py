@@ -97,13 +97,14 @@ class LiveConv2d(nn.Module):
         weight: the live taps, shape (out, height, width, in // groups): the order in memory in
             which a matrix product wants them.
         bias: shape (out,), or None.
-        stock_weight: the weights as torch shapes them, (out, in // groups, height, width), with
-            the dead taps' values; the live ones' say nothing. No memory where none are dead.
+        stock_shape: of the weights as torch shapes them: (out, in // groups, height, width).
+        stock_weight: weights of that shape with the dead taps' values; the live ones' say nothing.
+            None where no taps are dead.
         cast_weight: `weight` in the type that autocast computes in, kept up to date by
             `flat_weights`; None where it is cast at every use.
     """
 
-    stock_weight: Tensor
+    stock_weight: Tensor | None
     cast_weight: Tensor | None = None
 
     def __init__(self, conv: nn.Conv2d, size: Pair):
@@ -145,9 +146,9 @@ class LiveConv2d(nn.Module):
             after=_pair(after),
         )
         stock = conv.weight.detach()
-        self.all_live = self.geometry.kernel == conv.kernel_size
-        kept = stock.new_zeros(()).expand_as(stock) if self.all_live else stock.clone()
-        self.register_buffer("stock_weight", kept, persistent=False)
+        self.stock_shape = stock.shape
+        all_live = self.geometry.kernel == conv.kernel_size
+        self.register_buffer("stock_weight", None if all_live else stock.clone(), persistent=False)
         self.weight = nn.Parameter(self._live_of(stock), conv.weight.requires_grad)
         self.bias = conv.bias
         self.training = conv.training
@@ -169,7 +170,7 @@ class LiveConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Kernel before and after, and the map."""
-        stock = "x".join(map(str, self.stock_weight.shape[2:]))
+        stock = "x".join(map(str, self.stock_shape[2:]))
         live = "x".join(map(str, self.geometry.kernel))
         return f"{live} of {stock} taps, on maps of {self.geometry.size}"
 
@@ -183,15 +184,18 @@ class LiveConv2d(nn.Module):
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        weight = self.stock_weight.clone(memory_format=torch.contiguous_format)
-        weight[self.live] = self.weight.detach().permute(0, 3, 1, 2)
+        live = self.weight.detach()
+        weight = live.new_empty(self.stock_shape)
+        if self.stock_weight is not None:
+            weight.copy_(self.stock_weight)
+        weight[self.live] = live.permute(0, 3, 1, 2)
         destination[prefix + "weight"] = weight
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         stock = state_dict.get(prefix + "weight")
         # Another shape is not for this layer: torch's own code then says so.
-        if stock is not None and stock.shape == self.stock_weight.shape:
-            if not self.all_live:
+        if stock is not None and stock.shape == self.stock_shape:
+            if self.stock_weight is not None:
                 self.stock_weight.copy_(stock)
             state_dict = {**state_dict, prefix + "weight": self._live_of(stock)}
         super()._load_from_state_dict(state_dict, prefix, *args)

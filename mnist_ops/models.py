@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from mnist_ops import live_taps
+from mnist_ops import live_taps, random_numbers
 from mnist_ops.specs import N_CLASSES
 
 IMAGE_SHAPE = (1, 28, 28)
@@ -35,8 +35,7 @@ def build(model: str, seed: int) -> nn.Module:
 
     The global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with random_numbers.drawn_from(seed, torch.device("cpu")):
         return BUILDERS[model]()
 
 

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mnist_ops import random_numbers
+
 # Pixels and labels of a batch -> its mean loss, after the weights are updated.
 Step = Callable[[Tensor, Tensor], Tensor]
 
@@ -55,8 +57,8 @@ def captured(
     pixels, labels = pixels.clone(), labels.clone()
     groups = [dict(group) for group in optimizer.param_groups]
     try:
-        # What is drawn on the way is not missing later.
-        with torch.random.fork_rng(devices=[pixels.device]):
+        # Other threads wait here with captures of their own: one at a time is what CUDA allows.
+        with random_numbers.left_as_they_are(pixels.device):
             graph, loss = _capture(step, network, optimizer, scaler, pixels, labels)
     except RuntimeError as error:
         for group, before in zip(optimizer.param_groups, groups, strict=True):
@@ -97,7 +99,8 @@ def _capture(
         step(pixels, labels)
         expected = [weight.clone() for weight in _trained(optimizer)]
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # What other threads do meanwhile, such as allocate, is no part of it.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         loss = step(pixels, labels)
     with as_it_was(network, optimizer, scaler):
         graph.replay()

@@ -1,13 +1,15 @@
 """Fit a ResNet and evaluate it. Knows nothing of tracking: it returns a result and calls back.
 
 Read from `fit` down. The clock runs over training steps only: warm-up before the first, and the
-evaluation after each epoch, are outside.
+evaluation after each epoch, are outside. Threads of one process can train side by side; on a CUDA
+device each has a stream of its own.
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_ops import fast_norm, flat_weights, keys, live_taps, models, step_graph
+from mnist_ops import fast_norm, flat_weights, keys, live_taps, models, random_numbers, step_graph
 from mnist_ops.checkpoints import Checkpoint
 from mnist_ops.data import Images, Split, split_of
 from mnist_ops.errors import MnistOpsError, Stopped
@@ -26,8 +28,9 @@ from mnist_ops.specs import ResNetSpec
 EVALUATION_BATCH = 256
 WARM_UP_STEPS = 2
 
-# Kernels compile and caches fill once a process for each of these, not once a fit.
-_warmed_up: set[tuple[str, int, str, str, bool]] = set()
+# Kernels compile and caches fill once a process for each of these, not once a fit. Kept with it:
+# whether the network draws random numbers while it trains.
+_warmed_up: dict[tuple[Any, ...], bool] = {}
 
 
 class TrainingDiverged(MnistOpsError):
@@ -74,9 +77,13 @@ def fit(
     parts = split_of(spec, images)
     wanted = {*results_after, spec.epochs}
     results = {}
-    _warm_up(spec, images, parts)
-    with _own_random_numbers(spec):
-        trainer = _Trainer(spec, images, parts, torch.device(spec.device))
+    device = torch.device(spec.device)
+    with ExitStack() as stack:
+        stack.enter_context(_own_stream(device))
+        draws = _warm_up(spec, images, parts)
+        if draws:
+            stack.enter_context(random_numbers.drawn_from(spec.seed, device))
+        trainer = _Trainer(spec, images, parts, device, draws=draws)
         # One that is past a result that is wanted is of no use.
         if checkpoint and (state := checkpoint.load()) and state["epoch"] < min(wanted):
             trainer.restore(state)
@@ -138,9 +145,19 @@ def _result(trainer: "_Trainer", epoch: EpochResult, parts: Split) -> FitResult:
 class _Trainer:
     """The state of one training: network, optimizer, data order and clock."""
 
-    def __init__(self, spec: ResNetSpec, images: Images, parts: Split, device: torch.device):
+    def __init__(
+        self,
+        spec: ResNetSpec,
+        images: Images,
+        parts: Split,
+        device: torch.device,
+        *,
+        draws: bool = False,
+    ):
+        """A network that is not trained yet; `draws` random numbers from then on, or does not."""
         self.spec = spec
         self.device = device
+        self.draws = draws
         self.images = images
         self.train_index = parts.train
         self.network, self.flat = _network(spec, device)
@@ -188,7 +205,7 @@ class _Trainer:
             "network": self._weights(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": _random_state(self.device),
+            "random": random_numbers.state(self.device) if self.draws else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -204,7 +221,8 @@ class _Trainer:
                 weight.copy_(state["network"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        _set_random_state(self.device, state["random"])
+        if self.draws:
+            random_numbers.set_state(self.device, state["random"])
 
     def _weights(self) -> dict[str, Tensor]:
         """Weights and running statistics by name, without what follows from the spec."""
@@ -267,22 +285,28 @@ class _Trainer:
         return torch.autocast(self.device.type, dtype=getattr(torch, self.spec.precision))
 
 
-def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> None:
+def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
     """Train a network that is thrown away, so that the clock sees none of the setup.
 
     Gone before the one that counts is built: there is room for one.
+
+    Returns:
+        Whether the network draws random numbers while it trains, as dropout does.
     """
-    key = (spec.model, spec.batch_size, spec.device, spec.precision, spec.plain)
-    if key in _warmed_up:
-        return
-    # Kept for the result; what the counting takes, the training can have again.
-    models.complexity(spec.model)
-    with _own_random_numbers(spec):
-        trainer = _Trainer(spec, images, parts, torch.device(spec.device))
-        trainer.network.train()
-        for _ in range(WARM_UP_STEPS):
-            trainer.take_step(parts.train[: spec.batch_size])
-    _warmed_up.add(key)
+    device, builder = torch.device(spec.device), models.BUILDERS[spec.model]
+    key = (builder, spec.batch_size, spec.device, spec.precision, spec.plain)
+    with random_numbers.drawn_from(spec.seed, device):
+        if key not in _warmed_up:
+            # Kept for the result; what the counting takes, the training can have again.
+            models.complexity(spec.model)
+            trainer = _Trainer(spec, images, parts, device)
+            trainer.network.train()
+            before = random_numbers.state(device)
+            for _ in range(WARM_UP_STEPS):
+                trainer.take_step(parts.train[: spec.batch_size])
+            after = random_numbers.state(device)
+            _warmed_up[key] = not all(torch.equal(before[name], after[name]) for name in before)
+    return _warmed_up[key]
 
 
 def mean_and_std(pixels: Tensor) -> tuple[float, float]:
@@ -323,7 +347,7 @@ class _Feed:
 
 
 class _Clock:
-    """Adds up the seconds spent in its ``with`` blocks, waiting for the device at both ends."""
+    """Adds up the seconds in its ``with`` blocks, waiting for this thread's work at both ends."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -348,29 +372,21 @@ class _Clock:
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            # Not the whole device: other threads may be training on it.
+            torch.cuda.current_stream(self.device).synchronize()
 
 
 @contextmanager
-def _own_random_numbers(spec: ResNetSpec) -> Iterator[None]:
-    """Draw from the spec's seed what layers draw, as dropout does; then go on as before."""
-    devices = [torch.cuda.current_device()] if spec.device == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(spec.seed)
+def _own_stream(device: torch.device) -> Iterator[None]:
+    """Have a CUDA device compute for this thread beside what it computes for others."""
+    if device.type != "cuda":
         yield
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_random_state(device: torch.device, state: dict[str, Tensor]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)
+        return
+    stream, outer = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(outer)
+    with torch.cuda.stream(stream):
+        yield
+    outer.wait_stream(stream)
 
 
 def _network(spec: ResNetSpec, device: torch.device) -> tuple[nn.Module, FlatWeights | None]:
@@ -395,17 +411,37 @@ def _optimizer(
     return torch.optim.Adam(network.parameters(), lr=rate, fused=True)
 
 
+class _Settings:
+    """torch's settings of a process before the first of its threads changed them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.before = 0, False
+
+
+_settings = _Settings()
+
+
 @contextmanager
 def reproducible(threads: int) -> Iterator[None]:
     """Compute on `threads` CPU threads with deterministic kernels, then restore the settings.
 
     Sums over threads depend on how many there are, so a fit is only the same again on as many.
+    Where several threads are in such a block, the last to leave restores.
     """
-    before = torch.get_num_threads(), torch.backends.cudnn.deterministic
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.deterministic = True
+    with _settings.lock:
+        if not _settings.users:
+            _settings.before = torch.get_num_threads(), torch.backends.cudnn.deterministic
+        _settings.users += 1
+        # Of the calling thread, beside the process.
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.deterministic = True
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.backends.cudnn.deterministic = before[1]
+        with _settings.lock:
+            _settings.users -= 1
+            if not _settings.users:
+                torch.set_num_threads(_settings.before[0])
+                torch.backends.cudnn.deterministic = _settings.before[1]

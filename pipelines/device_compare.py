@@ -18,4 +18,5 @@ STUDY = Study(
         "pin_memory": (False,),
         "device": ("cpu", "cuda"),
     },
+    is_about_time=True,
 )

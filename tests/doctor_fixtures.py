@@ -70,7 +70,7 @@ def open_grid(tracker: tracking.Tracker, **tags: str) -> tracking.ParentRun:
 def open_cell(
     tracker: tracking.Tracker, parent: tracking.Parent, spec: Spec = RESNET, **place: object
 ) -> tracking.CellRun:
-    where = {"trajectory": "a trajectory", "time_is_measured": True} | place
+    where = {"trajectory": "a trajectory", "time": keys.TIME_MEASURED} | place
     return tracking.CellRun(
         tracker,
         spec,

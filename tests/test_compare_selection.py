@@ -249,14 +249,17 @@ def test_runs_of_another_origin_on_a_gpu_move_the_grid():
     assert selection.coverage[0].finished == 128
 
 
-def test_attributed_times_are_named() -> None:
-    specs = [spec for spec in QUICK if spec.study == "resnet_grid"][:4]
-    kinds = ["measured", "attributed", "attributed", None]
+def test_times_that_are_not_a_trainings_own_are_named() -> None:
+    specs = [spec for spec in QUICK if spec.study == "resnet_grid"][:5]
+    kinds = ["measured", "attributed", "attributed", None, "shared"]
     rows = [
         row(spec, number=number, time=kind)
         for number, (spec, kind) in enumerate(zip(specs, kinds, strict=True))
     ]
     chosen = select(pd.DataFrame(rows), expected, {})
     (note,) = [note for note in chosen.notes if "attributed" in note.text]
-    assert note.text.startswith("2 of 4 training times are attributed")
+    assert note.text.startswith("2 of 5 training times are attributed")
     assert note.names == tuple(sorted(spec.name for spec in specs[1:3]))
+    (note,) = [note for note in chosen.notes if "side by side" in note.text]
+    assert note.text.startswith("1 of 5 training times are of trainings side by side")
+    assert note.names == (specs[4].name,)

@@ -56,7 +56,7 @@ class Processes:
 
     def cell(self, tracker: Tracker, *, claimed: bool = False, forced: bool = False):
         parent = tracking.Parent("0" * 32, "0")
-        place = tracking.CellPlace(parent, "quick", "d" * 16, "t", True, forced)
+        place = tracking.CellPlace(parent, "quick", "d" * 16, "t", keys.TIME_MEASURED, forced)
         return tracking.CellRun(tracker, SPEC, place, claimed=claimed)
 
     def runs(self) -> list[tuple[str, str]]:

@@ -43,7 +43,7 @@ def stock_gradient(layer: nn.Module) -> Tensor:
     assert layer.weight.grad is not None
     if not isinstance(layer, LiveConv2d):
         return layer.weight.grad
-    gradient = torch.full_like(layer.stock_weight, torch.nan)
+    gradient = torch.full(layer.stock_shape, torch.nan, dtype=layer.weight.dtype)
     gradient[layer.live] = layer.weight.grad.permute(0, 3, 1, 2)
     return gradient
 

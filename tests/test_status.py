@@ -73,7 +73,7 @@ def test_a_running_grid_is_told_cell_by_cell(client: MlflowClient) -> None:
     with opened(client) as tracker:
         grid = open_grid(tracker, **grid_tags(10, before=3, failed_before=1, cost=4 * COST))
         first = open_cell(tracker, grid.parent, trajectory="one")
-        shared = open_cell(tracker, grid.parent, SHORT, trajectory="one", time_is_measured=False)
+        shared = open_cell(tracker, grid.parent, SHORT, trajectory="one", time=keys.TIME_ATTRIBUTED)
         for epoch in EPOCHS:
             first.log_epoch(epoch)
         first.finish(result())

@@ -153,6 +153,33 @@ def test_a_worker_that_is_killed_loses_no_cell(
     finished_once(client, cells=4)
 
 
+def test_threads_of_a_worker_compute_cells_side_by_side(
+    home: Path, cluster: Cluster, client: MlflowClient
+) -> None:
+    data.ensure("MNIST")
+    cluster.worker(data.default_data_dir(), "--nthreads", "4")
+    common = [*RESNETS, "--set", "epochs=2", "--train-limit", "160", "--set", "pin_memory=false"]
+    together = Grid(
+        *common, "--streams", "4", "--scheduler", cluster.address, log=home / "driver.log"
+    )
+    assert together.wait(400) == 0, together.said()
+    assert "streams change nothing: no CUDA device found" in together.said()
+    finished_once(client, cells=4)
+    first = accuracies(client)
+    alone = Grid(*common, "--workers", "0", "--force", log=home / "alone.log")
+    assert alone.wait(400) == 0, alone.said()
+    assert accuracies(client) == first
+
+
+def accuracies(client: MlflowClient) -> dict[str, float]:
+    """Of each finished cell."""
+    runs = client.search_runs(
+        [experiment.experiment_id for experiment in client.search_experiments()],
+        f"tags.`{keys.ROLE}` = '{keys.ROLE_CELL}' and attributes.status = 'FINISHED'",
+    )
+    return {run.data.tags[keys.FINGERPRINT]: run.data.metrics[keys.TEST_ACCURACY] for run in runs}
+
+
 def test_a_worker_without_data_is_named(home: Path, cluster: Cluster) -> None:
     cluster.worker(home / "nothing here")
     grid = Grid(*ONE_TRAINING, "--scheduler", cluster.address, log=home / "driver.log")

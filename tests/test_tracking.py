@@ -71,7 +71,7 @@ def open_cell(
     tracker: tracking.Tracker, parent: tracking.Parent, spec: Spec, *, forced: bool = False
 ) -> tracking.CellRun:
     place = tracking.CellPlace(
-        parent, "quick", "0123456789abcdef", "a trajectory", time_is_measured=True, forced=forced
+        parent, "quick", "0123456789abcdef", "a trajectory", time=keys.TIME_MEASURED, forced=forced
     )
     return tracking.CellRun(tracker, spec, place, claimed=False)
 

@@ -54,7 +54,7 @@ class Grid:
             "custom-60-40",
             "0123456789abcdef",
             "alone",
-            time_is_measured=True,
+            time=keys.TIME_MEASURED,
             forced=forced,
         )
         return tracking.CellRun(self.tracker, spec(number, self.study), place, claimed=False)

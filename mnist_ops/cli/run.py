@@ -61,6 +61,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Local worker processes; auto is one a core, 0 computes in this process.",
 )
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trainings side by side on a CUDA device; above 1 their times are not a cell's own.",
+)
 @click.option("--scheduler", default="none", help="A Dask scheduler to use, tcp://HOST:PORT.")
 @data_dir_option
 @click.option("--force", is_flag=True, help="Compute finished cells, too; replaces their runs.")
@@ -117,6 +124,7 @@ def run(
     plain: bool,
     device: str,
     workers: str,
+    streams: int,
     scheduler: str,
     data_dir: Path | None,
     force: bool,
@@ -156,6 +164,7 @@ def run(
         choices=choices,
         device=device,
         workers=worker_count,
+        streams=streams,
         scheduler=None if scheduler == "none" else scheduler,
         data_dir=data_dir,
         force=force,

@@ -26,7 +26,6 @@ FIGURES: Mapping[str, str] = {
     "accuracy-against-time": "Accuracy against training time",
 }
 
-_MEASURED = "measured"
 _AGREEMENT_WORDS = (
     published_numbers.YES,
     published_numbers.NO,
@@ -138,14 +137,14 @@ def _times(report: "Report") -> str:
     runs = report.selection.runs
     rows = []
     for (study, model), part in runs.groupby([STUDY, keys.MODEL], sort=False):
-        measured = part[part[TIME].fillna(_MEASURED) == _MEASURED]
-        hours = measured[keys.TRAIN_TIME_S].sum() / 3600
-        attributed = len(part) - len(measured)
+        trained = part[part[TIME] != keys.TIME_ATTRIBUTED]
+        hours = trained[keys.TRAIN_TIME_S].sum() / 3600
+        attributed = len(part) - len(trained)
         rows.append(
             (
                 f"`{study}`",
                 model_label(str(model)),
-                str(len(measured)),
+                str(len(trained)),
                 f"{hours:.2f} h" if hours >= 1 else f"{60 * hours:.1f} min",
                 str(attributed or ""),
             )

@@ -156,7 +156,7 @@ def select(
     cells = _cells(specs, counted, not_measured, own_size=chosen not in PRESETS)
     finished = counted.drop(columns=_FAMILY).set_index(FINGERPRINT, drop=False)
     order = [cell.fingerprint for cell in cells if cell.finished]
-    _note_attributed_times(finished.loc[order], notes)
+    _note_times(finished.loc[order], notes)
     return Selection(
         preset=chosen,
         cells=tuple(cells),
@@ -276,7 +276,8 @@ def repeated(ours: pd.DataFrame) -> pd.DataFrame:
     return good[good.duplicated(FINGERPRINT, keep="last")]
 
 
-def _note_attributed_times(counted: pd.DataFrame, notes: list[Note]) -> None:
+def _note_times(counted: pd.DataFrame, notes: list[Note]) -> None:
+    """Say which training times are not those of a training that had its device for itself."""
     attributed = counted[counted[TIME] == keys.TIME_ATTRIBUTED]
     if not attributed.empty:
         notes.append(
@@ -284,6 +285,15 @@ def _note_attributed_times(counted: pd.DataFrame, notes: list[Note]) -> None:
                 f"{len(attributed):,} of {len(counted):,} training times are attributed: the cells "
                 "share a training with a cell whose time was measured (--no-share times each).",
                 _names(attributed),
+            )
+        )
+    shared = counted[counted[TIME] == keys.TIME_SHARED]
+    if not shared.empty:
+        notes.append(
+            Note(
+                f"{len(shared):,} of {len(counted):,} training times are of trainings side by side "
+                "on one CUDA device: longer than each would take alone (--streams 1 times each).",
+                _names(shared),
             )
         )
 

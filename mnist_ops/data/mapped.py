@@ -59,5 +59,5 @@ def _write(path: Path, parts: Sequence[Tensor]) -> None:
         fresh = Path(folder, path.name)
         with fresh.open("wb") as file:
             for part in parts:
-                file.write(memoryview(part.numpy()))
+                file.write(part.numpy().data)
         fresh.replace(path)

@@ -77,6 +77,7 @@ class Ledger:
         self._last_beat = float("-inf")
         self._ended = threading.Event()
         self._beating: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def claim(self, fingerprints: Iterable[str]) -> set[str]:
         """Take the cells that no other living process holds; those held now are returned."""
@@ -162,10 +163,11 @@ class Ledger:
         return True
 
     def _keep_alive(self) -> None:
-        if self._beating is None:
-            self._beat()
-            self._beating = threading.Thread(target=self._beat_on, name="ledger", daemon=True)
-            self._beating.start()
+        with self._starting:
+            if self._beating is None:
+                self._beat()
+                self._beating = threading.Thread(target=self._beat_on, name="ledger", daemon=True)
+                self._beating.start()
 
     def _beat_on(self) -> None:
         while not self._ended.wait(BEAT_S):

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -156,13 +157,16 @@ def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tr
 
 
 _trackers: dict[Address, Tracker] = {}
+# Cells may be computed in several threads, which begin together.
+_opening = threading.Lock()
 
 
 def shared_tracker(address: Address, say: Callable[[str], None] = lambda line: None) -> Tracker:
     """This process's one access to the store at `address`; the first one's `say` stays."""
-    if address not in _trackers:
-        _trackers[address] = Tracker(address, say)
-    return _trackers[address]
+    with _opening:
+        if address not in _trackers:
+            _trackers[address] = Tracker(address, say)
+        return _trackers[address]
 
 
 def close_tracker(tracker: Tracker) -> None:

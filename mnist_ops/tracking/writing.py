@@ -55,7 +55,7 @@ class CellPlace:
         preset: value of the preset tag.
         dataset_digest: names the very images that the cell draws from.
         trajectory: names the fit that gives the result; several cells may share it.
-        time_is_measured: whether that fit is this cell's own, and so its times too.
+        time: one of the values of the time tag: whose times the run's are.
         forced: whether a finished run of the cell is to be replaced.
     """
 
@@ -63,7 +63,7 @@ class CellPlace:
     preset: str
     dataset_digest: str
     trajectory: str
-    time_is_measured: bool
+    time: str
     forced: bool = False
 
 
@@ -304,7 +304,7 @@ def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:
         keys.PRESET: place.preset,
         keys.SPEC: spec.canonical,
         keys.TRAJECTORY: place.trajectory,
-        keys.TIME: keys.TIME_MEASURED if place.time_is_measured else keys.TIME_ATTRIBUTED,
+        keys.TIME: place.time,
         keys.JOURNAL: uuid.uuid4().hex,
         **provenance.tags(spec.device),
     }

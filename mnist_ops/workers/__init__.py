@@ -22,6 +22,7 @@ def open_pool(
     needs: Needs,
     svm_memory_gb: float | None = None,
     say: Callable[[str], None] = lambda line: None,
+    streams: int = 1,
 ) -> Iterator[Pool]:
     """Open the workers, and close what was opened for it.
 
@@ -32,6 +33,7 @@ def open_pool(
         svm_memory_gb: what the local processes may use together for support vector machines; None
             is their default. Workers of a cluster have an environment of their own.
         say: gets a line for people.
+        streams: cells that may share a CUDA device. On a cluster its worker needs as many threads.
 
     Raises:
         WorkersUnavailable: the scheduler does not answer, has no workers, or one lacks something.
@@ -48,5 +50,9 @@ def open_pool(
         else:
             count = workers or len(usable_cores())
             # Started at the first cell: where every cell is finished already, none is.
-            start = cache(lambda: stack.enter_context(local_cluster(count, svm_memory_gb, say)))
-            yield DaskPool(start, stack.close, has_cuda=torch.cuda.is_available())
+            start = cache(
+                lambda: stack.enter_context(local_cluster(count, svm_memory_gb, say, streams))
+            )
+            yield DaskPool(
+                start, stack.close, has_cuda=torch.cuda.is_available(), counts_cores=streams > 1
+            )

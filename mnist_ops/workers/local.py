@@ -1,5 +1,7 @@
 """Workers on this machine: one process a core, each set up before it starts.
 
+One of them has the CUDA device, if there is one, and as many threads as trainings may share it.
+
 What only counts before a process starts, its threads and its allocator, goes into its environment;
 what only it can do for itself, `start` does when it has begun.
 """
@@ -19,7 +21,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 from mnist_ops import svm
 from mnist_ops.cell import THREADS
 from mnist_ops.workers import start
-from mnist_ops.workers.pool import ALLOWED_DEATHS, GPU, WorkersUnavailable, one_line
+from mnist_ops.workers.pool import ALLOWED_DEATHS, CORE, GPU, WorkersUnavailable, one_line
 
 # Dask runs what it is sent, so a cluster of this machine's own listens to this machine only.
 LOOPBACK = "127.0.0.1"
@@ -35,29 +37,34 @@ def usable_cores() -> list[int]:
 
 @contextmanager
 def local_cluster(
-    workers: int, svm_memory_gb: float | None, say: Callable[[str], None]
+    workers: int, svm_memory_gb: float | None, say: Callable[[str], None], streams: int = 1
 ) -> Iterator[Client]:
-    """Start `workers` processes of one thread each, and end them at the end.
+    """Start `workers` processes, and end them at the end.
 
     Args:
         workers: how many; as many as there are cores get a core each.
         svm_memory_gb: what they may use together for support vector machines; None is the default.
         say: gets a line for people: where Dask shows what they do.
+        streams: cells that may share the CUDA device.
     """
     cores = usable_cores()
 
     def options(number: int) -> dict[str, Any]:
+        has_device = number == 0 and torch.cuda.is_available()
+        threads = streams if has_device else 1
+        # Fewer workers than cores are left to the system, as another grid may run beside; and so
+        # is one whose threads all feed a device.
+        is_pinned = workers == len(cores) and threads == 1
         return {
             "preload": [start.__name__],
-            # Fewer workers than cores are left to the system: another grid may run beside.
-            "env": {start.CORE: str(cores[number])} if workers == len(cores) else {},
-            "nthreads": THREADS,
+            "env": {start.CORE: str(cores[number])} if is_pinned else {},
+            "nthreads": threads,
             # Dask would pause a worker at a share of its memory that torch alone may take.
             "memory_limit": 0,
             "silence_logs": logging.CRITICAL,
             "dashboard": False,
             "host": LOOPBACK,
-            "resources": {GPU: 1} if number == 0 and torch.cuda.is_available() else {},
+            "resources": {CORE: 1} | ({GPU: 1} if has_device else {}),
         }
 
     settings = {

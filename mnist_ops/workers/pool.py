@@ -1,7 +1,8 @@
 """Compute trajectories on the workers of a Dask client, or in this process.
 
-A CUDA cell goes to a worker with the Dask resource ``GPU``, one at a time on each: two cells
-that share a device would each be timed wrong.
+A CUDA cell goes to a worker with the Dask resource ``GPU``, by default one at a time on each: cells
+that share a device are timed wrong. Several fill a device that one leaves idle most of the time;
+they are threads of its worker.
 """
 
 import asyncio
@@ -24,7 +25,11 @@ from mnist_ops.trajectories import Trajectory
 OnProgress = Callable[[Progress], None]
 Say = Callable[[str], None]
 
+# Dask resources: a device, and a core of a worker that has threads for more.
 GPU = "GPU"
+CORE = "CORE"
+# A device's shares must not add up to more than it by rounding.
+_SHARE = 1 - 1e-6
 START_TIMEOUT_S = 60
 # A worker may be killed under a cell this often before the cell is held to be the cause.
 ALLOWED_DEATHS = 2
@@ -87,11 +92,26 @@ class InProcess:
 class DaskPool:
     """Computes cells on the workers of a Dask client."""
 
-    def __init__(self, client: Callable[[], Client], stop: Callable[[], None], *, has_cuda: bool):
-        """A pool of the workers behind `client`, of which `stop` ends those that are its own."""
+    def __init__(
+        self,
+        client: Callable[[], Client],
+        stop: Callable[[], None],
+        *,
+        has_cuda: bool,
+        counts_cores: bool = False,
+    ):
+        """A pool of the workers behind `client`.
+
+        Args:
+            client: gives it, from the first cell on.
+            stop: ends those workers that are the pool's own.
+            has_cuda: whether one has a CUDA device.
+            counts_cores: whether workers have the resource `CORE`, which CPU cells then take.
+        """
         self._client = client
         self._stop = stop
         self._opened = False
+        self._for_cpu = {CORE: 1.0} if counts_cores else None
         self.has_cuda = has_cuda
 
     def run(
@@ -111,7 +131,7 @@ class DaskPool:
         futures: dict[Future, Trajectory] = {}
         try:
             for trajectory in trajectories:
-                future = _submit(client, trajectory, context)
+                future = self._submit(client, trajectory, context)
                 futures[future] = trajectory
                 future.add_done_callback(ended.put)
             for future in self._until_all_ended(client, set(futures), ended, context):
@@ -134,6 +154,20 @@ class DaskPool:
             return 0
         left = self._client().run(_flush_on_worker, context, timeout_s, on_error="ignore")
         return sum(count for count in left.values() if isinstance(count, int))
+
+    def _submit(self, client: Client, trajectory: Trajectory, context: CellContext) -> Future:
+        on_cuda = trajectory.fitted.device == "cuda"
+        return client.submit(
+            _compute_on_worker,
+            trajectory,
+            context,
+            # A key of its own each time: Dask would answer a key it knows from memory.
+            key=f"{trajectory.fitted.name}-{uuid4().hex}",
+            pure=False,
+            resources={GPU: _SHARE / context.streams} if on_cuda else self._for_cpu,
+            # A worker with a GPU takes what only it can do first, and then helps the others.
+            priority=1 if on_cuda else 0,
+        )
 
     def _until_all_ended(
         self,
@@ -159,21 +193,6 @@ class DaskPool:
                 continue
             running.discard(future)
             yield future
-
-
-def _submit(client: Client, trajectory: Trajectory, context: CellContext) -> Future:
-    on_cuda = trajectory.fitted.device == "cuda"
-    return client.submit(
-        _compute_on_worker,
-        trajectory,
-        context,
-        # A key of its own each time: Dask would answer a key it knows from memory.
-        key=f"{trajectory.fitted.name}-{uuid4().hex}",
-        pure=False,
-        resources={GPU: 1} if on_cuda else None,
-        # A worker with a GPU takes what only it can do first, and then helps the others.
-        priority=1 if on_cuda else 0,
-    )
 
 
 def _compute_on_worker(trajectory: Trajectory, context: CellContext) -> list[Outcome]:

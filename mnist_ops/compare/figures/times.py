@@ -95,7 +95,7 @@ def time_figure(selection: Selection) -> Figure:
         title,
         "Bars are the mean over learning rates, pin_memory and seeds, error bars the standard "
         "deviation; hollow diamonds are published (table 8 has the study's only network times)."
-        + _attributed(selection),
+        + _whose_times(selection),
         "Bar chart: training time of each network by optimizer, batch size and epochs on a "
         "logarithmic axis, a panel a data set.",
         frame,
@@ -103,16 +103,19 @@ def time_figure(selection: Selection) -> Figure:
     )
 
 
-def _attributed(selection: Selection) -> str:
+def _whose_times(selection: Selection) -> str:
     """What to know of times that were not measured on their own."""
     of_grid = selection.runs[selection.runs[STUDY] == RESNET_GRID]
-    count = int((of_grid[TIME] == keys.TIME_ATTRIBUTED).sum())
-    if not count:
-        return ""
-    return (
-        f" {count} of the {len(of_grid)} times are attributed: those cells are part of another "
-        "cell's training, which was measured."
-    )
+    counts = of_grid[TIME].value_counts()
+    said = ""
+    if count := counts.get(keys.TIME_ATTRIBUTED):
+        said += (
+            f" {count} of the {len(of_grid)} times are attributed: those cells are part of another "
+            "cell's training."
+        )
+    if count := counts.get(keys.TIME_SHARED):
+        said += f" {count} are of trainings side by side on one CUDA device: longer than alone."
+    return said
 
 
 def frontier_numbers(selection: Selection) -> pd.DataFrame:
