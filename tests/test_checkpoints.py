@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from data_fixtures import fixture_images
+from model_fixtures import NETWORK
 
 from mnist_ops import durable, keys, train
 from mnist_ops.checkpoints import SET_ASIDE, Checkpoint
@@ -17,17 +18,7 @@ from mnist_ops.errors import DiskFull, Stopped
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec
 
-SPEC = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.001,
-    epochs=3,
-    train_limit=64,
-    test_limit=40,
-)
+SPEC = dataclasses.replace(NETWORK, epochs=3, train_limit=64, test_limit=40)
 SAME = (keys.TRAIN_LOSS, keys.VAL_ACCURACY, keys.TEST_ACCURACY, keys.TEST_F1)
 
 

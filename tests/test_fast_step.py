@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from data_fixtures import fixture_images
+from model_fixtures import NETWORK
 from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
@@ -18,17 +19,7 @@ from mnist_ops.flat_weights import FlatWeights
 from mnist_ops.live_taps import rewrite
 from mnist_ops.specs import ResNetSpec
 
-SPEC = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.001,
-    epochs=1,
-    train_limit=72,
-    test_limit=40,
-)
+SPEC = dataclasses.replace(NETWORK, epochs=1, train_limit=72, test_limit=40)
 STEPS = 4
 
 

@@ -1,5 +1,6 @@
 """Tracking, against a real SQLite store and a real server."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -18,22 +19,15 @@ import pytest
 import tracked_runs
 from faults import Server
 from mlflow import MlflowClient
+from model_fixtures import NETWORK
 
 from mnist_ops import keys, tracking
 from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.results import EpochResult, FitResult
-from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.specs import Spec, SvmSpec
 
 SVM = SvmSpec(study="svm_grid", dataset="FashionMNIST", kernel="rbf", C=10.0)
-RESNET = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.0001,
-    epochs=2,
-)
+RESNET = dataclasses.replace(NETWORK, learning_rate=0.0001, train_limit=0, test_limit=0)
 EPOCHS = [EpochResult(1, 1.5, 0.5, 10.0), EpochResult(2, 0.7, 0.8, 20.5)]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from data_fixtures import fixture_images
+from model_fixtures import NETWORK
 from sklearn.metrics import accuracy_score, f1_score
 
 from mnist_ops import keys, models, train
@@ -15,17 +16,7 @@ from mnist_ops.live_taps import LiveConv2d
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec
 
-SPEC = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.001,
-    epochs=2,
-    train_limit=64,
-    test_limit=40,
-)
+SPEC = dataclasses.replace(NETWORK, train_limit=64, test_limit=40)
 
 
 @pytest.fixture(scope="module")

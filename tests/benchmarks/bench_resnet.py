@@ -23,13 +23,15 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from torch import nn
 
-from mnist_ops import kernels, models, provenance, train
+from mnist_ops import kernels, live_taps, models, provenance, train
 from mnist_ops.data import default_data_dir, load, split
 from mnist_ops.specs import ResNetSpec
 from mnist_ops.trajectories import trajectories
@@ -251,12 +253,37 @@ def floor(seconds: float = 0.5) -> dict[str, float]:
 def shortest_step(case: Case, rates: dict[str, float]) -> float:
     """Seconds of one core at its own rates, if products and weights were all there is.
 
-    Three products for each multiply-accumulate of the network, and one pass over the live weights.
+    Three products for each weight and each pixel that it meets (forward, and the gradients of
+    weights and of pixels), and one pass over the live weights.
     """
-    cost = models.complexity(case.model)
-    products = 3 * 2 * cost.flops_fvcore * case.batch_size / (1e9 * rates["gflops_bfloat16"])
-    moved = BYTES_A_WEIGHT[case.optimizer] * cost.live_parameters
+    pairs = weights_times_pixels(case.model)
+    products = 3 * 2 * pairs * case.batch_size / (1e9 * rates["gflops_bfloat16"])
+    moved = BYTES_A_WEIGHT[case.optimizer] * models.complexity(case.model).live_parameters
     return products + moved / (1e9 * rates["copy_gb_per_s"])
+
+
+@cache
+def weights_times_pixels(model: str) -> int:
+    """Multiply-accumulates of one image that no padding makes zero."""
+    network = live_taps.rewrite(models.build(model, seed=0), models.IMAGE_SHAPE)
+    count = 0
+    for layer in network.modules():
+        if isinstance(layer, live_taps.LiveConv2d):
+            g = layer.geometry
+            met = [
+                sum(
+                    0
+                    <= window * g.stride[side] + tap * g.dilation[side] - g.before[side]
+                    < g.size[side]
+                    for window in range(g.windows[side])
+                    for tap in range(g.kernel[side])
+                )
+                for side in (0, 1)
+            ]
+            count += met[0] * met[1] * layer.weight.shape[0] * layer.weight.shape[-1]
+        elif isinstance(layer, nn.Linear):
+            count += layer.weight.numel()
+    return count
 
 
 def our_rate(case: Case, precision: str, seconds: float) -> float:
