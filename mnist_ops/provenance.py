@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
-import torch
 
 from mnist_ops import keys
 
@@ -22,7 +21,7 @@ def tags(device: str) -> dict[str, str]:
         "cpu": _cpu_name(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else "none used",
+        "gpu": _gpu_name() if device == "cuda" else "none used",
     }
     versions = {"python": platform.python_version()} | {
         library.replace("-", "_"): _version(library) for library in _LIBRARIES
@@ -50,6 +49,13 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _gpu_name() -> str:
+    # It takes seconds, for which what is not on a GPU need not wait.
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _version(library: str) -> str:

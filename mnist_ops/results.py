@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
-from torch import Tensor
 
 from mnist_ops import keys
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class FitResult:
     n_train: int
     n_val: int
     metrics: dict[str, float]
-    state: dict[str, Tensor] | None = None
+    state: "dict[str, Tensor] | None" = None
 
 
 OnResult = Callable[[int, FitResult], None]
@@ -71,6 +73,9 @@ def scores(labels: NDArray[np.uint8], predictions: NDArray[np.uint8]) -> dict[st
 
     Both F1 scores count a class that was never predicted as 0.
     """
+    # It takes a second, for which those that only read results need not wait.
+    from sklearn.metrics import accuracy_score, f1_score
+
     return {
         keys.TEST_ACCURACY: float(accuracy_score(labels, predictions)),
         keys.TEST_F1: float(f1_score(labels, predictions, average="weighted", zero_division=0)),

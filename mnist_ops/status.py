@@ -116,8 +116,12 @@ def _status(client: MlflowClient, grid: Run, entries: tracking.Entries, now: flo
     counts = Counter(run.info.status for run in cells)
     began = grid.info.start_time / 1000
     ended = now if is_running or not grid.info.end_time else grid.info.end_time / 1000
-    fits, running, total = _fits(client, cells, living, began, now)
-    total = _number(grid, keys.COST, total)
+    left: float | None = None
+    running: list[RunningFit] = []
+    if lives:
+        fits, running, total = _fits(client, cells, living, began, now)
+        if is_running:
+            left = seconds_left(_number(grid, keys.COST, total), fits, now - began)
     return GridStatus(
         run_id=grid.info.run_id,
         study=grid.data.tags.get(keys.STUDY, grid.info.run_name or ""),
@@ -130,8 +134,8 @@ def _status(client: MlflowClient, grid: Run, entries: tracking.Entries, now: flo
         running=len(living) if lives else 0,
         failed=counts["FAILED"] + round(_number(grid, keys.CELLS_FAILED_BEFORE, 0)),
         elapsed_s=max(ended - began, 0.0),
-        left_s=seconds_left(total, fits, now - began) if is_running and lives else None,
-        fits=tuple(running) if lives else (),
+        left_s=left,
+        fits=tuple(running),
     )
 
 

@@ -13,7 +13,6 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mnist_ops import models
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
 
 
@@ -42,6 +41,9 @@ class Trajectory:
             # Of the same images a polynomial kernel leaves more support vectors than others.
             return 2.0 if spec.kernel == "poly" else 1.0
         assert isinstance(spec, ResNetSpec)
+        # It takes seconds, for which those that only group cells need not wait.
+        from mnist_ops import models
+
         # A step has a part that does not shrink with its batch.
         per_image = models.complexity(spec.model).flops * (1 + 8 / spec.batch_size)
         return per_image * spec.epochs
