@@ -51,6 +51,7 @@ _SOURCES = (
     "kernels.py",
     "live_taps.py",
     "models.py",
+    "random_numbers.py",
     "specs.py",
 )
 # What these import; given by name, since MLflow would find it out by running the model for 28 s.
