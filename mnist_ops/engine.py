@@ -126,8 +126,11 @@ class Display(Protocol):
     def say(self, line: str) -> None:
         """A fact worth a line."""
 
-    def start(self, title: str, cells: int, skipped: int) -> None:
-        """A study begins, of whose `cells` `skipped` are finished already."""
+    def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:
+        """A study begins, of whose `cells` `skipped` are finished already.
+
+        What is left costs as much as `costs` says, by trajectory, in units of their own.
+        """
 
     def progress(self, progress: Progress) -> None:
         """A trajectory got further."""
@@ -252,13 +255,14 @@ class _Grids:
         skipped = tuple(cell for cell in a_plan.cells if cell.fingerprint in done)
         to_do = [c for c in a_plan.cells if c.fingerprint not in done and c not in failed_before]
         reasons = {cell.fingerprint: why for cell, why in a_plan.not_measured.items()}
+        costs = {t.key: t.cost for t in trajectories(to_do, share=settings.share)}
         tags = {
             keys.STUDY: study.name,
             keys.PRESET: settings.preset,
             keys.CELLS: str(len(a_plan.cells)),
             keys.CELLS_BEFORE: str(len(skipped)),
             keys.CELLS_FAILED_BEFORE: str(len(failed_before)),
-            keys.COST: repr(sum(t.cost for t in trajectories(to_do, share=settings.share))),
+            keys.COST: repr(sum(costs.values())),
         }
         if reasons:
             tags[keys.NOT_MEASURED] = json.dumps(reasons, sort_keys=True)
@@ -277,7 +281,7 @@ class _Grids:
         )
         outcomes: list[Outcome] = []
         status = "KILLED"
-        self.display.start(study.title, len(a_plan.cells), len(skipped))
+        self.display.start(study.title, len(a_plan.cells), len(skipped), costs)
         for cell, reason in failed_before.items():
             self.display.say(f"failed before, --retry-failed tries again: {cell.name}: {reason}")
         if line := svm.plain_notice(to_do):

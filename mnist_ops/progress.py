@@ -1,20 +1,24 @@
 """Show a grid while it runs: a bar and a line a running cell, or plain lines without a terminal."""
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from mnist_ops.cell import Outcome
 from mnist_ops.cell import Progress as CellProgress
+from mnist_ops.eta import Estimate, duration
 
 
 class GridDisplay:
@@ -26,17 +30,21 @@ class GridDisplay:
         self._overall = TaskID(0)
         self._running: dict[str, TaskID] = {}
         self._total = self._done = 0
-        self._started = 0.0
+        self._estimate = Estimate({}, 0.0)
 
     def say(self, line: str) -> None:
         """Print a fact."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, title: str, cells: int, skipped: int) -> None:
-        """A study begins, of whose `cells` `skipped` are finished already."""
+    def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:
+        """A study begins, of whose `cells` `skipped` are finished already.
+
+        What is left costs as much as `costs` says, by trajectory, in units of their own.
+        """
         before = f", {skipped} of them finished before" if skipped else ""
         self.say(f"{title}: {cells} {'cell' if cells == 1 else 'cells'}{before}")
-        self._total, self._done, self._started = cells - skipped, 0, time.monotonic()
+        self._total, self._done = cells - skipped, 0
+        self._estimate = Estimate(costs, time.monotonic())
         if self._console.is_terminal and self._total:
             self._bars = Progress(
                 TextColumn("{task.description}"),
@@ -44,15 +52,18 @@ class GridDisplay:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
-                TimeRemainingColumn(elapsed_when_finished=True),
+                _LeftColumn(self._estimate),
                 console=self._console,
                 transient=True,
             )
             self._bars.start()
-            self._overall = self._bars.add_task(f"[bold]{title}", total=self._total)
+            self._overall = self._bars.add_task(
+                f"[bold]{title}", total=self._total, is_whole_grid=True
+            )
 
     def progress(self, progress: CellProgress) -> None:
         """A trajectory got further."""
+        self._estimate.report(progress.key, progress.epoch, progress.epochs, time.monotonic())
         if self._bars is None:
             return
         if progress.key not in self._running:
@@ -74,12 +85,12 @@ class GridDisplay:
         if outcome.error is not None:
             self.say(f"FAILED {outcome.spec.name}: {outcome.error}")
         elif self._bars is None and outcome.test_accuracy is not None:
-            elapsed = time.monotonic() - self._started
-            left = elapsed / self._done * (self._total - self._done)
+            left = self._estimate.seconds_left(time.monotonic())
             self.say(
                 f"[{self._done}/{self._total}] {outcome.spec.name}: "
                 f"test accuracy {outcome.test_accuracy:.2%}, "
-                f"trained in {outcome.train_time_s:.1f} s, about {left / 60:.0f} min left"
+                f"trained in {outcome.train_time_s:.1f} s"
+                + (f", about {duration(left)} left" if left and self._done < self._total else "")
             )
 
     def stop(self) -> None:
@@ -88,3 +99,17 @@ class GridDisplay:
             self._bars.stop()
             self._bars = None
         self._running.clear()
+
+
+class _LeftColumn(TimeRemainingColumn):
+    """How long a cell still takes by its own pace, and the whole grid by what its cells cost."""
+
+    def __init__(self, estimate: Estimate):
+        super().__init__(elapsed_when_finished=True)
+        self._estimate = estimate
+
+    def render(self, task: Task) -> Text:
+        if not task.fields.get("is_whole_grid"):
+            return super().render(task)
+        left = self._estimate.seconds_left(time.monotonic())
+        return Text("-" if left is None else f"about {duration(left)}", style="progress.remaining")

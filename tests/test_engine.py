@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ class Recorder:
     def say(self, line: str) -> None:
         self.lines.append(line)
 
-    def start(self, title: str, cells: int, skipped: int) -> None:
+    def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:
         self.started.append((title, cells, skipped))
 
     def progress(self, progress: Progress) -> None:

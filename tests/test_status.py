@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 
 from mnist_ops import keys, tracking
 from mnist_ops.cli import main
-from mnist_ops.cli.status import duration, lines
+from mnist_ops.cli.status import lines
 from mnist_ops.errors import InvalidInput, MnistOpsError
-from mnist_ops.eta import Fit, seconds_left
+from mnist_ops.eta import Fit, duration, seconds_left
 from mnist_ops.specs import SvmSpec, from_canonical
 from mnist_ops.status import GridStatus, RunningFit, grid_status
 from mnist_ops.trajectories import Trajectory

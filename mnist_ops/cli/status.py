@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops.cli.options import json_option
+from mnist_ops.eta import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -116,19 +117,6 @@ def drawn(grids: "Sequence[GridStatus]") -> "RenderableType":
             parts += [Text(), table]
         parts.append(Text())
     return Group(*parts[:-1])
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people, to about a tenth: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _watch(console: "Console", looks: "Iterator[list[GridStatus]]") -> None:
