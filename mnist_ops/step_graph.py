@@ -60,7 +60,7 @@ def captured(
         # Other threads wait here with captures of their own: one at a time is what CUDA allows.
         with random_numbers.left_as_they_are(pixels.device):
             graph, loss = _capture(step, network, optimizer, scaler, pixels, labels)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         for group, before in zip(optimizer.param_groups, groups, strict=True):
             group.update(before)
         logger.warning("no CUDA graph, the training goes on without: %s", error)
