@@ -24,7 +24,7 @@ from mnist_ops.compare.figures import (
     svms,
     times,
 )
-from mnist_ops.compare.figures.axes import percent_range, time_range
+from mnist_ops.compare.figures.axes import error_bars, percent_range, time_range
 from mnist_ops.compare.figures.export import inline_json, to_json
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.style import colour
@@ -192,6 +192,15 @@ def test_accuracy_over_seeds_has_error_bars():
     bars = [trace for trace in figure.drawing.data if isinstance(trace, go.Bar)]
     assert all(trace.error_x.array[0] == pytest.approx(1) for trace in bars)
     assert "Error bars" in figure.caption
+
+
+def test_one_seed_has_no_error_bar() -> None:
+    # What plotly.js cannot read as a number has none; null is one of no length, with its ends.
+    assert error_bars([0.5, math.nan], width=3) == {
+        "type": "data",
+        "array": [0.5, "none"],
+        "width": 3,
+    }
 
 
 def test_networks_stand_beside_each_other():

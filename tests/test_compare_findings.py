@@ -111,6 +111,12 @@ def test_a_known_effect_is_found_as_scipy_finds_it():
     assert finding.scope.endswith("3 seeds")
 
 
+def test_the_scope_names_the_fewest_seeds_too():
+    some = [spec for spec in with_seeds(ON_CPU, 3) if spec.seed == 0 or spec.model == "resnet18"]
+    for finding in judge(store(some), some).values():
+        assert finding.scope == "quick: a few hundred images a run, 1 to 3 seeds"
+
+
 def test_the_opposite_effect_refutes():
     finding = judge(store(ON_CPU, change=noisy(2, model_effect(-0.05))))["2.8.1"]
     assert finding.verdict == Verdict.REFUTED

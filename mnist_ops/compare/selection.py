@@ -32,6 +32,13 @@ from mnist_ops.specs import DEVICES, ResNetSpec, Spec
 # Of two presets with as many finished cells, the larger one answers better.
 _PREFERRED = ("rigorous", "paper", "quick")
 _FAMILY = "family"
+# What a training time is that no training had which had its device for itself.
+_NOT_ITS_OWN = {
+    keys.TIME_ATTRIBUTED: "attributed: the cells share a training with a cell whose time was "
+    "measured (--no-share times each)",
+    keys.TIME_SHARED: "of trainings side by side on one CUDA device: longer than each would take "
+    "alone (--streams 1 times each)",
+}
 # Runs that explain those of a preset: the report is about them only where there are no others.
 _EXPLAINING = {official_label(name, family) for name in PRESETS for family in ("resnet", "svm")}
 
@@ -278,24 +285,11 @@ def repeated(ours: pd.DataFrame) -> pd.DataFrame:
 
 def _note_times(counted: pd.DataFrame, notes: list[Note]) -> None:
     """Say which training times are not those of a training that had its device for itself."""
-    attributed = counted[counted[TIME] == keys.TIME_ATTRIBUTED]
-    if not attributed.empty:
-        notes.append(
-            Note(
-                f"{len(attributed):,} of {len(counted):,} training times are attributed: the cells "
-                "share a training with a cell whose time was measured (--no-share times each).",
-                _names(attributed),
-            )
-        )
-    shared = counted[counted[TIME] == keys.TIME_SHARED]
-    if not shared.empty:
-        notes.append(
-            Note(
-                f"{len(shared):,} of {len(counted):,} training times are of trainings side by side "
-                "on one CUDA device: longer than each would take alone (--streams 1 times each).",
-                _names(shared),
-            )
-        )
+    for kind, meaning in _NOT_ITS_OWN.items():
+        those = counted[counted[TIME] == kind]
+        if not those.empty:
+            text = f"{len(those):,} of {len(counted):,} training times are {meaning}."
+            notes.append(Note(text, _names(those)))
 
 
 def _usable(ours: pd.DataFrame) -> pd.Series:

@@ -53,6 +53,7 @@ def open_pool(
             start = cache(
                 lambda: stack.enter_context(local_cluster(count, svm_memory_gb, say, streams))
             )
+            has_cuda = torch.cuda.is_available()
             yield DaskPool(
-                start, stack.close, has_cuda=torch.cuda.is_available(), counts_cores=streams > 1
+                start, stack.close, has_cuda=has_cuda, counts_cores=has_cuda and streams > 1
             )

@@ -115,7 +115,7 @@ def _environment() -> dict[str, str]:
         # page faults than on arithmetic. Here it is kept: a training asks for it again each step.
         "MALLOC_TRIM_THRESHOLD_": str(2**32),
         "MALLOC_MMAP_THRESHOLD_": str(2**25),
-        # One thread computes: what another one freed is to be had again.
+        # What one thread has freed is to be had again by the one that computes.
         "MALLOC_ARENA_MAX": "1",
     }
     if (allocator := fast_allocator()) is not None:

@@ -1,8 +1,7 @@
 """Compute trajectories on the workers of a Dask client, or in this process.
 
 A CUDA cell goes to a worker with the Dask resource ``GPU``, by default one at a time on each: cells
-that share a device are timed wrong. Several fill a device that one leaves idle most of the time;
-they are threads of its worker.
+that share a device are timed wrong. Those that do all the same are threads of its worker.
 """
 
 import asyncio

@@ -176,5 +176,4 @@ def models_figure(tables: Sequence[Table]) -> Figure:
 def _bars(frame: pd.DataFrame, depth: str) -> dict[str, object] | None:
     if not (frame[f"n_{depth}"] > 1).any():
         return None
-    spread = frame[f"std_{depth}"].fillna(0.0).tolist()
-    return {"type": "data", "array": spread, "color": SOFT, "thickness": 1, "width": 0}
+    return axes.error_bars(frame[f"std_{depth}"], color=SOFT, thickness=1, width=0)

@@ -1,4 +1,4 @@
-"""Where axes begin and end, so that bars, error bars and markers are inside."""
+"""Error bars, and where axes begin and end, so that these, bars and markers are inside."""
 
 import math
 from collections.abc import Iterable
@@ -31,6 +31,18 @@ def with_spread(measured: Iterable[float], std: Iterable[float]) -> list[float]:
         reach = 0.0 if math.isnan(deviation) else deviation
         ends += [value - reach, value + reach]
     return ends
+
+
+def error_bars(std: Iterable[float], **looks: object) -> dict[str, object]:
+    """Error bars of these lengths, none where there is no deviation, as with one seed.
+
+    Args:
+        std: of each point; NaN where there is none.
+        looks: more of plotly's properties.
+    """
+    # Plotly draws null as a bar of no length, ends and all, and leaves out what is no number.
+    lengths = ["none" if math.isnan(deviation) else deviation for deviation in std]
+    return {"type": "data", "array": lengths, **looks}
 
 
 def percent_title(start: float) -> str:

@@ -1,11 +1,11 @@
 """Measured values as bars, published ones as markers on them."""
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
 from plotly import graph_objects as go
 
+from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.numbers import hidden, repeated
 from mnist_ops.compare.figures.style import (
     INK,
@@ -157,10 +157,4 @@ def _first(figure: go.Figure, name: str) -> bool:
 
 
 def _error(frame: pd.DataFrame) -> dict[str, object]:
-    return {
-        "type": "data",
-        "array": [None if math.isnan(v) else v for v in frame["std"].tolist()],
-        "color": INK,
-        "thickness": 1.25,
-        "width": 3,
-    }
+    return axes.error_bars(frame["std"], color=INK, thickness=1.25, width=3)

@@ -119,14 +119,7 @@ def _lines(drawing: go.Figure, panel: pd.DataFrame, row: int, column: int) -> No
                     "dash": _DASHES.get(str(gamma), "dash"),
                 },
                 marker={"size": 6},
-                error_y={
-                    "type": "data",
-                    "array": line["std"].fillna(0.0).tolist(),
-                    "thickness": 1,
-                    "width": 3,
-                }
-                if spread
-                else None,
+                error_y=axes.error_bars(line["std"], thickness=1, width=3) if spread else None,
                 hovertemplate=f"{name}, C=%{{x}}<br>measured %{{y:.4g}}<extra></extra>",
             ),
             row=row,

@@ -1,6 +1,7 @@
 """What a claim is tested on: the cells, matched in pairs that differ in one thing only."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -115,10 +116,16 @@ class Evidence:
 
     @property
     def scope(self) -> str:
-        """What the runs are, so that a verdict claims no more: preset and number of seeds."""
+        """What the runs are, so that a verdict claims no more: preset and seeds a configuration."""
         preset = self.selection.preset
-        seeds = {c.params.get(keys.SEED) for c in self.selection.cells if c.finished} - {None}
-        return f"{_SCOPES.get(preset, preset)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
+        counts = Counter(
+            (cell.study, *(cell.params.get(name) for name in IDENTITY if name != keys.SEED))
+            for cell in self.selection.cells
+            if cell.finished
+        ).values()
+        least, most = min(counts, default=0), max(counts, default=0)
+        seeds = f"{most} seed{'' if most == 1 else 's'}"
+        return f"{_SCOPES.get(preset, preset)}, {seeds if least == most else f'{least} to {seeds}'}"
 
     @property
     def more(self) -> str:
