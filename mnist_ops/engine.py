@@ -176,7 +176,9 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
     for study in studies:
         plan(study, settings, has_cuda=True)
     if settings.streams > 1 and settings.workers == 0:
-        raise InvalidInput("streams are threads of a worker: with 0 workers there are none")
+        raise InvalidInput(
+            "streams are threads of a worker: with 0 workers there are none; ask for 1 or more"
+        )
     stopping.forget()
     uri = tracking.default_uri()
     tracker = tracking.open_tracker(uri, display.say)
