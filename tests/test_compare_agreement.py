@@ -122,6 +122,73 @@ def test_seeds_have_a_prediction_interval():
     assert (f1["low"], f1["high"], f1["agrees"]) == (0.98, 0.98, "no")
 
 
+def few_seeds(accuracies):
+    """The paper cells with seed 0, and one configuration with more; `accuracies` by seed."""
+    repeated = [
+        dataclasses.replace(spec, seed=seed)
+        for spec in ON_CPU
+        if (spec.model, spec.dataset) == ("resnet18", "MNIST")
+        and (spec.optimizer, spec.learning_rate, spec.batch_size) == ("Adam", 0.0001, 32)
+        for seed in range(1, len(accuracies))
+    ]
+    specs = [*ON_CPU, *repeated]
+    runs = store(specs, "paper", lambda s: {"test_accuracy": accuracies[s.seed], "test_f1": 0.98})
+    return compared(runs, specs, {})
+
+
+def test_one_seed_has_the_spread_of_seeds_of_its_network_and_data_set():
+    accuracies = [0.985, 0.990, 0.970, 0.992]
+    frame = few_seeds(accuracies)
+    found = one(frame, description=FIRST, table=2)
+    deviation = 100 * np.std(accuracies, ddof=1)
+    half = stats.t.ppf(0.975, 3) * deviation * math.sqrt(2)
+    assert (found["low"], found["high"]) == pytest.approx((98.5 - half, 98.5 + half))
+    assert found["agrees"] == "yes"
+    # Another network's, or another data set's, tells nothing: those have the test images alone.
+    low, high = proportion_confint(13_790, 14_000, method="wilson")
+    wider = (98.5 - math.sqrt(2) * (98.5 - 100 * low), 98.5 + math.sqrt(2) * (100 * high - 98.5))
+    for description in (FIRST.replace("18", "50"), FIRST.replace("MNIST", "FashionMNIST")):
+        other = one(frame[frame["table"] < 4], description=description)
+        assert (other["low"], other["high"]) == pytest.approx(wider)
+
+
+def test_a_number_that_disagrees_says_which_seeds_its_range_is_from():
+    frame = few_seeds([0.93, 0.94, 0.935])
+    found = one(frame, description=FIRST, table=2)
+    assert found["agrees"] == "no"
+    assert found["note"] == (
+        "one seed: the range has the spread of 3 seeds of one configuration of this network and "
+        "data set"
+    )
+
+
+def test_one_seed_is_never_known_better_than_its_test_images_allow():
+    found = one(few_seeds([0.9, 0.9, 0.9001]), description=FIRST, table=2)
+    low, high = proportion_confint(12_600, 14_000, method="wilson")
+    assert found["high"] - found["low"] == pytest.approx(100 * math.sqrt(2) * (high - low))
+    assert found["note"] == ONE_SEED
+
+
+def test_two_seeds_are_judged_by_those_of_others_too():
+    specs = [
+        dataclasses.replace(spec, seed=seed)
+        for spec in ON_CPU
+        for seed in range(2 if getattr(spec, "optimizer", "") == "SGD" else 4)
+    ]
+    accuracies = [0.985, 0.990, 0.970, 0.992]
+    frame = compared(
+        store(specs, "paper", lambda s: {"test_accuracy": accuracies[s.seed]}), specs, {}
+    )
+    found = one(frame, description=FIRST, table=2)
+    # 8 configurations of a network at 5 epochs: pinned memory or not is one training.
+    assert found["measured"] == pytest.approx(98.75)
+    of_two, of_four = (100 * np.std(accuracies[:n], ddof=1) for n in (2, 4))
+    # Those with the same values cannot be told from one training, and count once.
+    deviation = math.sqrt((of_two**2 + 3 * of_four**2) / 4)
+    half = stats.t.ppf(0.975, 4) * deviation * math.sqrt(1 + 1 / 2)
+    assert (found["low"], found["high"]) == pytest.approx((98.75 - half, 98.75 + half))
+
+
 def test_what_was_not_measured_says_why():
     runs = store(ON_CPU, "paper")
     runs.loc[(runs["model"] == "svm") & (runs["C"] == 0.1), "status"] = "FAILED"

@@ -38,7 +38,7 @@ def test_the_noise_of_one_seed_is_that_of_the_test_images() -> None:
     assert pins["difference"].tolist() == pytest.approx([0.04, 0.49, 0.13, 0.06])
     low, high = proportion_confint(12_600, 14_000, method="wilson")
     assert pins["noise"].tolist() == pytest.approx([100 * (high - low) / 2 * math.sqrt(2)] * 4)
-    assert set(pins["seeds"]) == {1}
+    assert set(pins["basis"]) == {"test images alone"}
 
 
 def test_the_noise_of_several_seeds_is_theirs() -> None:
@@ -47,6 +47,27 @@ def test_the_noise_of_several_seeds_is_theirs() -> None:
     noise = noise_numbers(selection).set_index("axis").loc["SVM: gamma, scale or auto", "noise"]
     expected_points = stats.t.ppf(0.975, 2) * 100 * stdev(accuracies) * math.sqrt(2)
     assert noise.tolist() == pytest.approx([expected_points] * 12)
+
+
+def test_the_noise_of_one_seed_is_that_of_seeds_of_configurations_like_it() -> None:
+    accuracies = [0.90, 0.92, 0.95]
+    like = [s for s in PAPER if s.study == "resnet_grid" and s.optimizer == "Adam"]
+    selection = chosen(
+        list(dict.fromkeys([*PAPER, *seeds(like, 3)])),
+        lambda s: {"test_accuracy": accuracies[s.seed]},
+    )
+    frame = noise_numbers(selection)
+    pins = frame[frame["axis"] == "pin_memory, on or off"].set_index("description")
+    expected_points = stats.t.ppf(0.975, 2) * 100 * stdev(accuracies) * math.sqrt(2)
+    assert pins["noise"].tolist() == pytest.approx([expected_points] * 4)
+    by_optimizer = {"SGD": "seeds of configurations like it", "Adam": "its seeds"}
+    for description, basis in pins["basis"].items():
+        assert basis == by_optimizer["SGD" if "SGD" in description else "Adam"]
+    topic = noise_topic(selection)
+    assert topic is not None
+    few = int((frame["basis"] == "seeds of configurations like it").sum())
+    told = f"For {few} of the differences a side has too few seeds of its own"
+    assert told in topic.paragraphs[0]
 
 
 def test_every_neighbouring_pair_is_compared_once() -> None:

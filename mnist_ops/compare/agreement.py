@@ -3,8 +3,10 @@
 The measured values are those of the tables, so that no number has two derivations; here they get
 their ranges. The published number is one draw of seed and images, as is each measured one, so they
 agree where it lies where a repeat of the measurement falls 95% of the time: Student's prediction
-interval over several seeds; for one, Wilson's interval of the accuracy, wider by the root of 2,
-which knows the chance in the test images and not that in the training.
+interval, of the configuration's own seeds where they are enough, else with the deviation of all
+seeds of its network, data set and epochs. One seed's is no narrower than Wilson's interval of the
+accuracy, wider by the root of 2, which knows the chance in the test images and not that in the
+training, and is all there is where nothing has a second seed.
 Counts agree where they round to the printed digits. What depends on the machine is compared, and
 never held against it.
 
@@ -27,6 +29,7 @@ from mnist_ops.compare.findings.svms import gain
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.published import Number
 from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.spread import ENOUGH_SEEDS, family_spread
 from mnist_ops.compare.statistics import Interval
 from mnist_ops.compare.tables.champions import CHOSEN_ON
 from mnist_ops.compare.tables.labels import configuration, model_label
@@ -71,6 +74,13 @@ _QUANTITIES: Mapping[str, tuple[str, str]] = {
     published.PARAMETERS: ("parameters_millions", _MILLIONS),
     published.FLOPS: ("flops_millions", _MILLIONS),
     published.RELATIVE_COMPLEXITY: ("relative_complexity", _TIMES),
+}
+
+
+# Metric of a published score -> that of the runs, and what it takes to give the tables' unit.
+_SCORES: Mapping[str, tuple[str, float]] = {
+    published.ACCURACY: (keys.TEST_ACCURACY, TO_PERCENT),
+    published.F1: (keys.TEST_F1, 1),
 }
 
 
@@ -187,16 +197,16 @@ def _row(number: Number, table: Table, evidence: Evidence) -> dict[str, Any]:
             "agrees": YES if same else NO,
             "note": "a count: compared to the last printed digit",
         }
-    interval = _interval(number, measured, found, evidence)
-    if interval is None:
+    judged = _range(number, measured, found, evidence)
+    if judged is None:
         why = "no range to judge by: needs several seeds"
         return row | {"agrees": NOT_COMPARABLE, "note": _joined(why, *notes)}
-    low, high = interval
+    (low, high), basis = judged
     # Half a unit of the last printed digit is rounding, not difference.
     half = 0.5 * 10**-number.decimals
     agrees = low - half <= printed <= high + half
-    if not agrees and number.metric == published.ACCURACY and found.get("n", 1) == 1:
-        notes.append("one seed: the range has the chance in the test images alone")
+    if not agrees:
+        notes.append(basis)
     return row | {
         "low": low,
         "high": high,
@@ -241,22 +251,33 @@ def _place(number: Number) -> _Place:
             return _Place({keys.MODEL: model_label(model)}, quantity, unit, divisor)
 
 
-def _interval(
+def _range(
     number: Number, measured: float, found: Mapping[str, Value], evidence: Evidence
-) -> Interval | None:
+) -> tuple[Interval, str] | None:
+    """Where a repeat falls, and what that rests on where it is not the number's own seeds."""
     if number.metric == published.IMPROVEMENT:
         test = gain(evidence, str(number.fields[keys.DATASET]))
         if test is None or test.interval is None:
             return None
-        return statistics.repeated(measured, test.interval)
+        return statistics.repeated(measured, test.interval), ""
     n, deviation = found.get("n", 1), found.get("std", "")
-    if isinstance(n, int) and n > 1 and isinstance(deviation, float):
-        return statistics.of_another(measured, deviation, n)
+    if not isinstance(n, int):
+        n = 1
+    if n >= ENOUGH_SEEDS and isinstance(deviation, float):
+        return statistics.of_another(measured, deviation, n), ""
+    metric, scale = _SCORES[number.metric]
+    spread = family_spread(evidence.selection, number.fields, metric, scale)
+    seeds = "one seed" if n == 1 else f"{n} seeds"
+    known = []
+    if spread is not None:
+        basis = f"{seeds}: the range has the spread of {spread.text} of this network and data set"
+        known.append((spread.of_another(measured, n), basis))
     images = _test_images(number, evidence)
-    if number.metric != published.ACCURACY or not images:
-        return None
-    low, high = statistics.wilson(measured / TO_PERCENT, images)
-    return statistics.repeated(measured, (low * TO_PERCENT, high * TO_PERCENT))
+    if n == 1 and number.metric == published.ACCURACY and images:
+        low, high = statistics.wilson(measured / TO_PERCENT, images)
+        basis = f"{seeds}: the range has the chance in the test images alone"
+        known.append((statistics.repeated(measured, (low * TO_PERCENT, high * TO_PERCENT)), basis))
+    return max(known, key=lambda pair: pair[0][1] - pair[0][0], default=None)
 
 
 def _test_images(number: Number, evidence: Evidence) -> int:

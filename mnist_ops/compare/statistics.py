@@ -12,9 +12,9 @@ Which test compares two things is decided by what there is, always in the same o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, variance
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -91,15 +91,28 @@ def mean_interval(values: Sequence[float]) -> Mean:
 
 def t_interval(mean: float, deviation: float, n: int) -> Interval:
     """Student's t interval of a mean of `n` values (at least 2) of this sample deviation."""
-    return _student(mean, deviation * math.sqrt(1 / n), n)
+    return _student(mean, deviation * math.sqrt(1 / n), n - 1)
 
 
-def of_another(mean: float, deviation: float, n: int) -> Interval:
-    """Where one more value falls, after `n` values (at least 2) of this mean and deviation.
+def of_another(mean: float, deviation: float, n: int, degrees: int | None = None) -> Interval:
+    """Where one more value falls, after `n` values of this mean and deviation.
 
-    Student's prediction interval, for values that are normally distributed.
+    Student's prediction interval, for values that are normally distributed. The deviation has
+    `degrees` of freedom; None where it is that of the `n` values (at least 2) themselves.
     """
-    return _student(mean, deviation * math.sqrt(1 + 1 / n), n)
+    error = deviation * math.sqrt(1 + 1 / n)
+    return _student(mean, error, n - 1 if degrees is None else degrees)
+
+
+def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
+    """One deviation of several groups (of at least 2 values) about their means, and its degrees.
+
+    The root of the mean of their variances, weighted by degrees of freedom, as in the analysis of
+    variance.
+    """
+    spreads = [(variance(values), len(values) - 1) for values in groups]
+    degrees = sum(own for _, own in spreads)
+    return math.sqrt(sum(of_group * own for of_group, own in spreads) / degrees), degrees
 
 
 def repeated(value: float, interval: Interval) -> Interval:
@@ -111,11 +124,11 @@ def repeated(value: float, interval: Interval) -> Interval:
     return value - math.sqrt(2) * (value - low), value + math.sqrt(2) * (high - value)
 
 
-def _student(mean: float, error: float, n: int) -> Interval:
+def _student(mean: float, error: float, degrees: int) -> Interval:
     if error == 0:
         # scipy gives no numbers for a distribution without width.
         return mean, mean
-    low, high = stats.t.interval(CONFIDENCE, n - 1, loc=mean, scale=error)
+    low, high = stats.t.interval(CONFIDENCE, degrees, loc=mean, scale=error)
     return float(low), float(high)
 
 

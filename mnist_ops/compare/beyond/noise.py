@@ -3,9 +3,10 @@
 The study ran each configuration once. Two runs of one configuration, with other seeds and images,
 differ by chance, 95% of the time by less than
 
-    t * s * sqrt(2)        over several seeds: s their deviation, t Student's quantile
-    w * sqrt(2)            for one: w half of Wilson's interval, which knows the chance in the
-                           test images and not that in the training, so the least that it can be
+    t * s * sqrt(2)        s the deviation of the configuration's seeds, t Student's quantile; where
+                           they are too few, of all seeds of its network, data set and epochs
+    w * sqrt(2)            for one seed, if that is more: w half of Wilson's interval, which knows
+                           the chance in the test images and not that in the training
 
 and two of different configurations by less than the root of the mean of both squares, if they are
 equally good. Runs that were tested on the same images differ by somewhat less: the study does not
@@ -14,6 +15,7 @@ say whether its were.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median, stdev
@@ -31,6 +33,7 @@ from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.style import INK, RULE, SOFT, panels, published_marker
 from mnist_ops.compare.published import Number
 from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.spread import ENOUGH_SEEDS, family_spread
 from mnist_ops.compare.tables.measure import TO_PERCENT, values_of
 
 # What the study varies -> what it is called here, and the tables that have both sides.
@@ -47,22 +50,27 @@ _AXES: Mapping[str, tuple[str, tuple[int, ...]]] = {
 }
 _TITLE = "Published differences, and what chance makes"
 _STEM = "differences-against-noise"
-_COLUMNS = ["axis", "description", "difference", "noise", "seeds"]
+_COLUMNS = ["axis", "description", "difference", "noise", "basis"]
+
+
+# What the noise of a configuration is known from, the best first.
+_OWN_SEEDS, _LIKE_IT, _IMAGES = "its seeds", "seeds of configurations like it", "test images alone"
+_BASES = (_OWN_SEEDS, _LIKE_IT, _IMAGES)
 
 
 @dataclass(frozen=True)
 class _Chance:
-    """By how many points two runs of a configuration differ by chance, and from how many seeds."""
+    """By how many points two runs of a configuration differ by chance, and how that is known."""
 
     points: float
-    seeds: int
+    basis: str
 
 
 def noise_numbers(selection: Selection) -> pd.DataFrame:
     """One row a pair of published accuracies that differ in one setting.
 
     ``difference`` and ``noise`` are in percentage points, the noise missing where a side was not
-    measured; ``seeds`` is the fewer of both sides.
+    measured; ``basis`` is what the noise of the side is known from of which less is known.
     """
     found: list[dict[str, Any]] = []
     for axis, (name, tables) in _AXES.items():
@@ -78,7 +86,7 @@ def noise_numbers(selection: Selection) -> pd.DataFrame:
                     "noise": math.hypot(*(c.points for c in known)) / math.sqrt(2)
                     if both
                     else math.nan,
-                    "seeds": min((c.seeds for c in known), default=0) if both else 0,
+                    "basis": max((c.basis for c in known), key=_BASES.index) if both else "",
                 }
             )
     return pd.DataFrame(found, columns=_COLUMNS)
@@ -103,12 +111,22 @@ def noise_topic(selection: Selection) -> Topic | None:
                 f"{by_chance} of {len(part)}",
             )
         )
-    single = int((measured["seeds"] == 1).sum())
-    lower_bound = (
-        f" For {single} of the differences there is one seed on a side: there the noise is that of "
-        "the test images alone, the least that it can be."
-        if single
-        else ""
+    bases = Counter(measured["basis"])
+    qualified = "".join(
+        f" For {bases[basis]} of the differences a side has {lacking}."
+        for basis, lacking in (
+            (
+                _LIKE_IT,
+                "too few seeds of its own: there the noise is that of all seeds of the same "
+                "network and data set",
+            ),
+            (
+                _IMAGES,
+                "one seed: there the noise is that of the test images alone, the least that it "
+                "can be",
+            ),
+        )
+        if bases[basis]
     )
     return Topic(
         title="Differences that are seed noise",
@@ -118,7 +136,7 @@ def noise_topic(selection: Selection) -> Topic | None:
             "another number. Two runs of the very same configuration differ by the noise below or "
             f"less, 95 times in 100. {int(within.sum())} of the {len(measured)} differences that "
             "the study prints between neighbouring settings, and that these runs can judge, are "
-            f"no larger than that: a second try could turn them round.{lower_bound}",
+            f"no larger than that: a second try could turn them round.{qualified}",
         ),
         head=(
             "Two settings",
@@ -160,16 +178,24 @@ def _chance(selection: Selection, number: Number) -> _Chance | None:
     values = values_of(cells, keys.TEST_ACCURACY, TO_PERCENT)
     if not values:
         return None
-    if len(values) > 1:
-        low, high = statistics.of_another(0.0, stdev(values), len(values))
-        # Of another value about a mean of n: the width without the mean's own part.
-        one = (high - low) / 2 / math.sqrt(1 + 1 / len(values))
-        return _Chance(one * math.sqrt(2), len(values))
+    if len(values) >= ENOUGH_SEEDS:
+        return _Chance(_apart(stdev(values), len(values) - 1), _OWN_SEEDS)
+    known = []
+    spread = family_spread(selection, wanted, keys.TEST_ACCURACY, TO_PERCENT)
+    if spread is not None:
+        known.append(_Chance(_apart(spread.deviation, spread.degrees), _LIKE_IT))
     images = _images(cells[0])
-    if not images:
-        return None
-    low, high = statistics.wilson(values[0] / TO_PERCENT, images)
-    return _Chance((high - low) / 2 * TO_PERCENT * math.sqrt(2), 1)
+    if len(values) == 1 and images:
+        low, high = statistics.wilson(values[0] / TO_PERCENT, images)
+        known.append(_Chance((high - low) / 2 * TO_PERCENT * math.sqrt(2), _IMAGES))
+    return max(known, key=lambda chance: chance.points, default=None)
+
+
+def _apart(deviation: float, degrees: int) -> float:
+    """What two values of this deviation differ by, 95% of the time."""
+    # One value is another of one's mean.
+    low, high = statistics.of_another(0.0, deviation, 1, degrees)
+    return (high - low) / 2
 
 
 def _images(cell: Cell) -> int:
