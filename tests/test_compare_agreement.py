@@ -115,7 +115,9 @@ def test_seeds_have_a_prediction_interval():
     points = [100 * value for value in values.values()]
     half = stats.t.ppf(0.975, 2) * np.std(points, ddof=1) * math.sqrt(1 + 1 / 3)
     assert found["low"] == pytest.approx(np.mean(points) - half)
-    assert found["high"] == pytest.approx(np.mean(points) + half)
+    # No accuracy is above 100%.
+    assert np.mean(points) + half > 100
+    assert found["high"] == 100
     assert found["agrees"] == "yes"
     # Three seeds that are all the same leave no room.
     f1 = one(frame, description="MNIST, ResNet-18, Adam, lr=0.001, bs=16, epochs=5", metric="f1")
@@ -137,16 +139,16 @@ def few_seeds(accuracies):
 
 
 def test_one_seed_has_the_spread_of_seeds_of_its_network_and_data_set():
-    accuracies = [0.985, 0.990, 0.970, 0.992]
+    accuracies = [0.935, 0.940, 0.920, 0.942]
     frame = few_seeds(accuracies)
     found = one(frame, description=FIRST, table=2)
     deviation = 100 * np.std(accuracies, ddof=1)
     half = stats.t.ppf(0.975, 3) * deviation * math.sqrt(2)
-    assert (found["low"], found["high"]) == pytest.approx((98.5 - half, 98.5 + half))
-    assert found["agrees"] == "yes"
+    assert (found["low"], found["high"]) == pytest.approx((93.5 - half, 93.5 + half))
+    assert found["agrees"] == "no"
     # Another network's, or another data set's, tells nothing: those have the test images alone.
-    low, high = proportion_confint(13_790, 14_000, method="wilson")
-    wider = (98.5 - math.sqrt(2) * (98.5 - 100 * low), 98.5 + math.sqrt(2) * (100 * high - 98.5))
+    low, high = proportion_confint(13_090, 14_000, method="wilson")
+    wider = (93.5 - math.sqrt(2) * (93.5 - 100 * low), 93.5 + math.sqrt(2) * (100 * high - 93.5))
     for description in (FIRST.replace("18", "50"), FIRST.replace("MNIST", "FashionMNIST")):
         other = one(frame[frame["table"] < 4], description=description)
         assert (other["low"], other["high"]) == pytest.approx(wider)
@@ -175,18 +177,18 @@ def test_two_seeds_are_judged_by_those_of_others_too():
         for spec in ON_CPU
         for seed in range(2 if getattr(spec, "optimizer", "") == "SGD" else 4)
     ]
-    accuracies = [0.985, 0.990, 0.970, 0.992]
+    accuracies = [0.935, 0.940, 0.920, 0.942]
     frame = compared(
         store(specs, "paper", lambda s: {"test_accuracy": accuracies[s.seed]}), specs, {}
     )
     found = one(frame, description=FIRST, table=2)
     # 8 configurations of a network at 5 epochs: pinned memory or not is one training.
-    assert found["measured"] == pytest.approx(98.75)
+    assert found["measured"] == pytest.approx(93.75)
     of_two, of_four = (100 * np.std(accuracies[:n], ddof=1) for n in (2, 4))
     # Those with the same values cannot be told from one training, and count once.
     deviation = math.sqrt((of_two**2 + 3 * of_four**2) / 4)
     half = stats.t.ppf(0.975, 4) * deviation * math.sqrt(1 + 1 / 2)
-    assert (found["low"], found["high"]) == pytest.approx((98.75 - half, 98.75 + half))
+    assert (found["low"], found["high"]) == pytest.approx((93.75 - half, 93.75 + half))
 
 
 def test_what_was_not_measured_says_why():

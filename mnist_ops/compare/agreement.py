@@ -260,24 +260,28 @@ def _range(
         if test is None or test.interval is None:
             return None
         return statistics.repeated(measured, test.interval), ""
+    metric, scale = _SCORES[number.metric]
     n, deviation = found.get("n", 1), found.get("std", "")
     if not isinstance(n, int):
         n = 1
-    if n >= ENOUGH_SEEDS and isinstance(deviation, float):
-        return statistics.of_another(measured, deviation, n), ""
-    metric, scale = _SCORES[number.metric]
-    spread = family_spread(evidence.selection, number.fields, metric, scale)
     seeds = "one seed" if n == 1 else f"{n} seeds"
     known = []
-    if spread is not None:
+    spread = family_spread(evidence.selection, number.fields, metric, scale)
+    images = _test_images(number, evidence)
+    if n >= ENOUGH_SEEDS and isinstance(deviation, float):
+        known = [(statistics.of_another(measured, deviation, n), "")]
+    elif spread is not None:
         basis = f"{seeds}: the range has the spread of {spread.text} of this network and data set"
         known.append((spread.of_another(measured, n), basis))
-    images = _test_images(number, evidence)
     if n == 1 and number.metric == published.ACCURACY and images:
         low, high = statistics.wilson(measured / TO_PERCENT, images)
         basis = f"{seeds}: the range has the chance in the test images alone"
         known.append((statistics.repeated(measured, (low * TO_PERCENT, high * TO_PERCENT)), basis))
-    return max(known, key=lambda pair: pair[0][1] - pair[0][0], default=None)
+    if not known:
+        return None
+    (low, high), basis = max(known, key=lambda pair: pair[0][1] - pair[0][0])
+    # No score is below 0 or above 1, wherever Student's bell ends.
+    return (max(low, 0.0), min(high, scale)), basis
 
 
 def _test_images(number: Number, evidence: Evidence) -> int:
