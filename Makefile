@@ -28,8 +28,8 @@ run: $(INSTALLED) ## The whole study (PRESET=quick|paper|rigorous), tracked in M
 	mlflow run . -e main --env-manager local -P preset=$(PRESET)
 	@echo "Report: $(CURDIR)/report/index.html"
 
-test: $(INSTALLED) ## The fast tests
-	pytest
+test: $(INSTALLED) ## The fast tests, on all cores
+	pytest -n auto --dist loadfile
 
 test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser, the network
 	pytest -m slow

@@ -139,7 +139,7 @@ def test_numbers_that_disagree_are_compared_on_the_official_test_images_too(tmp_
     def of_official(spec: SvmSpec) -> dict[str, float]:
         # As published but for C = 10, where both ways are wrong.
         off = -0.2 if spec.C == 10 else 0.001 * (-1) ** spec.seed
-        return {"test_accuracy": _published(spec) + off, "test_f1": 0.4 + 0.001 * spec.seed}
+        return {"test_accuracy": _published(spec) + off, "test_f1": 0.2 + 0.001 * spec.seed}
 
     pooled, official = store(specs, "paper", of_pool), store(apart, "paper", of_official)
     runs = pd.concat([pooled, official.assign(run_id="o" + official["run_id"])])
@@ -150,7 +150,7 @@ def test_numbers_that_disagree_are_compared_on_the_official_test_images_too(tmp_
     assert (accuracies["agrees"] == "no").all()
     assert Counter(accuracies["agrees_official"]) == {"yes": 16, "no": 8}
     (note,) = accuracies["note"][accuracies["description"] == "MNIST, SVM, RBF, C=1.0, gamma=scale"]
-    assert note.endswith("; on official test images 94.85 (94.54 to 95.16): agrees")
+    assert note.endswith("; on official test images 94.85 (93.55 to 95.93): agrees")
     sentence = "16 of these agree then."
     assert sentence in digest(report, {})
     assert sentence in report.page.read_text()

@@ -206,9 +206,26 @@ def test_repeats_fall_where_it_is_said():
         low, high = statistics.of_another(found.mean, found.deviation, found.n)
         inside += low <= another <= high
     assert inside / 2000 == pytest.approx(0.95, abs=0.015)
-    first, second = random.binomial(2000, 0.9, size=(2, 20_000)) / 2000
+    for n in (1, 5):
+        *seen, another = random.binomial(2000, 0.9, size=(n + 1, 2000)) / 2000
+        means = np.mean(seen, axis=0)
+        ranges = [statistics.repeated(m, statistics.wilson(m, 2000), n) for m in means]
+        inside = sum(low <= a <= high for (low, high), a in zip(ranges, another, strict=True))
+        assert inside / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_a_pooled_deviation_is_that_of_the_analysis_of_variance():
+    random = np.random.default_rng(1)
+    groups = [random.normal(mean, 2, size) for mean, size in ((0, 5), (70, 3), (-4, 4))]
+    deviation, degrees = statistics.pooled_deviation([list(group) for group in groups])
+    about_means = np.concatenate([group - group.mean() for group in groups])
+    assert degrees == 9
+    assert deviation == pytest.approx(math.sqrt((about_means**2).sum() / degrees))
     inside = 0
-    for ours, theirs in zip(first[:2000], second, strict=False):
-        low, high = statistics.repeated(ours, statistics.wilson(ours, 2000))
-        inside += low <= theirs <= high
+    for draws in random.normal(90, 0.5, size=(2000, 9)):
+        *of_others, ours, another = draws
+        others = [of_others[:3], of_others[3:5], of_others[5:]]
+        deviation, degrees = statistics.pooled_deviation(others)
+        low, high = statistics.of_another(ours, deviation, 1, degrees)
+        inside += low <= another <= high
     assert inside / 2000 == pytest.approx(0.95, abs=0.015)

@@ -4,9 +4,11 @@ The measured values are those of the tables, so that no number has two derivatio
 their ranges. The published number is one draw of seed and images, as is each measured one, so they
 agree where it lies where a repeat of the measurement falls 95% of the time: Student's prediction
 interval, of the configuration's own seeds where they are enough, else with the deviation of all
-seeds of its network, data set and epochs. One seed's is no narrower than Wilson's interval of the
-accuracy, wider by the root of 2, which knows the chance in the test images and not that in the
-training, and is all there is where nothing has a second seed.
+seeds of its network, data set and epochs. It is never narrower than what the chance in the test
+images makes by itself (Wilson's interval, wider by that of the repeat): a few seeds can lie closer
+together than that, and where nothing has a second seed it is all that is known. A weighted F1 is
+taken for a share of the images here, as an accuracy is: bootstrapped over the test images of
+recorded runs, its deviation was within a tenth of that share's.
 Counts agree where they round to the printed digits. What depends on the machine is compared, and
 never held against it.
 
@@ -269,14 +271,14 @@ def _range(
     spread = family_spread(evidence.selection, number.fields, metric, scale)
     images = _test_images(number, evidence)
     if n >= ENOUGH_SEEDS and isinstance(deviation, float):
-        known = [(statistics.of_another(measured, deviation, n), "")]
+        known.append((statistics.of_another(measured, deviation, n), ""))
     elif spread is not None:
         basis = f"{seeds}: the range has the spread of {spread.text} of this network and data set"
         known.append((spread.of_another(measured, n), basis))
-    if n == 1 and number.metric == published.ACCURACY and images:
-        low, high = statistics.wilson(measured / TO_PERCENT, images)
+    if images:
+        low, high = statistics.wilson(measured / scale, images)
         basis = f"{seeds}: the range has the chance in the test images alone"
-        known.append((statistics.repeated(measured, (low * TO_PERCENT, high * TO_PERCENT)), basis))
+        known.append((statistics.repeated(measured, (low * scale, high * scale), n), basis))
     if not known:
         return None
     (low, high), basis = max(known, key=lambda pair: pair[0][1] - pair[0][0])

@@ -115,13 +115,17 @@ def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
     return math.sqrt(sum(of_group * own for of_group, own in spreads) / degrees), degrees
 
 
-def repeated(value: float, interval: Interval) -> Interval:
-    """Where a repeat of a measurement falls, from its value and the interval of what it measures.
+def repeated(value: float, interval: Interval, n: int = 1) -> Interval:
+    """Where a repeat of a measurement falls.
 
-    Both vary by chance, each as much, so their difference varies by the root of 2 as much.
+    Args:
+        value: the mean of `n` measurements.
+        interval: of what is measured, as one measurement of this value gives it.
+        n: how many there were; each varies by chance as much as the repeat does.
     """
     low, high = interval
-    return value - math.sqrt(2) * (value - low), value + math.sqrt(2) * (high - value)
+    wider = math.sqrt(1 + 1 / n)
+    return value - wider * (value - low), value + wider * (high - value)
 
 
 def _student(mean: float, error: float, degrees: int) -> Interval:

@@ -5,8 +5,8 @@ differ by chance, 95% of the time by less than
 
     t * s * sqrt(2)        s the deviation of the configuration's seeds, t Student's quantile; where
                            they are too few, of all seeds of its network, data set and epochs
-    w * sqrt(2)            for one seed, if that is more: w half of Wilson's interval, which knows
-                           the chance in the test images and not that in the training
+    w * sqrt(2)            if that is more: w half of Wilson's interval, which knows the chance in
+                           the test images and not that in the training
 
 and two of different configurations by less than the root of the mean of both squares, if they are
 equally good. Runs that were tested on the same images differ by somewhat less: the study does not
@@ -18,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from statistics import median, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 import pandas as pd
@@ -122,8 +122,8 @@ def noise_topic(selection: Selection) -> Topic | None:
             ),
             (
                 _IMAGES,
-                "one seed: there the noise is that of the test images alone, the least that it "
-                "can be",
+                "one seed, or seeds that lie closer together than their test images make likely: "
+                "there the noise is that of the test images alone, the least that it can be",
             ),
         )
         if bases[basis]
@@ -178,15 +178,15 @@ def _chance(selection: Selection, number: Number) -> _Chance | None:
     values = values_of(cells, keys.TEST_ACCURACY, TO_PERCENT)
     if not values:
         return None
-    if len(values) >= ENOUGH_SEEDS:
-        return _Chance(_apart(stdev(values), len(values) - 1), _OWN_SEEDS)
     known = []
     spread = family_spread(selection, wanted, keys.TEST_ACCURACY, TO_PERCENT)
-    if spread is not None:
+    if len(values) >= ENOUGH_SEEDS:
+        known.append(_Chance(_apart(stdev(values), len(values) - 1), _OWN_SEEDS))
+    elif spread is not None:
         known.append(_Chance(_apart(spread.deviation, spread.degrees), _LIKE_IT))
     images = _images(cells[0])
-    if len(values) == 1 and images:
-        low, high = statistics.wilson(values[0] / TO_PERCENT, images)
+    if images:
+        low, high = statistics.wilson(fmean(values) / TO_PERCENT, images)
         known.append(_Chance((high - low) / 2 * TO_PERCENT * math.sqrt(2), _IMAGES))
     return max(known, key=lambda chance: chance.points, default=None)
 
