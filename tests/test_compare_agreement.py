@@ -169,7 +169,7 @@ def test_a_number_that_disagrees_says_which_seeds_its_range_is_from():
     found = one(frame, description=FIRST, table=2)
     assert found["agrees"] == "no"
     assert found["note"] == (
-        "one seed: the range has the spread of 3 seeds of one configuration of this network and "
+        "one seed: the range has the spread of 3 seeds of one configuration of this model and "
         "data set"
     )
 

@@ -13,6 +13,7 @@ from compare_runs import cuda_not_measured, expected, store
 from mnist_ops.compare import CannotWrite, Report, published, summarize
 from mnist_ops.compare.digest import FIGURES, digest
 from mnist_ops.compare.sections import BEYOND, RESULTS, marks
+from mnist_ops.compare.wording import agreement_rows
 from mnist_ops.errors import InvalidInput
 from mnist_ops.specs import SvmSpec
 
@@ -149,8 +150,9 @@ def test_numbers_that_disagree_are_compared_on_the_official_test_images_too(tmp_
     accuracies = frame[frame["metric"] == "accuracy"]
     assert (accuracies["agrees"] == "no").all()
     assert Counter(accuracies["agrees_official"]) == {"yes": 16, "no": 8}
-    (note,) = accuracies["note"][accuracies["description"] == "MNIST, SVM, RBF, C=1.0, gamma=scale"]
-    assert note.endswith("; on official test images 94.85 (93.55 to 95.93): agrees")
+    rbf = "MNIST, SVM, RBF, C=1.0, gamma=scale"
+    (row,) = (row for row in agreement_rows(accuracies) if row["description"] == rbf)
+    assert row["note"].endswith("; on official test images 94.85 (93.55 to 95.93): agrees")
     sentence = "16 of these agree then."
     assert sentence in digest(report, {})
     assert sentence in report.page.read_text()

@@ -203,7 +203,8 @@ def test_repeats_fall_where_it_is_said():
     inside = 0
     for *seen, another in draws[:2000]:
         found = statistics.mean_interval(seen)
-        low, high = statistics.of_another(found.mean, found.deviation, found.n)
+        of_one = statistics.student_interval(found.mean, found.deviation, found.n - 1)
+        low, high = statistics.repeated(found.mean, of_one, found.n)
         inside += low <= another <= high
     assert inside / 2000 == pytest.approx(0.95, abs=0.015)
     for n in (1, 5):
@@ -226,6 +227,7 @@ def test_a_pooled_deviation_is_that_of_the_analysis_of_variance():
         *of_others, ours, another = draws
         others = [of_others[:3], of_others[3:5], of_others[5:]]
         deviation, degrees = statistics.pooled_deviation(others)
-        low, high = statistics.of_another(ours, deviation, 1, degrees)
+        of_one = statistics.student_interval(ours, deviation, degrees)
+        low, high = statistics.repeated(ours, of_one)
         inside += low <= another <= high
     assert inside / 2000 == pytest.approx(0.95, abs=0.015)

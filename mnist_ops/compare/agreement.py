@@ -2,13 +2,7 @@
 
 The measured values are those of the tables, so that no number has two derivations; here they get
 their ranges. The published number is one draw of seed and images, as is each measured one, so they
-agree where it lies where a repeat of the measurement falls 95% of the time: Student's prediction
-interval, of the configuration's own seeds where they are enough, else with the deviation of all
-seeds of its network, data set and epochs. It is never narrower than what the chance in the test
-images makes by itself (Wilson's interval, wider by that of the repeat): a few seeds can lie closer
-together than that, and where nothing has a second seed it is all that is known. A weighted F1 is
-taken for a share of the images here, as an accuracy is: bootstrapped over the test images of
-recorded runs, its deviation was within a tenth of that share's.
+agree where it lies where a repeat of the measurement falls 95% of the time (see `chance`).
 Counts agree where they round to the printed digits. What depends on the machine is compared, and
 never held against it.
 
@@ -26,16 +20,16 @@ import pandas as pd
 from mnist_ops import keys
 from mnist_ops.compare import published, statistics
 from mnist_ops.compare.cells import DEVICE_COMPARE, RESNET_GRID, SVM_GRID
+from mnist_ops.compare.chance import ACCURACY, F1, Score, chance, fewest_images
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.svms import gain
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.published import Number
 from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.spread import ENOUGH_SEEDS, family_spread
-from mnist_ops.compare.statistics import Interval
+from mnist_ops.compare.statistics import Interval, Mean
 from mnist_ops.compare.tables.champions import CHOSEN_ON
 from mnist_ops.compare.tables.labels import configuration, model_label
-from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT
+from mnist_ops.compare.tables.measure import VARIANT
 from mnist_ops.compare.tables.table import Table, Value
 from mnist_ops.grids import PRESETS
 
@@ -52,8 +46,19 @@ COLUMNS = (
     "high",
     "agrees",
     "agrees_official",
+    "official",
+    "official_low",
+    "official_high",
     "note",
 )
+
+# Column -> that of the same numbers on the official test images.
+_OFFICIAL: Mapping[str, str] = {
+    "agrees_official": "agrees",
+    "official": "measured",
+    "official_low": "low",
+    "official_high": "high",
+}
 
 YES = "yes"
 NO = "no"
@@ -79,11 +84,7 @@ _QUANTITIES: Mapping[str, tuple[str, str]] = {
 }
 
 
-# Metric of a published score -> that of the runs, and what it takes to give the tables' unit.
-_SCORES: Mapping[str, tuple[str, float]] = {
-    published.ACCURACY: (keys.TEST_ACCURACY, TO_PERCENT),
-    published.F1: (keys.TEST_F1, 1),
-}
+_SCORES: Mapping[str, Score] = {published.ACCURACY: ACCURACY, published.F1: F1}
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def agreement(
     rows = [_row(number, by_number[number.table], evidence) for number in published.numbers()]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     numeric = ["published", "measured", "difference", "low", "high"]
+    numeric += ["official", "official_low", "official_high"]
     return frame.astype(dict.fromkeys(numeric, "float64"))
 
 
@@ -146,22 +148,13 @@ def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
         official: the same of the cells that were tested on official test images.
 
     Returns:
-        The frame with ``agrees_official`` filled in, where there is such a number, and its value
-        and range in the note.
+        The frame with ``agrees_official`` filled in where there is such a number, ``official``
+        with the number, ``official_low`` and ``official_high`` with its range.
     """
     frame = frame.copy()
-    for row in frame.index[frame["agrees"] == NO]:
-        other = official.loc[row]
-        if other["agrees"] not in (YES, NO):
-            continue
-        kind = ".3f" if other["metric"] == published.F1 else ".2f"
-        texts = [f"{other[name]:{kind}}" for name in ("measured", "low", "high")]
-        verdict = "agrees" if other["agrees"] == YES else "does not agree either"
-        frame.loc[row, "agrees_official"] = other["agrees"]
-        frame.loc[row, "note"] = _joined(
-            str(frame.loc[row, "note"]),
-            f"on official test images {texts[0]} ({texts[1]} to {texts[2]}): {verdict}",
-        )
+    judged = (frame["agrees"] == NO) & official["agrees"].isin([YES, NO])
+    for ours, theirs in _OFFICIAL.items():
+        frame.loc[judged, ours] = official.loc[judged, theirs]
     return frame
 
 
@@ -256,41 +249,27 @@ def _place(number: Number) -> _Place:
 def _range(
     number: Number, measured: float, found: Mapping[str, Value], evidence: Evidence
 ) -> tuple[Interval, str] | None:
-    """Where a repeat falls, and what that rests on where it is not the number's own seeds."""
+    """Where a repeat falls, and what that rests on."""
     if number.metric == published.IMPROVEMENT:
         test = gain(evidence, str(number.fields[keys.DATASET]))
         if test is None or test.interval is None:
             return None
         return statistics.repeated(measured, test.interval), ""
-    metric, scale = _SCORES[number.metric]
     n, deviation = found.get("n", 1), found.get("std", "")
-    if not isinstance(n, int):
-        n = 1
-    seeds = "one seed" if n == 1 else f"{n} seeds"
-    known = []
-    spread = family_spread(evidence.selection, number.fields, metric, scale)
-    images = _test_images(number, evidence)
-    if n >= ENOUGH_SEEDS and isinstance(deviation, float):
-        known.append((statistics.of_another(measured, deviation, n), ""))
-    elif spread is not None:
-        basis = f"{seeds}: the range has the spread of {spread.text} of this network and data set"
-        known.append((spread.of_another(measured, n), basis))
-    if images:
-        low, high = statistics.wilson(measured / scale, images)
-        basis = f"{seeds}: the range has the chance in the test images alone"
-        known.append((statistics.repeated(measured, (low * scale, high * scale), n), basis))
-    if not known:
-        return None
-    (low, high), basis = max(known, key=lambda pair: pair[0][1] - pair[0][0])
-    # No score is below 0 or above 1, wherever Student's bell ends.
-    return (max(low, 0.0), min(high, scale)), basis
-
-
-def _test_images(number: Number, evidence: Evidence) -> int:
-    """On how many test images the accuracy was measured, at the least; 0 where no run tells."""
+    own = Mean(
+        measured,
+        deviation if isinstance(deviation, float) else None,
+        None,
+        n if isinstance(n, int) else 1,
+    )
+    score = _SCORES[number.metric]
     cells = evidence.cells(_study(number), dataset=number.fields[keys.DATASET])
-    sizes = [int(c.params[keys.N_TEST]) for c in cells if c.finished and keys.N_TEST in c.params]
-    return min(sizes, default=0)
+    known = chance(evidence.selection, number.fields, score, own, fewest_images(cells))
+    if known is None:
+        return None
+    low, high = known.of_another
+    # No score is below 0 or above 1, wherever Student's bell ends.
+    return (max(low, 0.0), min(high, score.scale)), known.text
 
 
 def _study(number: Number) -> str:

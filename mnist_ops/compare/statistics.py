@@ -91,17 +91,16 @@ def mean_interval(values: Sequence[float]) -> Mean:
 
 def t_interval(mean: float, deviation: float, n: int) -> Interval:
     """Student's t interval of a mean of `n` values (at least 2) of this sample deviation."""
-    return _student(mean, deviation * math.sqrt(1 / n), n - 1)
+    return student_interval(mean, deviation * math.sqrt(1 / n), n - 1)
 
 
-def of_another(mean: float, deviation: float, n: int, degrees: int | None = None) -> Interval:
-    """Where one more value falls, after `n` values of this mean and deviation.
-
-    Student's prediction interval, for values that are normally distributed. The deviation has
-    `degrees` of freedom; None where it is that of the `n` values (at least 2) themselves.
-    """
-    error = deviation * math.sqrt(1 + 1 / n)
-    return _student(mean, error, n - 1 if degrees is None else degrees)
+def student_interval(mean: float, deviation: float, degrees: int) -> Interval:
+    """Where a value of this mean and deviation falls, the deviation known with these degrees."""
+    if deviation == 0:
+        # scipy gives no numbers for a distribution without width.
+        return mean, mean
+    low, high = stats.t.interval(CONFIDENCE, degrees, loc=mean, scale=deviation)
+    return float(low), float(high)
 
 
 def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
@@ -126,14 +125,6 @@ def repeated(value: float, interval: Interval, n: int = 1) -> Interval:
     low, high = interval
     wider = math.sqrt(1 + 1 / n)
     return value - wider * (value - low), value + wider * (high - value)
-
-
-def _student(mean: float, error: float, degrees: int) -> Interval:
-    if error == 0:
-        # scipy gives no numbers for a distribution without width.
-        return mean, mean
-    low, high = stats.t.interval(CONFIDENCE, degrees, loc=mean, scale=error)
-    return float(low), float(high)
 
 
 def paired(differences: Sequence[float], against: float = 0.0) -> Comparison:

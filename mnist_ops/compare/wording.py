@@ -72,6 +72,7 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
         kind = _KINDS_OF_METRIC.get(str(row["metric"]), PLAIN)
         low, high = (_number(row[end], kind) for end in ("low", "high"))
         difference = _number(row["difference"], kind.difference)
+        note = "" if pd.isna(row["note"]) else str(row["note"])
         rows.append(
             {
                 "table": str(row["table"]),
@@ -83,10 +84,19 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
                 "sign": {"+": "plus", "\N{MINUS SIGN}": "minus"}.get(difference[:1], ""),
                 "interval": f"{low} to {high}" if low and high else "",
                 "agrees": str(row["agrees"]),
-                "note": "" if pd.isna(row["note"]) else str(row["note"]),
+                "note": "; ".join(part for part in (note, _official(row, kind)) if part),
             }
         )
     return rows
+
+
+def _official(row: Mapping[Any, Any], kind: Kind) -> str:
+    """What the official test images give for a number that disagrees; empty if nothing does."""
+    verdict = {YES: "agrees", NO: "does not agree either"}.get(row["agrees_official"])
+    if verdict is None:
+        return ""
+    texts = [_number(row[name], kind) for name in ("official", "official_low", "official_high")]
+    return f"on official test images {texts[0]} ({texts[1]} to {texts[2]}): {verdict}"
 
 
 def official_sentence(agreement: pd.DataFrame) -> str:

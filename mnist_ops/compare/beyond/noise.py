@@ -17,8 +17,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -27,13 +26,13 @@ from plotly import graph_objects as go
 from mnist_ops import keys
 from mnist_ops.compare import published, statistics
 from mnist_ops.compare.beyond.topic import Topic
-from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID, Cell
+from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
+from mnist_ops.compare.chance import ACCURACY, BASES, IMAGES, LIKE_IT, Chance, chance, fewest_images
 from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.style import INK, RULE, SOFT, panels, published_marker
 from mnist_ops.compare.published import Number
 from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.spread import ENOUGH_SEEDS, family_spread
 from mnist_ops.compare.tables.measure import TO_PERCENT, values_of
 
 # What the study varies -> what it is called here, and the tables that have both sides.
@@ -53,19 +52,6 @@ _STEM = "differences-against-noise"
 _COLUMNS = ["axis", "description", "difference", "noise", "basis"]
 
 
-# What the noise of a configuration is known from, the best first.
-_OWN_SEEDS, _LIKE_IT, _IMAGES = "its seeds", "seeds of configurations like it", "test images alone"
-_BASES = (_OWN_SEEDS, _LIKE_IT, _IMAGES)
-
-
-@dataclass(frozen=True)
-class _Chance:
-    """By how many points two runs of a configuration differ by chance, and how that is known."""
-
-    points: float
-    basis: str
-
-
 def noise_numbers(selection: Selection) -> pd.DataFrame:
     """One row a pair of published accuracies that differ in one setting.
 
@@ -83,10 +69,10 @@ def noise_numbers(selection: Selection) -> pd.DataFrame:
                     "axis": name,
                     "description": ", ".join(str(v) for k, v in first.fields.items() if k != axis),
                     "difference": abs(first.value - second.value),
-                    "noise": math.hypot(*(c.points for c in known)) / math.sqrt(2)
+                    "noise": math.hypot(*(c.apart for c in known)) / math.sqrt(2)
                     if both
                     else math.nan,
-                    "basis": max((c.basis for c in known), key=_BASES.index) if both else "",
+                    "basis": max((c.basis for c in known), key=BASES.index) if both else "",
                 }
             )
     return pd.DataFrame(found, columns=_COLUMNS)
@@ -116,12 +102,12 @@ def noise_topic(selection: Selection) -> Topic | None:
         f" For {bases[basis]} of the differences a side has {lacking}."
         for basis, lacking in (
             (
-                _LIKE_IT,
+                LIKE_IT,
                 "too few seeds of its own: there the noise is that of all seeds of the same "
                 "network and data set",
             ),
             (
-                _IMAGES,
+                IMAGES,
                 "one seed, or seeds that lie closer together than their test images make likely: "
                 "there the noise is that of the test images alone, the least that it can be",
             ),
@@ -164,7 +150,7 @@ def _pairs(axis: str, tables: tuple[int, ...]) -> Iterator[tuple[Number, Number]
         yield from itertools.pairwise(group)
 
 
-def _chance(selection: Selection, number: Number) -> _Chance | None:
+def _chance(selection: Selection, number: Number) -> Chance | None:
     study = SVM_GRID if number.fields.get(keys.MODEL) == "svm" else RESNET_GRID
     usual = {keys.PIN_MEMORY: False} if study == RESNET_GRID else {}
     wanted: dict[str, Any] = usual | dict(number.fields)
@@ -178,28 +164,8 @@ def _chance(selection: Selection, number: Number) -> _Chance | None:
     values = values_of(cells, keys.TEST_ACCURACY, TO_PERCENT)
     if not values:
         return None
-    known = []
-    spread = family_spread(selection, wanted, keys.TEST_ACCURACY, TO_PERCENT)
-    if len(values) >= ENOUGH_SEEDS:
-        known.append(_Chance(_apart(stdev(values), len(values) - 1), _OWN_SEEDS))
-    elif spread is not None:
-        known.append(_Chance(_apart(spread.deviation, spread.degrees), _LIKE_IT))
-    images = _images(cells[0])
-    if images:
-        low, high = statistics.wilson(fmean(values) / TO_PERCENT, images)
-        known.append(_Chance((high - low) / 2 * TO_PERCENT * math.sqrt(2), _IMAGES))
-    return max(known, key=lambda chance: chance.points, default=None)
-
-
-def _apart(deviation: float, degrees: int) -> float:
-    """What two values of this deviation differ by, 95% of the time."""
-    # One value is another of one's mean.
-    low, high = statistics.of_another(0.0, deviation, 1, degrees)
-    return (high - low) / 2
-
-
-def _images(cell: Cell) -> int:
-    return int(cell.params.get(keys.N_TEST, 0))
+    own = statistics.mean_interval(values)
+    return chance(selection, wanted, ACCURACY, own, fewest_images(cells))
 
 
 def _figure(frame: pd.DataFrame) -> Figure:
