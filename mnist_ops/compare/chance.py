@@ -25,12 +25,13 @@ from mnist_ops.compare.tables.measure import TO_PERCENT, values_of
 OWN_SEEDS, LIKE_IT, IMAGES = "its seeds", "seeds of configurations like it", "test images alone"
 BASES = (OWN_SEEDS, LIKE_IT, IMAGES)
 
-# From so many seeds on a configuration's own deviation is used. Of two it has one degree of
-# freedom, for which Student's quantile is 12.7: a range that holds anything.
-_ENOUGH_SEEDS = 3
+# From so many seeds on a configuration's own deviation is used. Student's quantile is 12.7 for two
+# seeds and 4.3 for three: ranges that hold nearly anything. For five it is 2.8.
+_ENOUGH_SEEDS = 5
 
-# What makes configurations alike enough to have one deviation.
-_FAMILY = (keys.MODEL, keys.DATASET, keys.EPOCHS)
+# What makes configurations alike enough to have one deviation. A support vector machine's goes
+# with its accuracy, which its kernel and C decide.
+_FAMILY = (keys.MODEL, keys.DATASET, keys.EPOCHS, keys.KERNEL, keys.C)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def chance(
 
     Args:
         selection: where its family's runs are.
-        params: of the configuration; model, data set and epochs name the family.
+        params: of the configuration; they name the family.
         score: what was measured.
         own: the score over the configuration's seeds.
         images: how many test images each seed was measured on; 0 if that is not known.

@@ -4,7 +4,7 @@ The study ran each configuration once. Two runs of one configuration, with other
 differ by chance, 95% of the time by less than
 
     t * s * sqrt(2)        s the deviation of the configuration's seeds, t Student's quantile; where
-                           they are too few, of all seeds of its network, data set and epochs
+                           they are too few, of all seeds of configurations like it
     w * sqrt(2)            if that is more: w half of Wilson's interval, which knows the chance in
                            the test images and not that in the training
 
@@ -103,8 +103,8 @@ def noise_topic(selection: Selection) -> Topic | None:
         for basis, lacking in (
             (
                 LIKE_IT,
-                "too few seeds of its own: there the noise is that of all seeds of the same "
-                "network and data set",
+                "fewer than five seeds: there the noise is that of all seeds of the same network, "
+                "data set and epochs",
             ),
             (
                 IMAGES,
