@@ -9,6 +9,7 @@ from typing import Literal
 from mnist_ops import keys, provenance, state, stopping, svm, tracking, train
 from mnist_ops.checkpoints import DEFAULT_EVERY_S, Checkpoint
 from mnist_ops.data import Images, load
+from mnist_ops.determinism import reproducible
 from mnist_ops.errors import MnistOpsError, Stopped, TrackingUnavailable
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
@@ -151,7 +152,7 @@ class _Work:
             self._open_runs(images.digest, claimed=claimed)
             if self.runs:
                 self.report(_progress(self.trajectory, 0))
-                with train.reproducible(THREADS):
+                with reproducible(THREADS):
                     self._fit(images)
                 self.checkpoint.discard()
         except Exception as error:

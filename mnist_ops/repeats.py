@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mnist_ops import data, keys, svm, tracking, train
 from mnist_ops.cell import THREADS
 from mnist_ops.compare.statistics import ALPHA, Comparison, mcnemar
+from mnist_ops.determinism import reproducible
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.results import FitResult
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
@@ -130,7 +131,7 @@ def compute(
     Raises:
         InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
     """
-    with train.reproducible(THREADS):
+    with reproducible(THREADS):
         if isinstance(spec, SvmSpec):
             return svm.fit(spec, images)
         assert isinstance(spec, ResNetSpec)

@@ -6,7 +6,6 @@ device each has a stream of its own.
 """
 
 import math
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -409,39 +408,3 @@ def _optimizer(
     if flat is not None:
         return flat_weights.Adam(flat, rate)
     return torch.optim.Adam(network.parameters(), lr=rate, fused=True)
-
-
-class _Settings:
-    """torch's settings of a process before the first of its threads changed them."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
-        self.before = 0, False
-
-
-_settings = _Settings()
-
-
-@contextmanager
-def reproducible(threads: int) -> Iterator[None]:
-    """Compute on `threads` CPU threads with deterministic kernels, then restore the settings.
-
-    Sums over threads depend on how many there are, so a fit is only the same again on as many.
-    Where several threads are in such a block, the last to leave restores.
-    """
-    with _settings.lock:
-        if not _settings.users:
-            _settings.before = torch.get_num_threads(), torch.backends.cudnn.deterministic
-        _settings.users += 1
-        # Of the calling thread, beside the process.
-        torch.set_num_threads(threads)
-        torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        with _settings.lock:
-            _settings.users -= 1
-            if not _settings.users:
-                torch.set_num_threads(_settings.before[0])
-                torch.backends.cudnn.deterministic = _settings.before[1]

@@ -14,6 +14,7 @@ from model_fixtures import NETWORK
 from mnist_ops import durable, keys, train
 from mnist_ops.checkpoints import SET_ASIDE, Checkpoint
 from mnist_ops.data import Images
+from mnist_ops.determinism import reproducible
 from mnist_ops.errors import DiskFull, Stopped
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec
@@ -53,7 +54,7 @@ def test_a_training_that_goes_on_gives_the_same_bits(
 ) -> None:
     spec = dataclasses.replace(SPEC, **change)
     epochs: dict[bool, list[EpochResult]] = {True: [], False: []}
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         whole = train.fit(spec, images, epochs[True].append)[3]
         cut_after(steps, spec, images, checkpoint(tmp_path))
         kept = checkpoint(tmp_path)

@@ -15,6 +15,7 @@ from user_models import Transformer, mobilenet, vgg
 
 from mnist_ops import fast_norm, flat_weights, kernels, models, train
 from mnist_ops.data import split_of
+from mnist_ops.determinism import reproducible
 from mnist_ops.flat_weights import FlatWeights
 from mnist_ops.live_taps import rewrite
 from mnist_ops.specs import ResNetSpec
@@ -25,7 +26,7 @@ STEPS = 4
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         yield
 
 

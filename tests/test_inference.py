@@ -21,6 +21,7 @@ from sklearn.svm import SVC
 from mnist_ops import inference, svm, train
 from mnist_ops.champions import refit
 from mnist_ops.data import split_of
+from mnist_ops.determinism import reproducible
 from mnist_ops.errors import InvalidInput
 from mnist_ops.inference import Classifier, ModelRefused, likeness, machines, networks
 from mnist_ops.specs import Spec, SvmSpec
@@ -40,7 +41,7 @@ def test_a_model_predicts_what_its_run_logged(spec: Spec, tmp_path: Path) -> Non
     if isinstance(spec, SvmSpec):
         logged = svm.fit(spec, images)
     else:
-        with train.reproducible(1):
+        with reproducible(1):
             logged = train.fit(spec, images)[spec.epochs]
     classifier = Classifier.load(write_model(spec, tmp_path))
     assert np.array_equal(classifier.answer(images_of(spec)).classes, logged.predictions)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
 from mnist_ops import live_taps, models
+from mnist_ops.determinism import reproducible
 from mnist_ops.live_taps import LiveConv2d, UnexpectedSize, live_span, rewrite
 from mnist_ops.specs import MODELS
-from mnist_ops.train import reproducible
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,6 +19,7 @@ from mnist_ops import keys, models, train
 from mnist_ops.cell import CellContext, Outcome, Progress
 from mnist_ops.checkpoints import Checkpoint
 from mnist_ops.data import Images
+from mnist_ops.determinism import reproducible
 from mnist_ops.errors import InvalidInput, Stopped
 from mnist_ops.results import FitResult
 from mnist_ops.specs import ResNetSpec
@@ -50,7 +51,7 @@ def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fit(spec: ResNetSpec, images: Images) -> FitResult:
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         return train.fit(spec, images)[spec.epochs]
 
 
@@ -98,7 +99,7 @@ def test_one_that_draws_goes_on_from_its_checkpoint_with_the_numbers_that_were_n
     images: Images, dropping: None, tmp_path: Path
 ) -> None:
     spec = dataclasses.replace(SPEC, model="resnet50")
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         kept = Checkpoint(tmp_path / "a.checkpoint", {"training": "a"}, 0)
         steps = iter(range(6))
         with pytest.raises(Stopped):
@@ -123,12 +124,12 @@ def test_settings_are_restored_by_the_last_to_leave() -> None:
     seen = []
 
     def leave_first() -> None:
-        with train.reproducible(threads=1):
+        with reproducible(threads=1):
             inner.set()
             outer.wait(10)
 
     other = threading.Thread(target=leave_first)
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         other.start()
         inner.wait(10)
         outer.set()

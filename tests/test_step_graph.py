@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mnist_ops import step_graph, train
 from mnist_ops.data import split_of
+from mnist_ops.determinism import reproducible
 from mnist_ops.specs import ResNetSpec
 
 SPEC = dataclasses.replace(NETWORK, epochs=1, train_limit=70, test_limit=40)
@@ -20,7 +21,7 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         yield
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from mnist_ops import keys, models, train
 from mnist_ops.data import Images, split_of
+from mnist_ops.determinism import reproducible
 from mnist_ops.live_taps import LiveConv2d
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec
@@ -41,7 +42,7 @@ def test_learns_real_digits(images: Images) -> None:
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_same_spec_same_predictions(images: Images, optimizer: str, precision: str) -> None:
     spec = dataclasses.replace(SPEC, optimizer=optimizer, precision=precision, epochs=1)
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         first, again = fit(spec, images), fit(spec, images)
         other = fit(dataclasses.replace(spec, learning_rate=0.01), images)
     assert np.array_equal(first.predictions, again.predictions)
@@ -50,7 +51,7 @@ def test_same_spec_same_predictions(images: Images, optimizer: str, precision: s
 
 
 def test_a_short_training_is_the_beginning_of_a_long_one(images: Images) -> None:
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         short = fit(SPEC, images)
         taken = train.fit(dataclasses.replace(SPEC, epochs=3), images, results_after=(2,))
     assert list(taken) == [2, 3]
@@ -75,7 +76,7 @@ def test_plain_is_torchvisions_network(plain: bool) -> None:
 def test_fast_and_plain_learn_equally_well(images: Images) -> None:
     spec = dataclasses.replace(SPEC, train_limit=400, test_limit=0, epochs=5)
     accuracies = {}
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         for plain in (False, True):
             specs = [dataclasses.replace(spec, seed=seed, plain=plain) for seed in range(5)]
             accuracies[plain] = np.array(
@@ -138,7 +139,7 @@ def test_diverging_loss_ends_with_advice(images: Images) -> None:
 
 def test_settings_are_restored() -> None:
     before = torch.get_num_threads()
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
 
@@ -151,7 +152,7 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
 def test_cuda_trains_reproducibly(images: Images, precision: str, pin_memory: bool) -> None:
     spec = dataclasses.replace(SPEC, device="cuda", precision=precision, pin_memory=pin_memory)
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         first, again = fit(spec, images), fit(spec, images)
     assert np.array_equal(first.predictions, again.predictions)
     assert math.isfinite(first.metrics[keys.TRAIN_LOSS])

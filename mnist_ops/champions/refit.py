@@ -14,6 +14,7 @@ from torch import Tensor
 from mnist_ops import keys, repeats, svm, train
 from mnist_ops.cell import THREADS
 from mnist_ops.data import Images, split_of
+from mnist_ops.determinism import reproducible
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.inference import Description, ModelPredictions, likeness, scorer
 from mnist_ops.inference.likeness import Likeness
@@ -66,7 +67,7 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     own = split_of(spec, images)
     whole = split_of(dataclasses.replace(spec, train_limit=0, test_limit=0), images)
     mean, std = train.mean_and_std(images.images[own.train])
-    with train.reproducible(THREADS):
+    with reproducible(THREADS):
         made, of_fit = _fit(spec, images, on_step)
         model = scorer(spec, made, mean, std)
         test_images, labels = _part(images, own.test)

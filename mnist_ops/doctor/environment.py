@@ -13,8 +13,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 import mnist_ops
-from mnist_ops import kernels, train
+from mnist_ops import kernels
 from mnist_ops.cell import THREADS
+from mnist_ops.determinism import reproducible
 from mnist_ops.doctor.finding import Examination, Finding, note
 from mnist_ops.doctor.site import Site
 from mnist_ops.workers import fast_allocator
@@ -113,7 +114,7 @@ def _compiler() -> Iterator[Finding]:
         )
         return
     # As a worker trains: the kernels are checked against torch's sums on one thread.
-    with train.reproducible(THREADS):
+    with reproducible(THREADS):
         usable = kernels.usable()
     if not usable:
         yield note(

@@ -18,6 +18,7 @@ from scipy.stats import t
 
 from mnist_ops import keys, train
 from mnist_ops.data import load
+from mnist_ops.determinism import reproducible
 from mnist_ops.specs import ResNetSpec
 from mnist_ops.workers.local import usable_cores
 
@@ -47,7 +48,7 @@ def specs(options: argparse.Namespace) -> list[ResNetSpec]:
 
 
 def measured(spec: ResNetSpec) -> dict[str, Any]:
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         result = train.fit(spec, load(spec.dataset))[spec.epochs]
     names = (keys.TEST_ACCURACY, keys.TRAIN_LOSS, keys.TRAIN_TIME_S)
     return {

@@ -33,6 +33,7 @@ from torch import nn
 
 from mnist_ops import kernels, live_taps, models, provenance, train
 from mnist_ops.data import default_data_dir, load, split
+from mnist_ops.determinism import reproducible
 from mnist_ops.specs import ResNetSpec
 from mnist_ops.trajectories import trajectories
 from mnist_ops.workers import local
@@ -312,7 +313,7 @@ def grid_hours(rates: dict[Case, float]) -> dict[str, float]:
 
 
 def _has_kernels() -> bool:
-    with train.reproducible(threads=1):
+    with reproducible(threads=1):
         return kernels.usable()
 
 

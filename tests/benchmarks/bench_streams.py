@@ -16,6 +16,7 @@ import torch
 
 from mnist_ops import provenance, train
 from mnist_ops.data import load, split
+from mnist_ops.determinism import reproducible
 from mnist_ops.grids import DEFAULT_PRECISION
 from mnist_ops.specs import ResNetSpec
 
@@ -32,7 +33,7 @@ def images_per_second(spec: ResNetSpec, streams: int, seconds: float, *, graph: 
     def train_one(seed: int) -> float:
         images = load(DATASET)
         device = torch.device(spec.device)
-        with train._own_stream(device), train.reproducible(threads=1):
+        with train._own_stream(device), reproducible(threads=1):
             trainer = train._Trainer(spec, images, split(images.labels, seed), device)
             trainer.network.train()
             if graph:

@@ -60,6 +60,7 @@ def main() -> None:
 def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, object]:
     """Tracked against untracked, as ratios less 1."""
     from mnist_ops import cell, data, tracking, train
+    from mnist_ops.determinism import reproducible
     from mnist_ops.specs import ResNetSpec
     from mnist_ops.trajectories import Trajectory
 
@@ -79,7 +80,7 @@ def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, o
     parent = tracking.Parent("0" * 32, "0")
 
     def untracked() -> None:
-        with train.reproducible(cell.THREADS):
+        with reproducible(cell.THREADS):
             train.fit(spec, images)
 
     def tracked(seed: int) -> None:
