@@ -78,6 +78,8 @@ def test_the_noise_of_few_seeds_is_that_of_seeds_of_configurations_like_it() -> 
     few = int((frame["basis"] == "seeds of configurations like it").sum())
     told = f"For {few} of the differences a side has fewer than five seeds"
     assert told in topic.paragraphs[0]
+    assert "98.95 and not 98.89" in topic.paragraphs[1]
+    assert "99.01 and not 98.52" in topic.paragraphs[1]
 
 
 def test_every_neighbouring_pair_is_compared_once() -> None:
