@@ -177,7 +177,10 @@ def store_of(paths: Sequence[Path], *, progress: Progress = lambda done, of: Non
         BadArchive: a file is no export, is damaged, or is of a newer version.
     """
     files = [file for path in paths for file in _exports(path)]
-    with tempfile.TemporaryDirectory(prefix="mnist-ops-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="mnist-ops-") as folder,
+        tracking.unsynchronised(),
+    ):
         uri = f"sqlite:///{folder}/mlflow.db"
         # By itself MLflow would put the artifacts into the folder that the user is in.
         tracking.connect(uri).create_experiment(_SCRATCH, artifact_location=f"{folder}/artifacts")

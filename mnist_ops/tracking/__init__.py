@@ -42,6 +42,7 @@ from mnist_ops.tracking.store import (
     connect,
     default_uri,
     tracking_errors,
+    unsynchronised,
     without_password,
 )
 from mnist_ops.tracking.tracker import (
@@ -104,6 +105,7 @@ __all__ = [
     "shared_tracker",
     "tracking_errors",
     "unfinished_imports",
+    "unsynchronised",
     "without_password",
     "write_record",
 ]

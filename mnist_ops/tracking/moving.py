@@ -5,7 +5,7 @@ import math
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
 )
-from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
+from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 from numpy.typing import NDArray
 
 from mnist_ops import keys
@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 # Without these a run is no cell's, nor one that somebody would end for its owner's death.
 _LAST = frozenset({keys.FINGERPRINT, keys.ROLE})
+# Beside a batch's params.
+_METRICS_A_BATCH = MAX_ENTITIES_PER_BATCH - MAX_PARAMS_TAGS_PER_BATCH
 # Of reasons in one tag, so that the tag is never longer than a store takes.
 _REASONS_A_TAG = 20
 _OF_CELLS = f"{tag(keys.FINGERPRINT)} LIKE '%' and attributes.status = 'FINISHED'"
@@ -154,12 +156,17 @@ def write_record(
             parent.experiment_id, start_time=record.start_time, tags=tags, run_name=record.name
         )
         started = run.info.run_id
-    for params in _batches(record.params.items(), MAX_PARAMS_TAGS_PER_BATCH):
-        client.log_batch(started, params=[Param(*param) for param in params])
     points = [(name, point) for name, points in record.metrics.items() for point in points]
-    for some in _batches(points, MAX_METRICS_PER_BATCH):
+    batches = zip_longest(
+        _batches(record.params.items(), MAX_PARAMS_TAGS_PER_BATCH),
+        _batches(points, _METRICS_A_BATCH),
+        fillvalue=(),
+    )
+    for params, some in batches:
         client.log_batch(
-            started, metrics=[Metric(n, p.value, p.timestamp, p.step) for n, p in some]
+            started,
+            params=[Param(*param) for param in params],
+            metrics=[Metric(n, p.value, p.timestamp, p.step) for n, p in some],
         )
     if record.datasets:
         inputs = [_dataset_input(use) for use in record.datasets]

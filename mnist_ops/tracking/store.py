@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import mlflow
@@ -115,6 +116,24 @@ def check_database(uri: str, *, create: bool = True) -> None:
         ) from None
     finally:
         engine.dispose()
+
+
+@contextmanager
+def unsynchronised() -> Iterator[None]:
+    """Have SQLite not wait for the disk on connections that are opened in the block.
+
+    For a store that is thrown away after use: one whose machine fails in between is lost.
+    """
+
+    def relax(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", relax)
 
 
 @contextmanager
