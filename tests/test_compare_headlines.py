@@ -34,6 +34,16 @@ def test_headlines_with_intervals(tmp_path):
     assert found["GPU over CPU"].endswith("(on a GPU: not measured: no CUDA device)")
 
 
+def test_a_loss_has_a_minus_sign(tmp_path):
+    def worse(spec):
+        return {"test_accuracy": 0.8 if spec.study == "resnet_grid" else 0.99}
+
+    found = answers(summarize(store(ON_CPU, change=worse), expected, REASONS, tmp_path))
+    assert found["Networks over SVMs on MNIST"].startswith(
+        "\N{MINUS SIGN}19.00 points (\N{MINUS SIGN}"
+    )
+
+
 def test_speedup_of_a_gpu(tmp_path):
     def change(spec):
         return {"train_time_s": 10.0 if spec.device == "cuda" else 80.0}

@@ -246,6 +246,17 @@ def test_configuration_says_what_was_run(full):
     assert paper.loc["Data Split", "measured"] == "70% Train / 10% Validation / 20% Test"
 
 
+def test_configuration_tells_seeds_that_some_cells_lack():
+    networks = [cell(**AT_16_SGD, pin_memory=False, epochs=epochs) for epochs in (2, 5)]
+    again = dataclasses.replace(networks[0], seed=1)
+    machines = [spec for spec in expected("quick") if spec.study == "svm_grid"]
+    both = [dataclasses.replace(spec, seed=seed) for spec in machines for seed in (0, 1)]
+    runs = frame([row(spec, number=n) for n, spec in enumerate([*networks, again, *both])])
+    said = tables(runs)[1].frame.set_index("parameter")
+    assert said.loc["Seeds", "measured"] == "0; in some cells 1"
+    assert said.loc["SVM Seeds", "measured"] == "0, 1"
+
+
 def test_other_epochs_and_variants_get_rows_of_their_own():
     usual = cell(**AT_16_SGD, epochs=5, pin_memory=False)
     longer = dataclasses.replace(usual, epochs=9)

@@ -8,6 +8,7 @@ from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
 from mnist_ops.compare.findings.devices import speedups
 from mnist_ops.compare.findings.evidence import Evidence, configurations
 from mnist_ops.compare.findings.svms import gain
+from mnist_ops.compare.render import minus
 from mnist_ops.compare.statistics import Interval
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
@@ -77,5 +78,5 @@ def _interval(cells: Group) -> Interval | None:
 
 
 def _text(value: float, interval: Interval | None, unit: str, sign: str = "") -> str:
-    low_high = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
-    return f"{value:{sign}.2f}{unit}{low_high}"
+    low, high = (minus(f"{end:.2f}") for end in interval) if interval else ("", "")
+    return minus(f"{value:{sign}.2f}{unit}") + (f" ({low} to {high})" if interval else "")

@@ -50,6 +50,11 @@ def readable(value: Value, kind: Kind) -> str:
     return f"{sign}{text}{kind.unit}"
 
 
+def minus(text: str) -> str:
+    """A number's text with a minus sign that is as wide as a plus."""
+    return text.replace("-", "\N{MINUS SIGN}", 1)
+
+
 def to_csv(table: Table) -> str:
     """The table as CSV under its columns' names."""
     frame = _texts(table, plain)

@@ -9,7 +9,7 @@ import pandas as pd
 from mnist_ops.compare import published
 from mnist_ops.compare.agreement import NO, YES
 from mnist_ops.compare.findings.finding import Finding
-from mnist_ops.compare.render import readable
+from mnist_ops.compare.render import minus, readable
 from mnist_ops.compare.runs import records
 from mnist_ops.compare.tables.table import (
     F1,
@@ -117,8 +117,3 @@ def _number(value: Any, kind: Kind) -> str:
     if value is None or pd.isna(value):
         return ""
     return minus(readable(float(value), kind))
-
-
-def minus(text: str) -> str:
-    """A number's text with a minus sign that is as wide as a plus."""
-    return text.replace("-", "\N{MINUS SIGN}", 1)

@@ -1,5 +1,7 @@
 """Table 1: how the runs were configured, beside what the study says of its own."""
 
+from collections import Counter
+
 from mnist_ops import keys
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID, Cell
 from mnist_ops.compare.selection import Selection
@@ -50,7 +52,7 @@ def configuration_table(selection: Selection) -> Table:
         "Epochs": _axis(ran_resnets, keys.EPOCHS),
         "pin_memory": _axis(ran_resnets, keys.PIN_MEMORY),
         "Precision": _axis(ran_resnets, keys.PRECISION),
-        "Seeds": _axis(ran_resnets, keys.SEED),
+        "Seeds": _seeds(ran_resnets),
         "Device": _axis(ran_resnets, keys.DEVICE),
     }
     of_svms = {
@@ -58,6 +60,7 @@ def configuration_table(selection: Selection) -> Table:
         "SVM Kernels": _axis(ran_svms, keys.KERNEL),
         "SVM C": _axis(ran_svms, keys.C),
         "SVM Gamma": _axis(ran_svms, keys.GAMMA),
+        "SVM Seeds": _seeds(ran_svms),
     }
     rows = [
         {
@@ -76,6 +79,15 @@ def configuration_table(selection: Selection) -> Table:
 def _axis(cells: list[Cell], name: str) -> str:
     """The values of a param, in the order of the grid."""
     return ", ".join(dict.fromkeys(str(c.params[name]) for c in cells if name in c.params))
+
+
+def _seeds(cells: list[Cell]) -> str:
+    """The seeds, and which of them not every cell has."""
+    runs = Counter(int(c.params[keys.SEED]) for c in cells if keys.SEED in c.params)
+    everywhere = max(runs.values(), default=0)
+    common = [str(seed) for seed in sorted(runs) if runs[seed] == everywhere]
+    others = [str(seed) for seed in sorted(runs) if runs[seed] < everywhere]
+    return ", ".join(common) + (f"; in some cells {', '.join(others)}" if others else "")
 
 
 def _models(cells: list[Cell]) -> str:
