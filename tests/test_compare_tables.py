@@ -255,6 +255,9 @@ def test_configuration_tells_seeds_that_some_cells_lack():
     said = tables(runs)[1].frame.set_index("parameter")
     assert said.loc["Seeds", "measured"] == "0; in some cells 1"
     assert said.loc["SVM Seeds", "measured"] == "0, 1"
+    apart = frame([row(networks[1]), row(again, number=1)])
+    said = tables(apart)[1].frame.set_index("parameter")
+    assert said.loc["Seeds", "measured"] == "in some cells 0, 1"
 
 
 def test_other_epochs_and_variants_get_rows_of_their_own():

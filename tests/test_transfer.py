@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy
 import tracked_runs
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 from transfer_fixtures import call, refused
 
 from mnist_ops import exchange, keys, tracking, transfer
@@ -75,6 +77,35 @@ def test_an_imported_run_is_the_run(
         assert (before.index == after.index).all()
         assert new.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef"
     assert tracking.not_measured(there) == tracking.not_measured(client)
+
+
+def test_more_points_than_one_batch_holds_travel_whole(
+    runs: list[str], client: MlflowClient, elsewhere: Callable[[str], MlflowClient], home: Path
+) -> None:
+    steps = range(1_950)
+    points = [Metric("train_loss", 1 / (step + 1), 1_000 + step, step) for step in steps]
+    for first in (0, 975):
+        client.log_batch(runs[0], metrics=points[first : first + 975])
+    assert call("export", "long.zip").exit_code == 0
+    there = elsewhere("other")
+    assert "3 runs imported" in call("import", str(home / "long.zip")).stdout
+    name = client.get_run(runs[0]).info.run_name
+    (new,) = [r for r in tracking.counted_runs(there) if r.info.run_name == name]
+    arrived = there.get_metric_history(new.info.run_id, "train_loss")
+    assert {p.step for p in arrived} >= set(steps)
+    assert new.data.params == client.get_run(runs[0]).data.params
+
+
+def test_a_store_that_is_thrown_away_does_not_wait_for_the_disk(home: Path) -> None:
+    def synchronous() -> int:
+        with sqlalchemy.create_engine("sqlite:///kept.db").connect() as connection:
+            return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+    kept = synchronous()
+    assert kept > 0
+    with tracking.unsynchronised():
+        assert synchronous() == 0
+    assert synchronous() == kept
 
 
 def test_imported_runs_are_under_one_parent_a_study(

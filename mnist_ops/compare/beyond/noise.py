@@ -104,7 +104,7 @@ def noise_topic(selection: Selection) -> Topic | None:
             (
                 LIKE_IT,
                 "fewer than five seeds: there the noise is that of all seeds of the same network, "
-                "data set and epochs",
+                "data set and epochs, or of the same machine's kernel and C",
             ),
             (
                 IMAGES,
@@ -165,10 +165,10 @@ def _best_of_two() -> tuple[str, ...]:
             twice.append((printed[configuration], [number.value for number in pair]))
     if not twice or any(once != max(both) for once, both in twice):
         return ()
-    examples = " and ".join(f"{max(both):.2f} and not {min(both):.2f}" for _, both in twice)
+    examples = ", ".join(f"{max(both):.2f} and not {min(both):.2f}" for _, both in twice)
     return (
         f"Table 4 has two runs of {len(twice)} of the configurations of tables 2 and 3, one with "
-        f"pinned memory and one without. These tables print the better one each time, {examples}. "
+        f"pinned memory and one without. These tables print the better one each time: {examples}. "
         "The better of two equal runs lies above their mean, by 0.56 of their deviation in the "
         "long run: a mean of repeats is to come out a little lower than such tables.",
     )

@@ -1,12 +1,10 @@
 """Table 1: how the runs were configured, beside what the study says of its own."""
 
-from collections import Counter
-
 from mnist_ops import keys
-from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID, Cell
+from mnist_ops.compare.cells import IDENTITY, RESNET_GRID, SVM_GRID, Cell
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import model_label
-from mnist_ops.compare.tables.measure import absence
+from mnist_ops.compare.tables.measure import absence, grouped
 from mnist_ops.compare.tables.table import Column, Table, build
 
 # The study pools the training and the test images of a data set.
@@ -83,11 +81,20 @@ def _axis(cells: list[Cell], name: str) -> str:
 
 def _seeds(cells: list[Cell]) -> str:
     """The seeds, and which of them not every cell has."""
-    runs = Counter(int(c.params[keys.SEED]) for c in cells if keys.SEED in c.params)
-    everywhere = max(runs.values(), default=0)
-    common = [str(seed) for seed in sorted(runs) if runs[seed] == everywhere]
-    others = [str(seed) for seed in sorted(runs) if runs[seed] < everywhere]
-    return ", ".join(common) + (f"; in some cells {', '.join(others)}" if others else "")
+    names = [name for name in IDENTITY if name != keys.SEED]
+    known = [cell for cell in cells if keys.SEED in cell.params]
+    configurations = grouped(known, lambda cell: cell.key(*names)).values()
+    seeds = [{int(c.params[keys.SEED]) for c in alike} for alike in configurations]
+    if not seeds:
+        return ""
+    common = set.intersection(*seeds)
+    others = set.union(*seeds) - common
+    parts = [_listed(common), f"in some cells {_listed(others)}" if others else ""]
+    return "; ".join(part for part in parts if part)
+
+
+def _listed(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def _models(cells: list[Cell]) -> str:
