@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import SvmSpec
 from mnist_ops.tracking import ledger
 from mnist_ops.tracking.delivery import REFUSED
-from mnist_ops.tracking.journal import Journal, JournalBusy, JournalGone
+from mnist_ops.tracking.journal import FILE, Journal, JournalBusy, JournalGone, parse
 from mnist_ops.tracking.tracker import Address, Tracker
 
 SPEC = SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=10.0)
@@ -302,6 +303,47 @@ def test_a_journal_has_one_writer(tmp_path: Path) -> None:
     made.close()
     with pytest.raises(JournalGone):
         made.append("end", time=3, status="KILLED")
+
+
+def test_a_journal_that_is_removed_while_others_open_it_has_one_writer(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def write(writer: int) -> int:
+        written = 0
+        while written < 60:
+            try:
+                made = Journal(folder)
+            except JournalBusy:
+                continue
+            assert made.events == []
+            made.append("open", time=writer, tags={})
+            on_disk, _ = parse((folder / FILE).read_bytes())
+            assert [event["time"] for event in on_disk] == [writer]
+            made.remove()
+            written += 1
+        return written
+
+    with ThreadPoolExecutor(4) as writers:
+        assert list(writers.map(write, range(4))) == [60] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_whose_removal_was_cut_is_not_delivered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = journal(tmp_path)
+    made.add_artifact("big", b"x" * 100)
+
+    def die(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mnist_ops.tracking.journal.shutil.rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            made.remove()
+    made.close()
+    (left,) = tmp_path.iterdir()
+    assert Journal(left).events == []
 
 
 def test_a_full_disk_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

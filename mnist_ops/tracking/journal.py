@@ -16,11 +16,13 @@ Events, in the order in which a run can have them:
     synced    the store has everything up to here
 """
 
+import contextlib
 import json
 import os
 import shutil
 import threading
 import time
+import uuid
 import zlib
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from mnist_ops.errors import MnistOpsError
 
 FILE = "journal.jsonl"
 LOCK = "lock"
+# Each but the last met a folder that went away between two calls.
+LOCK_TRIES = 100
 
 Event = dict[str, Any]
 
@@ -65,14 +69,7 @@ class Journal:
         """
         self.folder = folder
         self._appending = threading.Lock()
-        with durable.telling_full_disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        # Delivered by another thread than it was opened by.
-        self._lock = FileLock(folder / LOCK, thread_local=False)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise JournalBusy(f"another process writes {folder}") from None
+        self._lock = _lock(folder)
         path = folder / FILE
         content = path.read_bytes() if path.exists() else b""
         self.events, whole = parse(content)
@@ -165,12 +162,37 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the journal: it is delivered, or of no use."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            # What makes it a journal goes first: were it to outlive its artifacts, as when this
+            # process dies here, it would be delivered again without them.
+            (self.folder / FILE).unlink(missing_ok=True)
+            self.move(self.folder.with_name(f"{self.folder.name}-{uuid.uuid4().hex[:8]}"))
+            shutil.rmtree(self.folder)
         self.close()
 
     def move(self, folder: Path) -> None:
         """Give the journal another folder, beside its own."""
         self.folder = self.folder.rename(folder)
+
+
+def _lock(folder: Path) -> FileLock:
+    """Lock `folder`, made if need be; of one that is moved or removed meanwhile, its successor."""
+    # Delivered by another thread than it was opened by.
+    lock = FileLock(folder / LOCK, thread_local=False)
+    for _ in range(LOCK_TRIES):
+        # The folder may go away, or be made by another, between any two of these.
+        gone_meanwhile = contextlib.suppress(FileNotFoundError, FileExistsError)
+        with gone_meanwhile, durable.telling_full_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            found = folder.stat()
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                break
+            if os.path.samestat(found, folder.stat()):
+                return lock
+        lock.release()
+    raise JournalBusy(f"another process writes {folder}")
 
 
 def now_ms() -> int:

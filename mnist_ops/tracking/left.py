@@ -74,7 +74,7 @@ def left_in(journals: Path) -> Iterator[Left]:
     folders = sorted(journals.iterdir()) if journals.is_dir() else []
     for folder in folders:
         # A journal that is delivered meanwhile is gone.
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
             if folder.is_dir():
                 yield look_at(folder)
 
