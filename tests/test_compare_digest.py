@@ -22,12 +22,12 @@ QUICK = expected("quick")
 OWN = "# Mine\n\nBefore, `{0}`.\n\n{0}\nold\n{1}\n\nAfter.\n"
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Report:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """One for all tests, which change nothing in it; beside its folder they write their own."""
     on_cpu = [spec for spec in QUICK if spec.device == "cpu"]
-    return summarize(
-        store(on_cpu), expected, cuda_not_measured(QUICK), tmp_path / "report", formats=["json"]
-    )
+    folder = tmp_path_factory.mktemp("digest") / "report"
+    return summarize(store(on_cpu), expected, cuda_not_measured(QUICK), folder, formats=["json"])
 
 
 def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
@@ -40,8 +40,8 @@ def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
     disagreeing = int((report.agreement["agrees"] == "no").sum())
     assert disagreeing
     assert f"The {disagreeing} published numbers that disagree" in text
-    report.agreement["agrees"] = "yes"
-    assert "that disagree" not in digest(report, {})
+    agreeing = Report(**vars(report) | {"agreement": report.agreement.assign(agrees="yes")})
+    assert "that disagree" not in digest(agreeing, {})
     for headline in report.headlines:
         assert f"- {headline.question}: {headline.answer}" in lines
 
@@ -75,18 +75,19 @@ def test_a_file_gets_the_sections_that_it_has_marks_for(report: Report, tmp_path
     assert text.endswith("\nbelow\n")
 
 
-def test_pictures_are_linked_from_where_the_file_is(report: Report, tmp_path: Path) -> None:
-    picture = tmp_path / "report" / "figures" / f"{next(iter(FIGURES))}.png"
+def test_pictures_are_linked_from_where_the_file_is(report: Report) -> None:
+    picture = report.page.parent / "figures" / f"{next(iter(FIGURES))}.png"
     shutil.copy(Path(__file__).parent.parent / "docs" / "predict.png", picture)
     drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
-    readme = tmp_path / "pages" / "README.md"
+    readme = report.page.parent.parent / "pages" / "README.md"
     readme.parent.mkdir()
     readme.write_text(OWN.format(BEGIN, END))
     drawn.put_into(readme)
     assert f"](../report/figures/{picture.name})" in readme.read_text()
-    drawn.put_into(readme, tmp_path / "pages" / "pictures")
+    copied = readme.parent / "pictures" / picture.name
+    drawn.put_into(readme, copied.parent)
     assert f"](pictures/{picture.name})" in readme.read_text()
-    assert (tmp_path / "pages" / "pictures" / picture.name).read_bytes() == picture.read_bytes()
+    assert copied.read_bytes() == picture.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_a_file_without_the_marks_is_left_alone(report: Report, tmp_path: Path, 
 def test_a_folder_in_the_way_is_named(report: Report, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(OWN.format(BEGIN, END))
-    picture = tmp_path / "report" / "figures" / f"{next(iter(FIGURES))}.png"
+    picture = report.page.parent / "figures" / f"{next(iter(FIGURES))}.png"
     picture.write_bytes(b"")
     drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
     (tmp_path / "file").write_text(json.dumps(1))
