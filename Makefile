@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 PRESET ?= quick
 RECORDED := mlruns/recorded
 PAGES := build/pages
+# Slow tests that begin first: one of these at the end would leave the other cores idle.
+LONGEST := tests/test_soak.py tests/test_together.py tests/test_mlproject.py
 # Files that the documents point to.
 SOURCES_SHOWN := live_taps.py fast_conv.py fast_norm.py flat_weights.py kernels.py inference/likeness.py
 
@@ -32,7 +34,7 @@ test: $(INSTALLED) ## The fast tests, on all cores
 	pytest -n auto --dist loadfile
 
 test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser, the network
-	pytest -m slow -n auto --dist loadfile
+	pytest -m slow -n auto --dist loadfile --no-loadscope-reorder $(LONGEST) tests
 
 soak: $(INSTALLED) ## 40 grids with a random fault each, against undisturbed ones: prints what came of each
 	pytest -m slow tests/test_soak.py -s
