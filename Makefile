@@ -7,8 +7,8 @@ INSTALLED := $(VENV)/.installed
 PRESET ?= quick
 RECORDED := mlruns/recorded
 PAGES := build/pages
-# Slow tests that begin first: one of these at the end would leave the other cores idle.
-LONGEST := tests/test_soak.py tests/test_together.py tests/test_mlproject.py
+# Files of slow tests, the longest first: one of these at the end would leave the other cores idle.
+LONGEST := $(patsubst %,tests/test_%.py,soak together mlproject engine team svm report_in_browser train)
 # Files that the documents point to.
 SOURCES_SHOWN := live_taps.py fast_conv.py fast_norm.py flat_weights.py kernels.py inference/likeness.py
 

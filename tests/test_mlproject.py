@@ -52,35 +52,40 @@ def client_of(project: Path) -> MlflowClient:
     return tracking.connect(f"sqlite:///{project}/mlflow.db", create=False)
 
 
-ALONE = {
-    "svm_grid": _parameters(kernel="rbf", C="1", datasets="MNIST"),
-    "resnet_grid": _parameters(
-        model="resnet18",
-        epochs="1",
-        batch_size="32",
-        datasets="MNIST",
-        learning_rate="1e-3",
-        pin_memory="false",
-        device="cpu",
-    ),
-    "device_compare": _parameters(model="resnet18", device="cpu"),
-}
-
-
-def test_each_study_works_alone(project: Path) -> None:
-    for entry, parameters in ALONE.items():
-        mlflow_run(project, entry, *SMALL, *parameters)
-        client = client_of(project)
-        runs = tracking.cell_runs(client)
-        runs = runs[runs["study"] == entry]
-        assert len(runs) == 2
-        assert set(runs["status"]) == {"FINISHED"}
-        for metric in (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS):
-            assert (runs[metric] > 0).all()
-        parents = {client.get_run(r).data.tags["mlflow.parentRunId"] for r in runs["run_id"]}
-        (parent,) = map(client.get_run, parents)
-        assert parent.info.status == "FINISHED"
-        assert parent.data.tags["mlflow.project.entryPoint"] == entry
+@pytest.mark.parametrize(
+    ("entry", "parameters", "cells"),
+    [
+        ("svm_grid", _parameters(kernel="rbf", C="1", datasets="MNIST"), 2),
+        (
+            "resnet_grid",
+            _parameters(
+                model="resnet18",
+                epochs="1",
+                batch_size="32",
+                datasets="MNIST",
+                learning_rate="1e-3",
+                pin_memory="false",
+                device="cpu",
+            ),
+            2,
+        ),
+        ("device_compare", _parameters(model="resnet18", device="cpu"), 2),
+    ],
+)
+def test_each_study_works_alone(
+    project: Path, entry: str, parameters: list[str], cells: int
+) -> None:
+    mlflow_run(project, entry, *SMALL, *parameters)
+    client = client_of(project)
+    runs = tracking.cell_runs(client)
+    assert len(runs) == cells
+    assert set(runs["status"]) == {"FINISHED"}
+    for metric in (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS):
+        assert (runs[metric] > 0).all()
+    parents = {client.get_run(r).data.tags["mlflow.parentRunId"] for r in runs["run_id"]}
+    (parent,) = map(client.get_run, parents)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["mlflow.project.entryPoint"] == entry
     report = json.loads(in_project(project, "mnist-ops", "summarize", "--json"))
     assert report["preset"] == "custom-60-40"
     assert (project / "report" / "index.html").exists()

@@ -34,8 +34,8 @@ from mnist_ops.errors import MnistOpsError
 
 FILE = "journal.jsonl"
 LOCK = "lock"
-# Each but the last met a folder that went away between two calls.
-LOCK_TRIES = 100
+# Each is in vain only where another process removes the folder at that very moment.
+_LOCK_TRIES = 100
 
 Event = dict[str, Any]
 
@@ -179,18 +179,20 @@ def _lock(folder: Path) -> FileLock:
     """Lock `folder`, made if need be; of one that is moved or removed meanwhile, its successor."""
     # Delivered by another thread than it was opened by.
     lock = FileLock(folder / LOCK, thread_local=False)
-    for _ in range(LOCK_TRIES):
-        # The folder may go away, or be made by another, between any two of these.
-        gone_meanwhile = contextlib.suppress(FileNotFoundError, FileExistsError)
-        with gone_meanwhile, durable.telling_full_disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            found = folder.stat()
-            try:
+    for tries_left in reversed(range(_LOCK_TRIES)):
+        try:
+            with durable.telling_full_disk(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                found = folder.stat()
                 lock.acquire(timeout=0)
-            except Timeout:
-                break
-            if os.path.samestat(found, folder.stat()):
-                return lock
+                if os.path.samestat(found, folder.stat()):
+                    return lock
+        except Timeout:
+            break
+        except (FileNotFoundError, FileExistsError):
+            # It went away, or another made it, between two of these; or a file is in the way.
+            if not tries_left:
+                raise
         lock.release()
     raise JournalBusy(f"another process writes {folder}")
 
