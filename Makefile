@@ -34,7 +34,8 @@ test: $(INSTALLED) ## The fast tests, on all cores
 	pytest -n auto --dist loadfile
 
 test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser, the network
-	pytest -m slow -n auto --dist loadfile --no-loadscope-reorder $(LONGEST) tests
+	pytest -m slow -n auto --dist loadfile --no-loadscope-reorder \
+		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 soak: $(INSTALLED) ## 40 grids with a random fault each, against undisturbed ones: prints what came of each
 	pytest -m slow tests/test_soak.py -s
