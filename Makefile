@@ -7,8 +7,6 @@ INSTALLED := $(VENV)/.installed
 PRESET ?= quick
 RECORDED := mlruns/recorded
 PAGES := build/pages
-# Files of slow tests, the longest first: one of these at the end would leave the other cores idle.
-LONGEST := $(patsubst %,tests/test_%.py,soak together mlproject engine team svm report_in_browser train)
 # Files that the documents point to.
 SOURCES_SHOWN := live_taps.py fast_conv.py fast_norm.py flat_weights.py kernels.py inference/likeness.py
 
@@ -34,8 +32,7 @@ test: $(INSTALLED) ## The fast tests, on all cores
 	pytest -n auto --dist loadfile
 
 test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser, the network
-	pytest -m slow -n auto --dist loadfile --no-loadscope-reorder \
-		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
+	pytest -m slow -n auto --dist loadfile
 
 soak: $(INSTALLED) ## 40 grids with a random fault each, against undisturbed ones: prints what came of each
 	pytest -m slow tests/test_soak.py -s
