@@ -222,7 +222,7 @@ class _Grids:
 
     def run(self, plans: Sequence[Plan], pool: Pool) -> list[StudyReport]:
         planned = {cell.fingerprint for a_plan in plans for cell in a_plan.cells}
-        if left := tracking.bury_the_dead(self.tracker, planned):
+        if left := tracking.bury_the_dead(self.tracker, planned, self.display.say):
             self.display.say(f"{left} runs of earlier processes are handed to the store")
             self.tracker.courier.flush(TAKE_OVER_S, insist=True)
         if len(plans) == 1:

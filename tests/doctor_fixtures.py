@@ -11,7 +11,8 @@ import numpy as np
 from mlflow import MlflowClient
 
 from mnist_ops import keys, provenance, state, tracking
-from mnist_ops.doctor import Diagnosis, Finding, Site, diagnose
+from mnist_ops.doctor import Diagnosis, Finding, Fixes, Site, diagnose, undo_last
+from mnist_ops.doctor.fixes import Undone
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import ResNetSpec, Spec
 from mnist_ops.tracking.journal import Journal, now_ms
@@ -149,8 +150,15 @@ class Doctor:
 
     now: Callable[[], float] = time.time
 
-    def examine(self, *, fix: bool = False) -> list[Diagnosis]:
-        return list(diagnose(Site(tracking.default_uri(), now=self.now), fix=fix))
+    def examine(self, *, fix: bool = False, force: bool = False) -> list[Diagnosis]:
+        site = self.site(force=force)
+        return list(diagnose(site, Fixes(site) if fix else None))
+
+    def site(self, *, force: bool = False) -> Site:
+        return Site(tracking.default_uri(), force=force, now=self.now)
+
+    def undo(self) -> Undone | None:
+        return undo_last(self.site())
 
     def findings(self) -> dict[str, Finding]:
         """What a look finds, by kind; what this machine has or has not installed left out."""
@@ -162,17 +170,17 @@ class Doctor:
             not in ("no-compiler", "no-kernels", "no-allocator", "no-images", "disk-little")
         }
 
-    def fix(self) -> dict[str, str]:
+    def fix(self, *, force: bool = False) -> dict[str, str]:
         """Mend; kind -> what was done."""
-        examined = self.examine(fix=True)
+        examined = self.examine(fix=True, force=force)
         assert not [why for diagnosis in examined for why in diagnosis.failed.values()]
         return {m.finding.kind: m.did for diagnosis in examined for m in diagnosis.mended}
 
 
-def mended(doctor: Doctor, *kinds: str) -> dict[str, str]:
+def mended(doctor: Doctor, *kinds: str, force: bool = False) -> dict[str, str]:
     """Each of `kinds`, and nothing else, is found, mended, and not found again."""
     assert doctor.findings().keys() == set(kinds)
-    done = doctor.fix()
+    done = doctor.fix(force=force)
     assert done.keys() == set(kinds)
     assert doctor.findings() == {}
     return done

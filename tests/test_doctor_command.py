@@ -52,8 +52,9 @@ def test_command_names_mends_and_is_clean_at_the_second_look(
     assert found["well"] is False
     named = {f["kind"] for s in found["subjects"] for f in s["findings"]}
     assert kinds <= named
-    fixed = CliRunner().invoke(main, ["doctor", "--fix"])
+    fixed = CliRunner().invoke(main, ["doctor", "--fix", "--force"])
     assert fixed.exit_code == 0, fixed.output
+    assert "`mnist-ops doctor --undo` takes this back" in fixed.stdout
     assert fixed.stdout.count("mended") >= len(kinds)
     again = CliRunner().invoke(main, ["doctor", "--json"])
     assert again.exit_code == 0
@@ -67,8 +68,10 @@ def plant_everything(client: MlflowClient, home: Path, store: str) -> set[str]:
     copy_of(client, whole)
     torn = copy_of(client, whole, **{keys.FINGERPRINT: "f" * 16})
     predictions_path(client, torn).write_bytes(b"torn")
+    diverged = copy_of(client, whole, **{keys.FINGERPRINT: "e" * 16})
+    client.log_metric(diverged, keys.TEST_ACCURACY, float("nan"))
     client.create_run("0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(DEAD)})
-    opened_by_mlflow(client, GRID_PARAMS, age_s=4000)
+    opened_by_mlflow(client, GRID_PARAMS, age_s=15_000)
     client.log_param(store, "a_cell.1", str(DEAD))
     dead_journal(store, "0", folder="another", name="another", tags=_tags_of("another"))
     Journal(state.journals_dir(store) / "empty").close()
@@ -83,6 +86,7 @@ def plant_everything(client: MlflowClient, home: Path, store: str) -> set[str]:
     return {
         "duplicate",
         "half-logged",
+        "incomplete",
         "ghost",
         "never-begun",
         "dead-claim",

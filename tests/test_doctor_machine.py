@@ -28,6 +28,7 @@ from mnist_ops import durable, kernels, keys, state, tracking
 from mnist_ops.doctor import Severity, disk
 from mnist_ops.tracking import ledger
 from mnist_ops.tracking.journal import Journal
+from mnist_ops.tracking.left import look_at
 
 pytestmark = pytest.mark.usefixtures("small_data")
 
@@ -71,6 +72,8 @@ def test_journal_of_a_cell_that_was_finished_elsewhere_is_removed(
     journal.close()
     mended(doctor, "orphaned-journal")
     assert not journal.folder.exists()
+    doctor.undo()
+    assert look_at(journal.folder).events == tuple(journal.events)
 
 
 def test_journal_without_a_line_is_removed(store: str, doctor: Doctor) -> None:
@@ -148,6 +151,8 @@ def test_checkpoints_that_nobody_reads_again_are_deleted(
     assert doctor.findings().keys() == {"resumable"}
     assert needed.exists()
     assert not any(path.exists() for path in (orphan, aside, *halves))
+    doctor.undo()
+    assert orphan.read_bytes() == b"a state"
 
 
 def test_what_is_kept_of_a_store_that_is_gone_is_moved_aside(
@@ -175,6 +180,21 @@ def test_what_is_kept_of_a_store_that_is_gone_is_moved_aside(
     assert doctor.findings().keys() == {"no-store"}
     aside = state.state_dir() / "of-stores-that-are-gone" / old / "journals" / journal.name
     assert (aside / "journal.jsonl").exists()
+
+
+@pytest.mark.parametrize("mounted", ["no folder", "an empty folder"])
+def test_store_on_a_disk_that_is_not_mounted_is_not_gone(
+    client: MlflowClient, home: Path, doctor: Doctor, mounted: str
+) -> None:
+    folder = home / "disk"
+    if mounted == "an empty folder":
+        folder.mkdir()
+    dead_journal("e" * 32, "0")
+    state.note_address("e" * 32, f"sqlite:///{folder}/mlflow.db")
+    before = files_below(state.state_dir())
+    assert doctor.findings().keys() == {"undelivered-elsewhere"}
+    assert doctor.fix(force=True) == {}
+    assert files_below(state.state_dir()) == before
 
 
 def test_what_waits_for_another_store_is_a_note(
@@ -228,6 +248,8 @@ def test_chosen_data_folder_that_is_not_there(
 ) -> None:
     monkeypatch.setenv("MNIST_OPS_DATA", str(home / "not mounted"))
     assert doctor.findings()["data-missing"].severity is Severity.PROBLEM
+    doctor.fix()
+    assert not (home / "not mounted").exists()
 
 
 def test_full_disk_is_named(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ def test_run_of_a_process_that_lives_is_left_alone(
 def test_run_that_mlflow_run_never_handed_over_is_ended(
     client: MlflowClient, doctor: Doctor
 ) -> None:
-    left = opened_by_mlflow(client, GRID_PARAMS, age_s=4000)
+    left = opened_by_mlflow(client, GRID_PARAMS, age_s=15_000)
     mended(doctor, "never-begun")
     assert status(client, left) == "KILLED"
 
@@ -161,7 +161,7 @@ def test_run_that_mlflow_run_never_handed_over_is_ended(
 def test_run_of_mlflow_run_that_may_still_begin_is_left_alone(
     client: MlflowClient, store: str, doctor: Doctor
 ) -> None:
-    opened_by_mlflow(client, GRID_PARAMS, age_s=600)
+    opened_by_mlflow(client, GRID_PARAMS, age_s=7_300)
     opened_by_mlflow(client, {"alpha": "0.1"}, age_s=90_000)
     owner = str(tracking.Owner.this_process())
     opened_by_mlflow(client, GRID_PARAMS, 90_000, **{keys.OWNER: owner, keys.ROLE: keys.ROLE_MAIN})
@@ -191,7 +191,7 @@ def test_of_duplicates_the_one_that_reports_use_is_kept(
         ("other", "its predictions are right in 0.0000%, it says 66.6667%"),
     ],
 )
-def test_run_without_sound_predictions_counts_no_more(
+def test_run_without_sound_predictions_counts_until_force(
     client: MlflowClient, doctor: Doctor, defect: str, told: str
 ) -> None:
     run_id = finished_run(client)
@@ -204,21 +204,30 @@ def test_run_without_sound_predictions_counts_no_more(
         case "other":
             wrong = {"predicted": np.array([9, 9, 9]), "label": np.array([1, 2, 4])}
             np.savez_compressed(path, index=np.array([7, 8, 9]), **wrong)
-    assert told in doctor.findings()["half-logged"].items[0]
-    mended(doctor, "half-logged")
+    assert told in doctor.findings()["incomplete"].items[0]
+    assert doctor.fix() == {}
+    assert tracking.finished(client, "resnet_grid") == {CELL: run_id}
+    mended(doctor, "incomplete", force=True)
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags[keys.ERROR]) == ("KILLED", f"half logged: {told}")
     assert tracking.finished(client, "resnet_grid") == {}
 
 
+def test_run_without_an_accuracy_counts_no_more(client: MlflowClient, doctor: Doctor) -> None:
+    run_id = finished_run(client, metrics={keys.TEST_ACCURACY: float("nan")})
+    assert doctor.findings()["half-logged"].items[0].endswith(f": no {keys.TEST_ACCURACY}")
+    mended(doctor, "half-logged")
+    assert status(client, run_id) == "KILLED"
+
+
 @pytest.mark.parametrize("metric", [keys.TEST_F1, keys.FLOPS])
-def test_run_without_a_metric_counts_no_more(
+def test_run_with_an_accuracy_and_without_another_metric_counts(
     client: MlflowClient, doctor: Doctor, metric: str
 ) -> None:
     run_id = finished_run(client, metrics={metric: float("nan")})
-    assert doctor.findings()["half-logged"].items[0].endswith(f": no {metric}")
-    mended(doctor, "half-logged")
-    assert status(client, run_id) == "KILLED"
+    assert doctor.findings()["incomplete"].items[0].endswith(f": no {metric}")
+    assert doctor.fix() == {}
+    assert status(client, run_id) == "FINISHED"
 
 
 def test_runs_whose_artifacts_are_elsewhere_are_kept(
@@ -231,12 +240,36 @@ def test_runs_whose_artifacts_are_elsewhere_are_kept(
     assert status(client, run_id) == "FINISHED"
 
 
-def test_half_logged_repetition_leaves_the_whole_run(client: MlflowClient, doctor: Doctor) -> None:
+def test_folder_that_was_made_again_where_the_runs_were(
+    client: MlflowClient, home: Path, doctor: Doctor
+) -> None:
+    """What is not in a folder that others use is not lost: it may have been moved."""
+    run_id = finished_run(client)
+    (home / "mlruns").rename(home / "moved away")
+    other = client.create_run(client.get_run(run_id).info.experiment_id).info.run_id
+    client.log_text(other, "another's", "a file.txt")
+    assert doctor.findings().keys() == {"artifacts-unreachable"}
+    assert doctor.fix(force=True) == {}
+    assert status(client, run_id) == "FINISHED"
+
+
+def test_incomplete_repetition_leaves_the_whole_run(client: MlflowClient, doctor: Doctor) -> None:
     whole = finished_run(client)
     later = copy_of(client, whole)
     predictions_path(client, later).unlink()
-    mended(doctor, "half-logged")
+    mended(doctor, "duplicate")
     assert tracking.finished(client, "resnet_grid") == {CELL: whole}
+
+
+def test_repetitions_of_which_none_is_seen_whole_are_kept(
+    client: MlflowClient, home: Path, doctor: Doctor
+) -> None:
+    runs = {(first := finished_run(client)), copy_of(client, first)}
+    (home / "mlruns").rename(home / "on another machine")
+    assert doctor.findings().keys() == {"artifacts-unreachable", "duplicate-undecided"}
+    assert doctor.fix(force=True) == {}
+    assert {status(client, run_id) for run_id in runs} == {"FINISHED"}
+    assert {client.get_run(r).info.lifecycle_stage for r in runs} == {"active"}
 
 
 def test_claims_of_the_dead_are_a_note(client: MlflowClient, store: str, doctor: Doctor) -> None:
@@ -258,7 +291,9 @@ def test_artifacts_without_a_run_are_moved_aside(
     orphan = home / "mlruns" / "7" / ("0" * 32)
     (orphan / "artifacts").mkdir(parents=True)
     (orphan / "artifacts" / "mine.txt").write_text("precious")
-    mended(doctor, "orphaned-artifacts")
+    assert doctor.fix() == {}
+    assert (orphan / "artifacts" / "mine.txt").exists()
+    mended(doctor, "orphaned-artifacts", force=True)
     aside = home / "mlruns" / SET_ASIDE / "7" / ("0" * 32)
     assert (aside / "artifacts" / "mine.txt").read_text() == "precious"
     assert predictions_path(client, kept).exists()

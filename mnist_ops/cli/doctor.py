@@ -1,5 +1,6 @@
 """``mnist-ops doctor``: what is wrong, and what cures it."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops.cli.options import data_dir_option, json_option, say
-from mnist_ops.errors import MnistOpsError
+from mnist_ops.errors import InvalidInput, MnistOpsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mnist_ops.doctor import Diagnosis, Finding
+    from mnist_ops.doctor import Diagnosis, Finding, Site
 
 _WORD_WIDTH, _SUBJECT_WIDTH = 8, 15
 _INDENT = " " * (_WORD_WIDTH + _SUBJECT_WIDTH)
@@ -22,33 +23,70 @@ _ITEMS_SHOWN = 3
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Mend what can be mended; without it nothing is changed.")
+@click.option("--fix", is_flag=True, help="Fix what can be fixed; without it nothing is changed.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="With --fix: also take incomplete runs out of use, and move artifacts without a run.",
+)
+@click.option("--undo", is_flag=True, help="Take back the last --fix on this machine.")
 @data_dir_option
 @json_option
-def doctor(fix: bool, data_dir: Path | None, as_json: bool) -> None:
+def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: bool) -> None:
     """Look at everything that a grid rests on, name what is wrong, and what cures it.
 
     Store and runs, journals and checkpoints, artifacts and data sets, versions, room on disk. What
-    a living process uses is left alone. The exit code is 0 when nothing is wrong, notes aside.
+    a living process uses is left alone, and so is what cannot be told from here. The exit code is 0
+    when nothing is wrong, notes aside.
+
+    Each change of a --fix is recorded, and --undo takes the last --fix back; once more, the one
+    before.
     """
     from rich.console import Console
 
     from mnist_ops import tracking
-    from mnist_ops.doctor import Site, diagnose
+    from mnist_ops.doctor import UNDO, Fixes, Site, diagnose
 
-    site = Site(tracking.default_uri(), data_dir, say)
+    if undo and (fix or force):
+        raise InvalidInput("--undo stands alone: it takes back what --fix has done")
+    if force and not fix:
+        raise InvalidInput("--force says what --fix may do: use both")
+    site = Site(tracking.default_uri(), data_dir, say, force)
+    if undo:
+        _undo(site, as_json=as_json)
+        return
+    fixes = Fixes(site) if fix else None
     console = Console(highlight=False, soft_wrap=True)
     found = []
-    for diagnosis in diagnose(site, fix=fix):
+    for diagnosis in diagnose(site, fixes):
         found.append(diagnosis)
         if not as_json:
             _print(console, diagnosis)
+    way_back = UNDO if fixes is not None and fixes.changes else None
     if as_json:
         subjects = [_fields(diagnosis) for diagnosis in found]
         well = all(diagnosis.is_well for diagnosis in found)
-        click.echo(json.dumps({"well": well, "subjects": subjects}, indent=2))
+        click.echo(json.dumps({"well": well, "undo": way_back, "subjects": subjects}, indent=2))
+    elif way_back:
+        click.echo(f"`{way_back}` takes this back")
     if told := _left(found, fix=fix):
         raise MnistOpsError(told)
+
+
+def _undo(site: "Site", *, as_json: bool) -> None:
+    from mnist_ops.doctor import undo_last
+
+    undone = undo_last(site)
+    if as_json:
+        click.echo(json.dumps({"undone": dataclasses.asdict(undone) if undone else None}, indent=2))
+    elif undone is None:
+        click.echo("no fix to take back")
+    else:
+        click.echo(f"the fix of {undone.time}:")
+        for line in undone.taken_back:
+            click.echo(f"  taken back: {line}")
+        for line in undone.left:
+            click.echo(f"  left as it is: {line}")
 
 
 def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
@@ -59,6 +97,8 @@ def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
     told = f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong"
     if fix:
         return f"{told} still, and named above with what to do"
+    if not curable:
+        return f"{told}, and named above with what to do"
     return f"{told}; `mnist-ops doctor --fix` mends {curable}"
 
 

@@ -1,10 +1,12 @@
-"""Look at everything that a grid rests on, and mend what can be mended.
+"""Look at everything that a grid rests on, and fix what can be fixed.
 
 A check looks at one thing and changes nothing. What it finds says in a line what is wrong, in
-another what cures it, and brings the cure along where there is one.
+another what cures it, and brings a fix along where there is one. Only what is surely so is fixed: a
+look that does not find a thing need not be one that would. Fixes can be taken back.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
 from mnist_ops.doctor.artifacts import look_at_artifacts
@@ -13,6 +15,7 @@ from mnist_ops.doctor.datasets import look_at_datasets
 from mnist_ops.doctor.disk import look_at_disk
 from mnist_ops.doctor.environment import look_at_environment
 from mnist_ops.doctor.finding import Examination, Finding, Severity
+from mnist_ops.doctor.fixes import UNDO, Fixes, undo_last
 from mnist_ops.doctor.journals import look_at_journals
 from mnist_ops.doctor.other_stores import look_at_other_stores
 from mnist_ops.doctor.runs import look_at_claims, look_at_finished_runs, look_at_open_runs
@@ -21,7 +24,17 @@ from mnist_ops.doctor.store import look_at_store
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.tracking import tracking_errors
 
-__all__ = ["Diagnosis", "Examination", "Finding", "Severity", "Site", "diagnose"]
+__all__ = [
+    "UNDO",
+    "Diagnosis",
+    "Examination",
+    "Finding",
+    "Fixes",
+    "Severity",
+    "Site",
+    "diagnose",
+    "undo_last",
+]
 
 Check = Callable[[Site], Examination]
 
@@ -74,29 +87,36 @@ class Diagnosis:
         return not any(f.severity is Severity.PROBLEM for f in self.seen.findings)
 
 
-def diagnose(site: Site, *, fix: bool = False) -> Iterator[Diagnosis]:
+def diagnose(site: Site, fixes: Fixes | None = None) -> Iterator[Diagnosis]:
     """Look at everything, one subject after the other.
 
     Args:
         site: where to look.
-        fix: mend what can be mended, and look again; else nothing is changed.
+        fixes: makes and records what fixes change, after which is looked again; None: nothing is
+            changed.
     """
-    for check in CHECKS:
-        seen = _look(check, site)
-        curable = [finding for finding in seen.findings if finding.mend]
-        if not fix or not curable:
-            yield Diagnosis(seen)
+    with closing(fixes) if fixes else nullcontext():
+        for check in CHECKS:
+            seen = _look(check, site)
+            if fixes is None or not any(finding.mend for finding in seen.findings):
+                yield Diagnosis(seen)
+            else:
+                yield _fix(check, site, seen, fixes)
+
+
+def _fix(check: Check, site: Site, seen: Examination, fixes: Fixes) -> Diagnosis:
+    mended, failed = [], {}
+    for finding in seen.findings:
+        if finding.mend is None:
             continue
-        mended, failed = [], {}
-        for finding in curable:
-            assert finding.mend is not None
-            try:
-                mended.append(Mended(finding, finding.mend()))
-            except (MnistOpsError, OSError) as error:
-                failed[finding.kind] = str(error)
-        seen = _look(check, site)
-        why = {f: failed[f.kind] for f in seen.findings if f.kind in failed}
-        yield Diagnosis(seen, tuple(mended), why)
+        try:
+            mended.append(Mended(finding, finding.mend(fixes)))
+            fixes.note(f"{finding.what}: {mended[-1].did}")
+        except (MnistOpsError, OSError) as error:
+            failed[finding.kind] = str(error)
+    seen = _look(check, site)
+    why = {f: failed[f.kind] for f in seen.findings if f.kind in failed}
+    return Diagnosis(seen, tuple(mended), why)
 
 
 def _look(check: Check, site: Site) -> Examination:

@@ -1,8 +1,10 @@
 """Artifacts that lie on this machine, and whether they belong to a run."""
 
-from mnist_ops.doctor.finding import Examination, Finding, counted, not_looked_at
+from mnist_ops.doctor.changes import Move
+from mnist_ops.doctor.finding import Examination, counted, not_looked_at, note
+from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
-from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts, set_aside
+from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts
 from mnist_ops.tracking.store import sqlite_path
 
 _SUBJECT = "artifacts"
@@ -21,20 +23,23 @@ def look_at_artifacts(site: Site) -> Examination:
     if not orphans:
         return Examination(_SUBJECT, f"{shown}: each belongs to a run")
 
-    def mend() -> str:
-        moved = [set_aside(folder) for folder in orphans]
-        return f"{counted(len(moved), 'folder')} moved to {moved[0].parent.parent}"
+    def mend(fixes: Fixes) -> str:
+        for folder in orphans:
+            aside = folder.parent.parent / SET_ASIDE / folder.parent.name / folder.name
+            fixes.make(Move(str(folder), str(aside)))
+        return f"{counted(len(orphans), 'folder')} moved into {SET_ASIDE} in {shown}"
 
     return Examination(
         _SUBJECT,
         "",
         (
-            Finding(
+            note(
                 "orphaned-artifacts",
-                f"{counted(len(orphans), 'folder')} of artifacts in {shown} without a run",
-                f"--fix moves them into {SET_ASIDE} there; nothing is deleted",
+                f"{counted(len(orphans), 'folder')} of artifacts in {shown} without a run here",
+                "harmless; another store may have their runs. Where none has, `mnist-ops doctor "
+                f"--fix --force` moves them into {SET_ASIDE} there; nothing is deleted",
                 tuple(f"{folder.parent.name}/{folder.name}" for folder in orphans),
-                mend=mend,
+                mend=mend if site.force else None,
             ),
         ),
     )

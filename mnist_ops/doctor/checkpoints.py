@@ -5,9 +5,15 @@ from functools import partial
 from pathlib import Path
 
 from mnist_ops import checkpoints, state
+from mnist_ops.doctor.changes import Move
 from mnist_ops.doctor.finding import Examination, Finding, counted, size
+from mnist_ops.doctor.fixes import Fixes
+from mnist_ops.doctor.journals import unused_of
 from mnist_ops.doctor.site import Site
 from mnist_ops.tracking.left import left_in
+
+Find = Callable[[Site], Iterator[Path]]
+Mend = Callable[[Find, Site, Fixes], str]
 
 _SUBJECT = "checkpoints"
 
@@ -18,22 +24,29 @@ def look_at_checkpoints(site: Site) -> Examination:
         return Examination(_SUBJECT, "none yet")
     folder = state.checkpoint_path(site.store, "").parent
     # Asked for again at the moment of mending: a grid may have begun.
-    kinds: dict[str, tuple[Callable[[str], Iterator[Path]], str]] = {
-        "orphaned-checkpoint": (_orphaned, "without a journal of its training"),
-        "set-aside-checkpoint": (_set_aside, "set aside as damaged, or of other versions"),
-        "leftover": (_leftovers, "half written when its process died"),
+    moves = "--fix moves them into a folder set-aside beside; nothing is deleted"
+    deletes = "--fix deletes them for good: nothing reads them again"
+    kinds: dict[str, tuple[Find, str, str, Mend]] = {
+        "orphaned-checkpoint": (_orphaned, "without a journal of its training", moves, _move),
+        "set-aside-checkpoint": (
+            _set_aside,
+            "set aside as damaged, or of other versions",
+            deletes,
+            _delete,
+        ),
+        "leftover": (_leftovers, "half written when its process died", deletes, _delete),
     }
     findings = []
-    for kind, (find, why) in kinds.items():
-        if files := list(find(site.store)):
+    for kind, (find, why, cure, mend) in kinds.items():
+        if files := list(find(site)):
             total = sum(file.stat().st_size for file in files)
             findings.append(
                 Finding(
                     kind,
                     f"{counted(len(files), 'file')} {why}, {size(total)}",
-                    "--fix deletes them",
+                    cure,
                     tuple(str(file.relative_to(state.state_dir())) for file in files),
-                    mend=partial(_delete, find, site.store),
+                    mend=partial(mend, find, site),
                 )
             )
     saved = len(list(folder.glob(f"*{checkpoints.SUFFIX}")))
@@ -41,40 +54,48 @@ def look_at_checkpoints(site: Site) -> Examination:
     return Examination(_SUBJECT, well, tuple(findings))
 
 
-def _orphaned(store: str) -> Iterator[Path]:
-    needed = _trajectories(store)
-    for file in _folder(store).glob(f"*{checkpoints.SUFFIX}"):
+def _orphaned(site: Site) -> Iterator[Path]:
+    needed = {found.trajectory for found in left_in(state.journals_dir(_store(site)))}
+    for file in _folder(site).glob(f"*{checkpoints.SUFFIX}"):
         if file.name.removesuffix(checkpoints.SUFFIX) not in needed:
             yield file
 
 
-def _set_aside(store: str) -> Iterator[Path]:
-    yield from _folder(store).glob(f"*{checkpoints.SUFFIX}{checkpoints.SET_ASIDE}")
+def _set_aside(site: Site) -> Iterator[Path]:
+    yield from _folder(site).glob(f"*{checkpoints.SUFFIX}{checkpoints.SET_ASIDE}")
 
 
-def _leftovers(store: str) -> Iterator[Path]:
-    journals = list(left_in(state.journals_dir(store)))
-    written_now = {found.trajectory for found in journals if found.in_use}
-    for file in _folder(store).glob(".*.new"):
+def _leftovers(site: Site) -> Iterator[Path]:
+    journals = list(left_in(state.journals_dir(_store(site))))
+    unused = unused_of(site, journals)
+    written_now = {found.trajectory for found in journals if found not in unused}
+    for file in _folder(site).glob(".*.new"):
         training = file.name.removeprefix(".").removesuffix(f"{checkpoints.SUFFIX}.new")
         if training not in written_now:
             yield file
-    for found in journals:
-        if not found.in_use:
-            yield from found.folder.glob(".*.new")
+    for found in unused:
+        yield from found.folder.glob(".*.new")
 
 
-def _folder(store: str) -> Path:
-    return state.checkpoint_path(store, "").parent
+def _store(site: Site) -> str:
+    assert site.store is not None
+    return site.store
 
 
-def _trajectories(store: str) -> set[str | None]:
-    return {found.trajectory for found in left_in(state.journals_dir(store))}
+def _folder(site: Site) -> Path:
+    return state.checkpoint_path(_store(site), "").parent
 
 
-def _delete(find: Callable[[str], Iterator[Path]], store: str) -> str:
+def _move(find: Find, site: Site, fixes: Fixes) -> str:
+    files = list(find(site))
+    for file in files:
+        fixes.make(Move(str(file), str(fixes.aside(file))))
+    return f"{counted(len(files), 'file')} moved to {fixes.aside(_folder(site)).parent}"
+
+
+def _delete(find: Find, site: Site, fixes: Fixes) -> str:
     gone = freed = 0
-    for file in list(find(store)):
+    for file in list(find(site)):
         freed += file.stat().st_size
         file.unlink()
         gone += 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mnist_ops import data
 from mnist_ops.doctor.finding import Examination, Finding, note
+from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
 
 _SUBJECT = "data sets"
@@ -28,7 +29,8 @@ def look_at_datasets(site: Site) -> Examination:
             Finding(
                 "data-corrupt" if "corrupt" in states.values() else "data-incomplete",
                 f"{name} is not intact in {found.folder}",
-                "--fix fetches what is missing or damaged, as `mnist-ops data` does",
+                "--fix fetches what is missing, and replaces for good what is damaged, as "
+                "`mnist-ops data` does",
                 wrong,
                 mend=mend,
             )
@@ -42,11 +44,13 @@ def look_at_datasets(site: Site) -> Examination:
 def _none(site: Site, name: str, folder: Path, mend: "partial[str]") -> Finding:
     chosen = site.data_dir is not None or "MNIST_OPS_DATA" in os.environ
     if chosen:
+        # A folder that is not there may lie on a disk that is not mounted.
+        there = (site.data_dir or data.default_data_dir()).expanduser().is_dir()
         return Finding(
             "data-missing",
             f"{name} is not in {folder}, the folder that was chosen",
-            "bring the folder back, or --fix fetches the data into it",
-            mend=mend,
+            "--fix fetches it" if there else "bring the folder back, or make an empty one",
+            mend=mend if there else None,
         )
     return note(
         "data-missing",
@@ -56,6 +60,6 @@ def _none(site: Site, name: str, folder: Path, mend: "partial[str]") -> Finding:
     )
 
 
-def _fetch(site: Site, name: str) -> str:
+def _fetch(site: Site, name: str, fixes: Fixes) -> str:
     found = data.ensure(name, site.data_dir, say=site.say)
     return f"{name} fetched: {found.source}"

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnist_ops.doctor.fixes import Fixes
 
 
 class Severity(StrEnum):
@@ -11,6 +15,9 @@ class Severity(StrEnum):
     # Worth knowing; nothing is wrong.
     NOTE = "note"
     PROBLEM = "problem"
+
+
+Fix = Callable[["Fixes"], str]
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,8 @@ class Finding:
         cure: one line, what to do, or what ``--fix`` does.
         items: the runs, cells, files or packages it is about.
         severity: how bad it is.
-        mend: puts it right, and says in one line what it did; None where ``--fix`` cannot. Raises
-            `MnistOpsError` or `OSError` where it fails.
+        mend: the fix, which makes its changes by what it is given and returns in one line what it
+            did; None where ``--fix`` has none. Raises `MnistOpsError` or `OSError` where it fails.
     """
 
     kind: str
@@ -32,7 +39,7 @@ class Finding:
     cure: str
     items: tuple[str, ...] = ()
     severity: Severity = Severity.PROBLEM
-    mend: Callable[[], str] | None = None
+    mend: "Fix | None" = None
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,11 @@ class Examination:
     looked: bool = True
 
 
-def note(kind: str, what: str, cure: str, *, mend: Callable[[], str] | None = None) -> Finding:
-    """A finding that is nothing wrong."""
-    return Finding(kind, what, cure, severity=Severity.NOTE, mend=mend)
+def note(
+    kind: str, what: str, cure: str, items: tuple[str, ...] = (), *, mend: "Fix | None" = None
+) -> Finding:
+    """A finding that is no problem."""
+    return Finding(kind, what, cure, items, Severity.NOTE, mend)
 
 
 def not_looked_at(subject: str) -> Examination:

@@ -3,12 +3,16 @@
 import contextlib
 from collections.abc import Collection, Iterable
 
+from filelock import FileLock, Timeout
+
 from mnist_ops import keys, state, tracking
+from mnist_ops.doctor.changes import Move
 from mnist_ops.doctor.finding import Examination, Finding, counted, not_looked_at, note
+from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
 from mnist_ops.errors import TrackingUnavailable
-from mnist_ops.tracking.journal import Journal
-from mnist_ops.tracking.left import Left, left_in
+from mnist_ops.tracking.journal import LOCK, Journal
+from mnist_ops.tracking.left import Left, left_in, look_at
 from mnist_ops.tracking.tracker import end_as_killed
 
 _SUBJECT = "journals"
@@ -22,7 +26,7 @@ def look_at_journals(site: Site) -> Examination:
         return not_looked_at(_SUBJECT)
     if site.store is None:
         return Examination(_SUBJECT, "none yet")
-    left = [found for found in left_in(state.journals_dir(site.store)) if not found.in_use]
+    left = unused_of(site, left_in(state.journals_dir(site.store)))
     cells = [found.fingerprint for found in left if found.fingerprint]
     with tracking.tracking_errors(site.uri):
         done = tracking.finished_of(site.client, dict.fromkeys(cells)).keys()
@@ -48,6 +52,14 @@ def look_at_journals(site: Site) -> Examination:
     return Examination(_SUBJECT, "the store has every run of this machine", tuple(findings))
 
 
+def unused_of(site: Site, journals: Iterable[Left]) -> list[Left]:
+    """Those that no living process has, of this machine or of one that shares its folders."""
+    free = [found for found in journals if not found.in_use]
+    elsewhere = {f.owner for f in free if f.owner is not None and not f.owner.is_here}
+    living = elsewhere - site.dead_among(elsewhere)
+    return [found for found in free if found.owner not in living]
+
+
 def _is_useless(found: Left, done: Collection[str]) -> bool:
     if found.opened is None:
         return True
@@ -62,7 +74,7 @@ def _undelivered(site: Site, waiting: list[Left]) -> Iterable[Finding]:
             f"{counted(len(waiting), 'run')} that the store does not have whole",
             "`mnist-ops sync` hands them over, and so does --fix",
             tuple(found.name for found in waiting),
-            mend=lambda: _deliver(site, []),
+            mend=lambda fixes: _deliver(site, []),
         )
 
 
@@ -74,7 +86,7 @@ def _refused(site: Site, refused: list[Left]) -> Iterable[Finding]:
             "--fix offers them once more; where they are refused again, look at the folder, and "
             "delete it if its cell is to be computed again",
             tuple(str(found.folder) for found in refused),
-            mend=lambda: _deliver(site, refused),
+            mend=lambda fixes: _deliver(site, refused),
         )
 
 
@@ -82,24 +94,21 @@ def _useless(useless: list[Left]) -> Iterable[Finding]:
     if not useless:
         return
 
-    def remove() -> str:
+    def remove(fixes: Fixes) -> str:
         removed = 0
         for found in useless:
-            with contextlib.suppress(tracking.JournalBusy):
-                # Whoever opened it meanwhile has a use for it.
-                journal = Journal(found.folder)
-                if tuple(journal.events) == found.events:
-                    journal.remove()
+            # Whoever opened it meanwhile has a use for it.
+            with contextlib.suppress(Timeout), FileLock(found.folder / LOCK, timeout=0):
+                if look_at(found.folder).events == found.events:
+                    fixes.make(Move(str(found.folder), str(fixes.aside(found.folder))))
                     removed += 1
-                else:
-                    journal.close()
-        return f"{counted(removed, 'journal')} removed"
+        return f"{counted(removed, 'journal')} moved to {fixes.aside(useless[0].folder).parent}"
 
     yield Finding(
         "orphaned-journal",
         f"{counted(len(useless), 'journal')} of no use: their cells are finished, or they hold "
         "nothing",
-        "--fix removes them",
+        "--fix moves them into a folder set-aside beside; nothing is deleted",
         tuple(found.name for found in useless),
         mend=remove,
     )

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_ops import state, tracking
+from mnist_ops.doctor.changes import Move
 from mnist_ops.doctor.finding import Examination, Finding, counted, note
+from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
 from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.tracking import ledger
@@ -61,7 +63,8 @@ def _is_gone(uri: str, store: str) -> bool:
     if path is None:
         return False
     if not path.exists():
-        return True
+        # A disk that is not mounted leaves no folder, or an empty one.
+        return path.parent.is_dir() and any(path.parent.iterdir())
     try:
         if schema_of(uri) is not Schema.CURRENT:
             return False
@@ -74,10 +77,10 @@ def _is_gone(uri: str, store: str) -> bool:
 def _gone(kept: _Kept, uri: str) -> Finding:
     target = kept.folder.parent / SET_ASIDE / kept.folder.name
 
-    def mend() -> str:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        kept.folder.rename(target)
-        return f"moved to {target}"
+    def mend(fixes: Fixes) -> str:
+        free = target if not target.exists() else target.with_name(f"{target.name}-{fixes.id}")
+        fixes.make(Move(str(kept.folder), str(free)))
+        return f"moved to {free}"
 
     held = counted(len(kept.journals), "journal")
     return Finding(

@@ -1,23 +1,29 @@
 """The runs of the store: whether each is in its true state, whole, and the only one of its cell."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mnist_ops import keys, tracking
 from mnist_ops.compare import runs as columns
 from mnist_ops.compare.selection import repeated
+from mnist_ops.doctor.changes import Change, EndRun, SetDeleted
 from mnist_ops.doctor.finding import Examination, Finding, counted, not_looked_at, note
+from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
+from mnist_ops.tracking.ghosts import ENDED_BEFORE
 from mnist_ops.tracking.ledger import Ledger
 from mnist_ops.tracking.projects import never_begun
-from mnist_ops.tracking.wholeness import Unreachable, defect, finished_cells, void
+from mnist_ops.tracking.wholeness import Defect, Lack, defects, finished_cells
 
 _OPEN = "open runs"
 _FINISHED = "finished runs"
 _CLAIMS = "claims"
+_NEVER_BUILT = "its environment was never built"
+
+Defects = dict[str, Defect]
 
 
 def look_at_open_runs(site: Site) -> Examination:
@@ -26,25 +32,28 @@ def look_at_open_runs(site: Site) -> Examination:
     if client is None:
         return not_looked_at(_OPEN)
     findings = []
-    if site.store and (ghosts := tracking.ghosts(client, Ledger(client, site.store))):
+    ghosts = []
+    if site.store:
+        ghosts = tracking.ghosts(client, Ledger(client, site.store), site.dead_among)
+    if ghosts:
         findings.append(
             Finding(
                 "ghost",
                 f"{counted(len(ghosts), 'run')} RUNNING whose process is dead",
                 "--fix ends them as KILLED; the same command that began them goes on",
                 _names(ghosts),
-                mend=lambda: _each(site, ghosts, tracking.end_ghost, "ended as KILLED"),
+                mend=lambda fixes: _kill(site, fixes, ghosts, lambda run: ENDED_BEFORE),
             )
         )
     if left := never_begun(client, round(site.now() * 1000)):
         findings.append(
             Finding(
                 "never-begun",
-                f"{counted(len(left), 'run')} that `mlflow run` opened over an hour ago and never "
-                "handed over: building the environment failed",
+                f"{counted(len(left), 'run')} that `mlflow run` opened over three hours ago and "
+                "never handed over: building the environment failed",
                 "--fix ends them as KILLED; with `--env-manager local` nothing needs to be built",
                 _names(left),
-                mend=lambda: _each(site, left, _end_unbegun, "ended as KILLED"),
+                mend=lambda fixes: _kill(site, fixes, left, lambda run: _NEVER_BUILT),
             )
         )
     return Examination(_OPEN, "none without a living process", tuple(findings))
@@ -55,15 +64,16 @@ def look_at_finished_runs(site: Site) -> Examination:
     if site.client is None:
         return not_looked_at(_FINISHED)
     runs = finished_cells(site.client)
-    defects = {run.info.run_id: found for run in runs if (found := defect(run))}
+    found = defects(site.client, runs)
+    extra = _superfluous(runs, found)
+    extra_ids = {run.info.run_id for run in extra}
+    needed = [run for run in runs if run.info.run_id not in extra_ids]
     findings = [
-        *_half_logged(
-            site, [r for r in runs if isinstance(defects.get(r.info.run_id), str)], defects
-        ),
-        *_unreachable(runs, defects),
-        *_duplicates(
-            site, [run for run in runs if not isinstance(defects.get(run.info.run_id), str)]
-        ),
+        *_without_result(site, needed, found),
+        *_incomplete(site, needed, found),
+        *_unreachable(needed, found),
+        *_duplicates(site, extra),
+        *_undecided(needed, found),
     ]
     well = f"{counted(len(runs), 'run')}, each whole and the only one of its cell"
     return Examination(_FINISHED, well if runs else "none yet", tuple(findings))
@@ -74,16 +84,13 @@ def look_at_claims(site: Site) -> Examination:
     client, store = site.client, site.store
     if client is None:
         return not_looked_at(_CLAIMS)
-    entries = site.entries
-    dead = [
-        fingerprint
-        for fingerprint, (_, owner) in entries.claims.items()
-        if owner is not None and not entries.lives(owner)
-    ]
+    owners = {f: owner for f, (_, owner) in site.entries.claims.items() if owner is not None}
+    gone = site.dead_among(owners.values())
+    dead = [fingerprint for fingerprint, owner in owners.items() if owner in gone]
     if not dead or store is None:
         return Examination(_CLAIMS, "none by a dead process")
 
-    def release() -> str:
+    def release(fixes: Fixes) -> str:
         ledger = Ledger(client, store)
         with tracking.tracking_errors(site.uri):
             # Of what another process takes meanwhile nothing is released.
@@ -105,44 +112,67 @@ def look_at_claims(site: Site) -> Examination:
     )
 
 
-def _half_logged(
-    site: Site, runs: list[Run], defects: dict[str, str | Unreachable]
-) -> Iterable[Finding]:
-    if not runs:
-        return
-    why = {run.info.run_id: f"half logged: {defects[run.info.run_id]}" for run in runs}
-
-    def end(client: MlflowClient, run: Run) -> None:
-        void(client, run, why[run.info.run_id])
-
-    yield Finding(
-        "half-logged",
-        f"{counted(len(runs), 'run')} FINISHED without all that a finished run has",
-        "--fix sets them to KILLED, and the next grid computes their cells again",
-        tuple(f"{run.info.run_name}: {defects[run.info.run_id]}" for run in runs),
-        mend=lambda: _each(site, runs, end, "set to KILLED"),
-    )
+def _of(runs: Iterable[Run], found: Defects, lack: Lack) -> list[Run]:
+    return [r for r in runs if (d := found.get(r.info.run_id)) is not None and d.lack is lack]
 
 
-def _unreachable(runs: list[Run], defects: dict[str, str | Unreachable]) -> Iterable[Finding]:
-    found = [d for run in runs if isinstance(d := defects.get(run.info.run_id), Unreachable)]
-    if found:
+def _without_result(site: Site, runs: list[Run], found: Defects) -> Iterable[Finding]:
+    if those := _of(runs, found, Lack.RESULT):
         yield Finding(
-            "artifacts-unreachable",
-            f"the artifacts of {counted(len(found), 'run')} cannot be reached from here",
-            "bring their folder back, or look from the machine that has it; their runs are left as "
-            "they are",
-            tuple(sorted({reason.why for reason in found})),
+            "half-logged",
+            f"{counted(len(those), 'run')} FINISHED without a result",
+            "--fix sets them to KILLED, and the next grid computes their cells again",
+            _reasons(those, found),
+            mend=lambda fixes: _kill(site, fixes, those, lambda run: _reason(run, found)),
         )
 
 
-def _duplicates(site: Site, runs: list[Run]) -> Iterable[Finding]:
-    frame = columns.typed(
+def _incomplete(site: Site, runs: list[Run], found: Defects) -> Iterable[Finding]:
+    those = _of(runs, found, Lack.PART)
+    if not those:
+        return
+
+    def invalidate(fixes: Fixes) -> str:
+        return _kill(site, fixes, those, lambda run: _reason(run, found))
+
+    yield Finding(
+        "incomplete",
+        f"{counted(len(those), 'run')} FINISHED with a result, but not with all of a run's parts",
+        "their accuracies count; `verify` and what compares predictions leave them out. Bring the "
+        "files back, or `mnist-ops doctor --fix --force` sets the runs to KILLED, and the next "
+        "grid computes their cells again",
+        _reasons(those, found),
+        mend=invalidate if site.force else None,
+    )
+
+
+def _unreachable(runs: list[Run], found: Defects) -> Iterable[Finding]:
+    if those := _of(runs, found, Lack.UNKNOWN):
+        yield Finding(
+            "artifacts-unreachable",
+            f"the artifacts of {counted(len(those), 'run')} cannot be seen from here",
+            "bring their folder back, or look from the machine that has it; their runs are left as "
+            "they are",
+            tuple(sorted({found[run.info.run_id].why for run in those})),
+        )
+
+
+def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
+    """The runs of cells that keep another one: a whole one, and of several that of reports."""
+    whole = [run for run in runs if run.info.run_id not in found]
+    later = set(repeated(_frame(whole))[columns.RUN_ID])
+    kept = {_cell(run) for run in whole}
+    damaged = [run for run in _of(runs, found, Lack.PART) if _cell(run) in kept]
+    return [run for run in whole if run.info.run_id in later] + damaged
+
+
+def _frame(runs: list[Run]) -> pd.DataFrame:
+    return columns.typed(
         pd.DataFrame(
             {
                 columns.RUN_ID: run.info.run_id,
                 columns.STATUS: run.info.status,
-                columns.FINGERPRINT: run.data.tags[keys.FINGERPRINT],
+                columns.FINGERPRINT: _cell(run),
                 columns.START_TIME: pd.to_datetime(run.info.start_time, unit="ms", utc=True),
                 columns.END_TIME: pd.to_datetime(run.info.end_time, unit="ms", utc=True),
                 keys.TEST_ACCURACY: run.data.metrics.get(keys.TEST_ACCURACY),
@@ -150,33 +180,69 @@ def _duplicates(site: Site, runs: list[Run]) -> Iterable[Finding]:
             for run in runs
         )
     )
-    unused = set(repeated(frame)[columns.RUN_ID])
-    extra = [run for run in runs if run.info.run_id in unused]
+
+
+def _duplicates(site: Site, extra: list[Run]) -> Iterable[Finding]:
     if extra:
-        cells = len({run.data.tags[keys.FINGERPRINT] for run in extra})
+        cells = len({_cell(run) for run in extra})
         yield Finding(
             "duplicate",
             f"{counted(len(extra), 'run')} too many: {counted(cells, 'cell')} finished twice",
-            "--fix deletes all but the one that reports use, the latest; `mlflow runs restore` "
-            "brings one back",
+            "--fix deletes all but the one that reports use, the latest that is whole; `mlflow "
+            "runs restore` brings one back",
             _names(extra),
-            mend=lambda: _each(
-                site, extra, lambda client, run: client.delete_run(run.info.run_id), "deleted"
+            mend=lambda fixes: _each(
+                site,
+                fixes,
+                extra,
+                lambda run: SetDeleted("run", run.info.run_id, run.info.run_name, deleted=True),
+                "deleted",
             ),
         )
 
 
-def _each(site: Site, runs: list[Run], mend: Callable[[MlflowClient, Run], None], done: str) -> str:
+def _undecided(runs: list[Run], found: Defects) -> Iterable[Finding]:
+    """Duplicates of which none can be shown to be whole beside the others."""
+    without = {run.info.run_id for run in _of(runs, found, Lack.RESULT)}
+    counts = Counter(_cell(run) for run in runs if run.info.run_id not in without)
+    if several := [r for r in runs if counts[_cell(r)] > 1 and r.info.run_id not in without]:
+        yield note(
+            "duplicate-undecided",
+            f"{counted(len(several), 'run')} of cells that finished twice, not all seen whole",
+            "reports use the latest; all are kept. Look again when their artifacts are back",
+            _names(several),
+        )
+
+
+def _kill(site: Site, fixes: Fixes, runs: list[Run], why: Callable[[Run], str]) -> str:
+    return _each(site, fixes, runs, lambda run: EndRun.killed(run, why(run)), "set to KILLED")
+
+
+def _each(
+    site: Site, fixes: Fixes, runs: list[Run], change: Callable[[Run], Change], done: str
+) -> str:
+    """Change those of `runs` that are as they were when they were looked at."""
     assert site.client is not None
+    changed = 0
     with tracking.tracking_errors(site.uri):
         for run in runs:
-            mend(site.client, run)
-    return f"{counted(len(runs), 'run')} {done}"
+            now = site.client.get_run(run.info.run_id)
+            if (now.info.status, now.info.lifecycle_stage) == (run.info.status, "active"):
+                fixes.make(change(now))
+                changed += 1
+    return f"{counted(changed, 'run')} {done}"
 
 
-def _end_unbegun(client: MlflowClient, run: Run) -> None:
-    client.set_tag(run.info.run_id, keys.ERROR, "its environment was never built")
-    client.set_terminated(run.info.run_id, "KILLED")
+def _cell(run: Run) -> str:
+    return str(run.data.tags[keys.FINGERPRINT])
+
+
+def _reason(run: Run, found: Defects) -> str:
+    return f"half logged: {found[run.info.run_id].why}"
+
+
+def _reasons(runs: Iterable[Run], found: Defects) -> tuple[str, ...]:
+    return tuple(f"{run.info.run_name}: {found[run.info.run_id].why}" for run in runs)
 
 
 def _names(runs: Iterable[Run]) -> tuple[str, ...]:

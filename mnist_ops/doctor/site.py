@@ -1,7 +1,7 @@
 """What is looked at: one store, this machine's state of it, and the data sets."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,8 @@ class Site:
         uri: of the tracking store, absolute.
         data_dir: of the data sets; None is the default one.
         say: gets lines for people while something takes long.
+        force: have fixes also do what takes results out of use, or what only the user can know to
+            be right.
         now: seconds since the epoch.
         client: of the store; None until the check of the store has found that it can be used.
         store: its id; None where it has none yet.
@@ -29,9 +31,20 @@ class Site:
     uri: str
     data_dir: Path | None = None
     say: Say = lambda line: None
+    force: bool = False
     now: Callable[[], float] = time.time
     client: MlflowClient | None = field(default=None, init=False)
     store: str | None = field(default=None, init=False)
+    _dead: dict[tracking.Owner, bool] = field(default_factory=dict, init=False)
+
+    def dead_among(self, owners: Collection[tracking.Owner]) -> set[tracking.Owner]:
+        """Those of `owners` that are surely dead; each is looked for once."""
+        if self.client is None or self.store is None:
+            return set()
+        new = {owner for owner in owners if owner not in self._dead}
+        dead = tracking.dead_among(new, Ledger(self.client, self.store), self.say) if new else set()
+        self._dead |= {owner: owner in dead for owner in new}
+        return {owner for owner in owners if self._dead[owner]}
 
     @property
     def entries(self) -> tracking.Entries:

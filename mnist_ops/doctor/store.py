@@ -1,20 +1,27 @@
 """The tracking store: whether it is there, answers, and has the schema of this MLflow."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from mnist_ops import tracking
+from mnist_ops.doctor.changes import SetDeleted
 from mnist_ops.doctor.finding import Examination, Finding, note
 from mnist_ops.doctor.site import Site
 from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.tracking import ledger
 from mnist_ops.tracking.schema import Schema, schema_of, upgrade
 from mnist_ops.tracking.store import sqlite_path
+from mnist_ops.tracking.tracker import quieten_mlflow
+
+if TYPE_CHECKING:
+    from mnist_ops.doctor.fixes import Fixes
 
 _SUBJECT = "tracking store"
 
 
 def look_at_store(site: Site) -> Examination:
     """Connect `site` to its store, or say why that cannot be done."""
+    quieten_mlflow()
     shown = tracking.without_password(site.uri)
     site.client = site.store = None
     path = sqlite_path(site.uri)
@@ -47,7 +54,7 @@ def _schema(site: Site, shown: str) -> Finding | None:
                 f"{shown} has an older schema than {here} reads",
                 "end what uses it; --fix then copies the file, and upgrades it as `mlflow db "
                 "upgrade` does",
-                mend=lambda: f"upgraded; as it was: {upgrade(site.uri)}",
+                mend=lambda fixes: f"upgraded; as it was: {upgrade(site.uri)}",
             )
         case Schema.OLDER:
             return Finding(
@@ -76,12 +83,11 @@ def _ledger(site: Site) -> tuple[Finding, ...]:
     if (found.lifecycle_stage, run.info.lifecycle_stage) == ("active", "active"):
         return ()
 
-    def restore() -> str:
-        with tracking.tracking_errors(site.uri):
-            if found.lifecycle_stage != "active":
-                client.restore_experiment(found.experiment_id)
-            if client.get_run(run.info.run_id).info.lifecycle_stage != "active":
-                client.restore_run(run.info.run_id)
+    def restore(fixes: "Fixes") -> str:
+        run_name = run.info.run_name
+        if found.lifecycle_stage != "active":
+            fixes.make(SetDeleted("experiment", found.experiment_id, found.name, deleted=False))
+        fixes.make(SetDeleted("run", run.info.run_id, run_name, deleted=False))
         return "restored"
 
     return (

@@ -8,7 +8,7 @@ Runs are addressed by explicit ids through `MlflowClient`, never through MLflow'
 first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
-from mnist_ops.tracking.ghosts import bury_the_dead, end_ghost, ghosts
+from mnist_ops.tracking.ghosts import bury_the_dead, dead_among, ghosts
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
 from mnist_ops.tracking.ledger import Entries, Ledger
 from mnist_ops.tracking.moving import (
@@ -82,10 +82,10 @@ __all__ = [
     "close_tracker",
     "connect",
     "counted_runs",
+    "dead_among",
     "default_uri",
     "digest_of",
     "drop_doubles",
-    "end_ghost",
     "ended_of",
     "experiment",
     "failed",

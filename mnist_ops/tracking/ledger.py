@@ -83,7 +83,7 @@ class Ledger:
         """Take the cells that no other living process holds; those held now are returned."""
         wanted = set(fingerprints)
         if fresh := wanted - self._held.keys():
-            self._keep_alive()
+            self.keep_alive()
             # Most cells were never claimed before, which needs no look at the ledger.
             others = fresh - self._take(dict.fromkeys(fresh, 1))
             for _ in range(_TRIES):
@@ -121,6 +121,14 @@ class Ledger:
     def entries(self) -> Entries:
         """Read the ledger."""
         return _entries(self._client.get_run(self.store))
+
+    def keep_alive(self) -> None:
+        """Leave signs of life from now on, for other machines: this process holds or opens runs."""
+        with self._starting:
+            if self._beating is None:
+                self._beat()
+                self._beating = threading.Thread(target=self._beat_on, name="ledger", daemon=True)
+                self._beating.start()
 
     def close(self) -> None:
         """Let everything go, and leave no more signs of life."""
@@ -161,13 +169,6 @@ class Ledger:
                 return False
             raise
         return True
-
-    def _keep_alive(self) -> None:
-        with self._starting:
-            if self._beating is None:
-                self._beat()
-                self._beating = threading.Thread(target=self._beat_on, name="ledger", daemon=True)
-                self._beating.start()
 
     def _beat_on(self) -> None:
         while not self._ended.wait(BEAT_S):

@@ -1,7 +1,7 @@
 """Look at journals without taking them: what lies there, and whether a process has it open."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,11 @@ class Left:
         return str(self.opened["name"]) or "the run of a grid"
 
     @property
+    def owner(self) -> Owner | None:
+        """The process that had it last; None where it does not say."""
+        return _owner(self.events)
+
+    @property
     def refused(self) -> bool:
         """Whether the store would not take it."""
         return self.folder.name.endswith(REFUSED)
@@ -87,10 +92,14 @@ def look_at(folder: Path) -> Left:
     return Left(folder, tuple(events), _in_use(folder, events))
 
 
+def _owner(events: Sequence[Event]) -> Owner | None:
+    owners = [event["tags"].get(keys.OWNER) for event in events if "tags" in event]
+    return Owner.parse(owners[-1] or "") if owners else None
+
+
 def _in_use(folder: Path, events: list[Event]) -> bool:
     # Asked first, as to try a lock is to hold it for a moment.
-    owners = [event["tags"].get(keys.OWNER) for event in events if "tags" in event]
-    owner = Owner.parse(owners[-1] or "") if owners else None
+    owner = _owner(events)
     if owner is not None and owner.lives(None):
         return True
     if not (folder / LOCK).exists():

@@ -50,13 +50,6 @@ def orphaned_artifacts(client: MlflowClient, store: Path | None) -> list[Path]:
     return orphans
 
 
-def set_aside(folder: Path) -> Path:
-    """Move the artifacts of a run out of the way; where they are then."""
-    target = folder.parent.parent / SET_ASIDE / folder.parent.name / folder.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return folder.rename(target)
-
-
 def _experiments(client: MlflowClient) -> Iterator[Experiment]:
     token = None
     while True:
@@ -85,9 +78,8 @@ def _exists(client: MlflowClient, run_id: str) -> bool:
     try:
         client.get_run(run_id)
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
+        # One that we may not see is there.
+        return bool(error.error_code != "RESOURCE_DOES_NOT_EXIST")
     return True
 
 

@@ -57,6 +57,11 @@ class Owner:
         """The name of its machine."""
         return self.place.split("/")[0]
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine can look the process up."""
+        return self.place == Owner.this_process().place
+
     def lives(self, last_beat: float | None) -> bool:
         """Whether the process is alive, as far as can be told from here.
 
@@ -64,7 +69,7 @@ class Owner:
             last_beat: its last sign of life, seconds since the epoch by its own clock; None where
                 it left none. Clocks are taken to agree within a minute.
         """
-        if self.place == Owner.this_process().place:
+        if self.is_here:
             try:
                 process = psutil.Process(self.pid)
                 # Where nobody reaps them, as in many a container, the dead keep their ids.

@@ -53,7 +53,7 @@ class Tracker:
 
     def __init__(self, address: Address, say: Callable[[str], None]):
         """Access to the store at `address`, which need not answer; `say` gets lines for people."""
-        _quieten_mlflow()
+        quieten_mlflow()
         self.address = address
         self.client = MlflowClient(address.uri)
         self.ledger = Ledger(self.client, address.store)
@@ -147,7 +147,7 @@ def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tr
     Raises:
         TrackingUnavailable: the store does not answer or cannot be used.
     """
-    _quieten_mlflow()
+    quieten_mlflow()
     client = connect(uri)
     with tracking_errors(uri):
         store = ledger.find(client)
@@ -175,7 +175,8 @@ def close_tracker(tracker: Tracker) -> None:
     tracker.close()
 
 
-def _quieten_mlflow() -> None:
+def quieten_mlflow() -> None:
+    """Have MLflow give up early and print nothing; what the user's environment sets stays."""
     for variable, value in _OF_MLFLOW.items():
         os.environ.setdefault(variable, value)
     # What it warns of at each try the courier tells when it is asked.

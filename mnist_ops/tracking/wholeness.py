@@ -1,32 +1,53 @@
-"""Whether what a finished run says is all there, and agrees with itself."""
+"""Whether what a finished run says is all there, and agrees with itself.
+
+A file that a look does not find need not be lost: the look may go to the wrong place. It counts as
+lost only where the same look finds something else that belongs there.
+"""
 
 import io
 import math
+import posixpath
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from zipfile import BadZipFile
 
-import mlflow
 import numpy as np
-import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from mnist_ops import keys
 from mnist_ops.tracking.search import search, tag
 
+# The others say what a training cost; this one is its result.
 REQUIRED_METRICS = (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS)
 # Between the accuracy that was logged and that of the predictions: both are one division.
 _SAME = 1e-6
+# A store of artifacts that failed so often is not asked again: each failure may take a minute.
+_TRIES = 3
+
+
+class Lack(Enum):
+    """What a finished run lacks."""
+
+    # Its accuracy, so that it has no result.
+    RESULT = auto()
+    # Another metric, or predictions that fit the accuracy: there is a result.
+    PART = auto()
+    # Nothing that is known: its artifacts cannot be looked at from here.
+    UNKNOWN = auto()
 
 
 @dataclass(frozen=True)
-class Unreachable:
-    """Why the artifacts of a run cannot be looked at from here, which says nothing of the run."""
+class Defect:
+    """What a finished run lacks, and why that is thought."""
 
+    lack: Lack
     why: str
 
 
@@ -36,18 +57,55 @@ def finished_cells(client: MlflowClient) -> list[Run]:
     return list(search(client, is_cell))
 
 
-def defect(run: Run) -> str | Unreachable | None:
-    """What is missing or wrong in a finished run of a cell; None where nothing is."""
-    absent = [
-        name for name in REQUIRED_METRICS if not math.isfinite(run.data.metrics.get(name, math.nan))
-    ]
-    if absent:
-        return f"no {', '.join(absent)}"
-    content = _predictions_file(run)
-    if isinstance(content, Unreachable):
-        return content
-    if content is None:
-        return f"no {keys.PREDICTIONS}"
+def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
+    """Run id -> what is missing or wrong, of those finished runs of cells that are not whole."""
+    found: dict[str, Defect] = {}
+    unlisted: dict[str, str] = {}
+    seen_at: set[str] = set()
+    failures: Counter[str] = Counter()
+    for run in runs:
+        run_id, root = run.info.run_id, _root(run)
+        if missing := _missing_metrics(run):
+            found[run_id] = missing
+        elif failures[root] >= _TRIES:
+            found[run_id] = Defect(Lack.UNKNOWN, f"{root} does not answer")
+        elif isinstance(content := _predictions_file(client, run), Defect):
+            found[run_id] = content
+            failures[root] += content.lack is Lack.UNKNOWN
+        elif content is None:
+            unlisted[run_id] = root
+        else:
+            seen_at.add(root)
+            if why := _disagreement(run, content):
+                found[run_id] = Defect(Lack.PART, why)
+    for run_id, root in unlisted.items():
+        if root in seen_at:
+            found[run_id] = Defect(Lack.PART, f"no {keys.PREDICTIONS}")
+        else:
+            found[run_id] = Defect(Lack.UNKNOWN, f"nothing is to be seen in {root} from here")
+    return found
+
+
+def local_path(artifact_uri: str) -> Path | None:
+    """The folder of artifacts that lie on this machine; None of others."""
+    return Path(local_file_uri_to_path(artifact_uri)) if is_local_uri(artifact_uri) else None
+
+
+def _root(run: Run) -> str:
+    """Where the runs of its experiment have their artifacts: ``<root>/<run>/artifacts``."""
+    return posixpath.dirname(posixpath.dirname(run.info.artifact_uri.rstrip("/")))
+
+
+def _missing_metrics(run: Run) -> Defect | None:
+    metrics = run.data.metrics
+    absent = [n for n in REQUIRED_METRICS if not math.isfinite(metrics.get(n, math.nan))]
+    if not absent:
+        return None
+    lack = Lack.RESULT if keys.TEST_ACCURACY in absent else Lack.PART
+    return Defect(lack, f"no {', '.join(absent)}")
+
+
+def _disagreement(run: Run, content: bytes) -> str | None:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             predicted, label = arrays["predicted"], arrays["label"]
@@ -60,37 +118,30 @@ def defect(run: Run) -> str | Unreachable | None:
     return None
 
 
-def void(client: MlflowClient, run: Run, reason: str) -> None:
-    """Have a run count for nothing, so that the next grid computes its cell again."""
-    client.set_tag(run.info.run_id, keys.ERROR, reason)
-    client.set_terminated(run.info.run_id, "KILLED", run.info.end_time)
-
-
-def local_path(artifact_uri: str) -> Path | None:
-    """The folder of artifacts that lie on this machine; None of others."""
-    return Path(local_file_uri_to_path(artifact_uri)) if is_local_uri(artifact_uri) else None
-
-
-def _predictions_file(run: Run) -> bytes | Unreachable | None:
+def _predictions_file(client: MlflowClient, run: Run) -> bytes | Defect | None:
+    """The file, what keeps from looking, or None where it is not to be seen."""
     folder = local_path(run.info.artifact_uri)
     if folder is None:
-        return _fetched(run.info.artifact_uri)
+        return _fetched(client, run)
     try:
         return (folder / keys.PREDICTIONS).read_bytes()
     except FileNotFoundError:
-        # <root>/<experiment>/<run>/artifacts: a root that is not here is another machine's.
-        root = folder.parent.parent
-        return None if root.is_dir() else Unreachable(f"{root} is not on this machine")
+        # A folder that is not here may have been moved, or be another machine's.
+        if folder.parent.is_dir():
+            return Defect(Lack.PART, f"no {keys.PREDICTIONS}")
+        return Defect(Lack.UNKNOWN, f"{folder.parent.parent} on this machine does not have it")
     except OSError as error:
-        return Unreachable(f"{folder}: {error.strerror}")
+        return Defect(Lack.UNKNOWN, f"{folder}: {error.strerror}")
 
 
-def _fetched(artifact_uri: str) -> bytes | Unreachable | None:
+def _fetched(client: MlflowClient, run: Run) -> bytes | Defect | None:
     try:
-        listed = mlflow.artifacts.list_artifacts(artifact_uri=artifact_uri)
-        if keys.PREDICTIONS not in {file.path for file in listed}:
-            return None
-        path = mlflow.artifacts.download_artifacts(f"{artifact_uri.rstrip('/')}/{keys.PREDICTIONS}")
-        return Path(path).read_bytes()
-    except (MlflowException, requests.RequestException, OSError, ImportError) as error:
-        return Unreachable(f"{artifact_uri}: {type(error).__name__}")
+        listed = {file.path for file in client.list_artifacts(run.info.run_id)}
+        if keys.PREDICTIONS not in listed:
+            return Defect(Lack.PART, f"no {keys.PREDICTIONS}") if listed else None
+        with tempfile.TemporaryDirectory() as folder:
+            path = client.download_artifacts(run.info.run_id, keys.PREDICTIONS, folder)
+            return Path(path).read_bytes()
+    except Exception as error:
+        # MLflow, its HTTP client and each cloud's library raise errors of their own.
+        return Defect(Lack.UNKNOWN, f"{_root(run)}: {type(error).__name__}")

@@ -130,6 +130,8 @@ def open_parent(
     }
     if parent:
         all_tags[MLFLOW_PARENT_RUN_ID] = parent.run_id
+    # Whoever looks from another machine cannot tell otherwise that somebody works on the run.
+    tracker.ledger.keep_alive()
     if run_id is None:
         run = client.create_run(experiment_id, tags=_own_tags() | all_tags, run_name=name)
     else:
