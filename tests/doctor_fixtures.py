@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 
-from mnist_ops import keys, provenance, state, tracking
+from mnist_ops import durable, keys, provenance, state, tracking
 from mnist_ops.doctor import Diagnosis, Finding, Fixes, Site, diagnose, undo_last
 from mnist_ops.doctor.fixes import Undone
 from mnist_ops.results import EpochResult, FitResult
@@ -216,3 +218,66 @@ def opened_by_mlflow(
 def status(client: MlflowClient, run_id: str) -> str:
     """How a run ended, or that it has not."""
     return str(client.get_run(run_id).info.status)
+
+
+def all_runs(client: MlflowClient) -> list[dict[str, Any]]:
+    """All that the store says of every run, deleted ones too, by run id."""
+    experiments = [e.experiment_id for e in client.search_experiments(ViewType.ALL)]
+    runs = client.search_runs(experiments, run_view_type=ViewType.ALL, max_results=5000)
+    # Not a number is not equal to itself.
+    return sorted(
+        (
+            {
+                "run_id": run.info.run_id,
+                "status": run.info.status,
+                "stage": run.info.lifecycle_stage,
+                "times": (run.info.start_time, run.info.end_time),
+                "artifacts": run.info.artifact_uri,
+                "said": repr((run.data.tags, run.data.params, run.data.metrics)),
+            }
+            for run in runs
+        ),
+        key=lambda row: str(row["run_id"]),
+    )
+
+
+def plant_everything(client: MlflowClient, home: Path, store: str) -> set[str]:
+    """One of each defect that can stand beside the others; their kinds."""
+    whole = finished_run(client)
+    copy_of(client, whole)
+    torn = copy_of(client, whole, **{keys.FINGERPRINT: "f" * 16})
+    predictions_path(client, torn).write_bytes(b"torn")
+    diverged = copy_of(client, whole, **{keys.FINGERPRINT: "e" * 16})
+    client.log_metric(diverged, keys.TEST_ACCURACY, float("nan"))
+    client.create_run("0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(DEAD)})
+    opened_by_mlflow(client, GRID_PARAMS, age_s=15_000)
+    client.log_param(store, "a_cell.1", str(DEAD))
+    dead_journal(store, "0", folder="another", name="another", tags=_tags_of("another"))
+    Journal(state.journals_dir(store) / "empty").close()
+    durable.replace(state.checkpoint_path(store, "nobody's"), b"a state")
+    checkpoints = state.checkpoint_path(store, "").parent
+    (checkpoints / "x.checkpoint.set-aside").write_bytes(b"damaged")
+    (checkpoints / ".x.checkpoint.new").write_bytes(b"half")
+    (home / "mlruns" / "7" / ("0" * 32) / "artifacts").mkdir(parents=True)
+    gone = dead_journal("e" * 32, "0")
+    state.note_address("e" * 32, f"sqlite:///{home}/gone.db")
+    assert gone.exists()
+    return {
+        "duplicate",
+        "half-logged",
+        "incomplete",
+        "ghost",
+        "never-begun",
+        "dead-claim",
+        "undelivered",
+        "orphaned-journal",
+        "orphaned-checkpoint",
+        "set-aside-checkpoint",
+        "leftover",
+        "orphaned-artifacts",
+        "store-gone",
+    }
+
+
+def _tags_of(cell: str) -> dict[str, str]:
+    return {keys.FINGERPRINT: cell, keys.JOURNAL: "0123456789abcdef", keys.OWNER: str(DEAD)}

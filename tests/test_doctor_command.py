@@ -12,22 +12,15 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from doctor_fixtures import (
-    DEAD,
-    GRID_PARAMS,
     Doctor,
-    copy_of,
-    dead_journal,
     files_below,
-    finished_run,
-    opened_by_mlflow,
-    predictions_path,
+    plant_everything,
 )
 from mlflow import MlflowClient
 
-from mnist_ops import durable, keys, state, tracking
+from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.doctor import Severity
-from mnist_ops.tracking.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("small_data")
 
@@ -60,48 +53,6 @@ def test_command_names_mends_and_is_clean_at_the_second_look(
     assert again.exit_code == 0
     left = {f["kind"] for s in json.loads(again.stdout)["subjects"] for f in s["findings"]}
     assert not kinds & left
-
-
-def plant_everything(client: MlflowClient, home: Path, store: str) -> set[str]:
-    """One of each defect that can stand beside the others; their kinds."""
-    whole = finished_run(client)
-    copy_of(client, whole)
-    torn = copy_of(client, whole, **{keys.FINGERPRINT: "f" * 16})
-    predictions_path(client, torn).write_bytes(b"torn")
-    diverged = copy_of(client, whole, **{keys.FINGERPRINT: "e" * 16})
-    client.log_metric(diverged, keys.TEST_ACCURACY, float("nan"))
-    client.create_run("0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(DEAD)})
-    opened_by_mlflow(client, GRID_PARAMS, age_s=15_000)
-    client.log_param(store, "a_cell.1", str(DEAD))
-    dead_journal(store, "0", folder="another", name="another", tags=_tags_of("another"))
-    Journal(state.journals_dir(store) / "empty").close()
-    durable.replace(state.checkpoint_path(store, "nobody's"), b"a state")
-    checkpoints = state.checkpoint_path(store, "").parent
-    (checkpoints / "x.checkpoint.set-aside").write_bytes(b"damaged")
-    (checkpoints / ".x.checkpoint.new").write_bytes(b"half")
-    (home / "mlruns" / "7" / ("0" * 32) / "artifacts").mkdir(parents=True)
-    gone = dead_journal("e" * 32, "0")
-    state.note_address("e" * 32, f"sqlite:///{home}/gone.db")
-    assert gone.exists()
-    return {
-        "duplicate",
-        "half-logged",
-        "incomplete",
-        "ghost",
-        "never-begun",
-        "dead-claim",
-        "undelivered",
-        "orphaned-journal",
-        "orphaned-checkpoint",
-        "set-aside-checkpoint",
-        "leftover",
-        "orphaned-artifacts",
-        "store-gone",
-    }
-
-
-def _tags_of(cell: str) -> dict[str, str]:
-    return {keys.FINGERPRINT: cell, keys.JOURNAL: "0123456789abcdef", keys.OWNER: str(DEAD)}
 
 
 @pytest.mark.slow
