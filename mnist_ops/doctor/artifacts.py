@@ -23,6 +23,12 @@ def look_at_artifacts(site: Site) -> Examination:
     if not orphans:
         return Examination(_SUBJECT, f"{shown}: each belongs to a run")
 
+    # Elsewhere, or behind a server, who else uses the folder cannot be told.
+    beside = store is not None and all(root.parent == store.parent for root in roots)
+    forced = (
+        f"`mnist-ops doctor --fix --force` moves them into {SET_ASIDE} there; nothing is deleted"
+    )
+
     def mend(fixes: Fixes) -> str:
         for folder in orphans:
             aside = folder.parent.parent / SET_ASIDE / folder.parent.name / folder.name
@@ -36,10 +42,10 @@ def look_at_artifacts(site: Site) -> Examination:
             note(
                 "orphaned-artifacts",
                 f"{counted(len(orphans), 'folder')} of artifacts in {shown} without a run here",
-                "harmless; another store may have their runs. Where none has, `mnist-ops doctor "
-                f"--fix --force` moves them into {SET_ASIDE} there; nothing is deleted",
+                "harmless; another store may have their runs. Where none has, "
+                + (forced if beside else "move them away"),
                 tuple(f"{folder.parent.name}/{folder.name}" for folder in orphans),
-                mend=mend if site.force else None,
+                mend=mend if site.force and beside else None,
             ),
         ),
     )

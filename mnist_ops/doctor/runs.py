@@ -167,19 +167,23 @@ def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
 
 
 def _frame(runs: list[Run]) -> pd.DataFrame:
-    return columns.typed(
-        pd.DataFrame(
-            {
-                columns.RUN_ID: run.info.run_id,
-                columns.STATUS: run.info.status,
-                columns.FINGERPRINT: _cell(run),
-                columns.START_TIME: pd.to_datetime(run.info.start_time, unit="ms", utc=True),
-                columns.END_TIME: pd.to_datetime(run.info.end_time, unit="ms", utc=True),
-                keys.TEST_ACCURACY: run.data.metrics.get(keys.TEST_ACCURACY),
-            }
-            for run in runs
-        )
-    )
+    rows = [
+        {
+            columns.RUN_ID: run.info.run_id,
+            columns.STATUS: run.info.status,
+            columns.FINGERPRINT: _cell(run),
+            columns.START_TIME: run.info.start_time,
+            columns.END_TIME: run.info.end_time,
+            keys.TEST_ACCURACY: run.data.metrics.get(keys.TEST_ACCURACY),
+        }
+        for run in runs
+    ]
+    frame = pd.DataFrame(rows)
+    for time in (columns.START_TIME, columns.END_TIME):
+        if time in frame:
+            # One that no calendar has is missing.
+            frame[time] = pd.to_datetime(frame[time], unit="ms", utc=True, errors="coerce")
+    return columns.typed(frame)
 
 
 def _duplicates(site: Site, extra: list[Run]) -> Iterable[Finding]:
