@@ -7,7 +7,7 @@ state as `torch.save` writes it. It is read with ``weights_only``: a file cannot
 import hashlib
 import io
 import json
-import pickle
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ import torch
 from mnist_ops import durable
 
 # Raised when the form of the file or of the state changes.
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".checkpoint"
 SET_ASIDE = ".set-aside"
 
@@ -63,7 +63,7 @@ class Checkpoint:
         """
         began = time.monotonic()
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save({"identity": self.identity, "state": state}, buffer)
         # Not a copy: beside a training there is little room.
         content = buffer.getbuffer()
         header = {
@@ -75,19 +75,25 @@ class Checkpoint:
         self._saved_at = time.monotonic()
         self._cost_s = self._saved_at - began
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self, check: Callable[[Any], None] = lambda state: None) -> dict[str, Any] | None:
         """The state that was saved; None where there is none, or none of this training.
 
         A file that is damaged, or of another training, is set aside with a line.
+
+        Args:
+            check: raises `NotUsable`, or whatever else, where it is no state of this training.
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
+        if not os.path.lexists(self.path):
             return None
         try:
-            state = self._parse(content)
-        except _NotUsable as problem:
+            state = self._parse()
+            check(state)
+        except Exception as error:
+            # A file of the right digest can still hold anything, and fail in any way.
+            problem = str(error) if isinstance(error, NotUsable) else _unreadable(error)
             aside = self.path.with_name(self.path.name + SET_ASIDE)
+            if aside.is_dir():
+                aside = aside.with_name(f"{aside.name}-{time.time_ns()}")
             self.path.replace(aside)
             self.say(f"checkpoint set aside ({problem}): its training starts again; {aside}")
             return None
@@ -98,27 +104,32 @@ class Checkpoint:
         """Remove the file: its training is over."""
         self.path.unlink(missing_ok=True)
 
-    def _parse(self, content: bytes) -> dict[str, Any]:
-        head, _, body = content.partition(b"\n")
+    def _parse(self) -> dict[str, Any]:
+        if not self.path.is_file():
+            raise NotUsable("it is no file")
+        head, _, body = self.path.read_bytes().partition(b"\n")
         try:
             header = json.loads(head)
             found = header["format"], header["identity"], header["sha256"]
         except (ValueError, KeyError, TypeError):
-            raise _NotUsable("its head is damaged") from None
+            raise NotUsable("its head is damaged") from None
         if found[0] != FORMAT:
-            raise _NotUsable(f"it has format {found[0]!r}, this version reads {FORMAT}")
+            raise NotUsable(f"it has format {found[0]!r}, this version reads {FORMAT}")
         if found[2] != hashlib.sha256(body).hexdigest():
-            raise _NotUsable("it is damaged")
+            raise NotUsable("it is damaged")
         if found[1] != self.identity:
-            raise _NotUsable("it is of another training, processor or version")
-        try:
-            state: dict[str, Any] = torch.load(
-                io.BytesIO(body), map_location="cpu", weights_only=True
-            )
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-            raise _NotUsable(f"it cannot be read: {type(error).__name__}") from None
+            raise NotUsable("it is of another training, processor or version")
+        found = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        # Under a head that was changed, with the digest that belongs to it.
+        if found["identity"] != self.identity:
+            raise NotUsable("it is of another training, processor or version")
+        state: dict[str, Any] = found["state"]
         return state
 
 
-class _NotUsable(Exception):
+class NotUsable(Exception):
     """The reason why a checkpoint is not used."""
+
+
+def _unreadable(error: Exception) -> str:
+    return f"it cannot be read: {type(error).__name__}"

@@ -22,6 +22,7 @@ from mnist_ops.data import Images, Split, split_of
 from mnist_ops.errors import MnistOpsError, Stopped
 from mnist_ops.flat_weights import FlatWeights
 from mnist_ops.results import EpochResult, FitResult, OnEpoch, OnResult, scores
+from mnist_ops.resuming import batches, check_state
 from mnist_ops.specs import ResNetSpec
 
 EVALUATION_BATCH = 256
@@ -56,7 +57,8 @@ def fit(
     Args:
         spec: what to train.
         images: the pooled data set that the spec names.
-        on_epoch: called after each epoch with its loss and validation accuracy.
+        on_epoch: called after each epoch with its loss and validation accuracy; at first with those
+            that lie before the checkpoint that the training goes on from.
         results_after: epochs, beside the last, after which the test images are predicted too.
         on_result: called with each result as soon as it is there, after how many epochs it is.
         checkpoint: where the training goes on from, and saves to; None is nowhere.
@@ -84,8 +86,12 @@ def fit(
             stack.enter_context(random_numbers.drawn_from(spec.seed, device))
         trainer = _Trainer(spec, images, parts, device, draws=draws)
         # One that is past a result that is wanted is of no use.
-        if checkpoint and (state := checkpoint.load()) and state["epoch"] < min(wanted):
+        state = checkpoint.load(trainer.check) if checkpoint else None
+        if state and state["epoch"] < min(wanted):
             trainer.restore(state)
+            # Who keeps the epochs may have lost them, or may have joined since.
+            for epoch in trainer.history:
+                on_epoch(epoch)
         trainer.capture()
 
         def between_steps() -> None:
@@ -106,6 +112,7 @@ def fit(
             found = trainer.predict(parts.val) == images.labels[parts.val]
             accuracy = float(found.double().mean())
             epoch = EpochResult(trainer.epoch, loss, accuracy, trainer.clock.seconds)
+            trainer.history.append(epoch)
             on_epoch(epoch)
             if epoch.number in wanted:
                 results[epoch.number] = _result(trainer, epoch, parts)
@@ -172,13 +179,15 @@ class _Trainer:
         self.epoch = self.step = self.seen = 0
         self.loss = torch.zeros((), device=device)
         self.order_before = self.order.get_state()
+        self.history: list[EpochResult] = []
 
     def train_epoch(self, between_steps: Callable[[], None]) -> float:
         """The rest of a pass over the training images in a new order; returns the mean loss."""
         self.network.train()
-        batches = self._batches()
+        order = torch.randperm(len(self.train_index), generator=self.order)
+        left = batches(self.train_index[order], self.spec)[self.step :]
         with self.clock:
-            for batch in batches[self.step :]:
+            for batch in left:
                 self.loss += self.take_step(batch) * len(batch)
                 self.seen += len(batch)
                 self.step += 1
@@ -205,10 +214,16 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": random_numbers.state(self.device) if self.draws else {},
+            "history": [[e.train_loss, e.val_accuracy, e.train_time_s] for e in self.history],
         }
 
+    def check(self, found: Any) -> None:
+        """Refuse, by any exception, what is no state of this training; it must not have begun."""
+        weights = self.optimizer.param_groups[0]["params"]
+        check_state(found, self.state(), weights, len(self.train_index), self.spec)
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state` of the same training."""
+        """Go on from a `state` that passed `check`."""
         self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
         self.loss.copy_(state["loss"])
         self.images_trained = state["images_trained"]
@@ -218,10 +233,13 @@ class _Trainer:
         with torch.no_grad():
             for name, weight in self._weights().items():
                 weight.copy_(state["network"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # The rest of the optimizer follows from the spec.
+        own = self.optimizer.state_dict()
+        self.optimizer.load_state_dict(own | {"state": state["optimizer"]["state"]})
         self.scaler.load_state_dict(state["scaler"])
         if self.draws:
             random_numbers.set_state(self.device, state["random"])
+        self.history = [EpochResult(n, *values) for n, values in enumerate(state["history"], 1)]
 
     def _weights(self) -> dict[str, Tensor]:
         """Weights and running statistics by name, without what follows from the spec."""
@@ -271,12 +289,6 @@ class _Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
-
-    def _batches(self) -> list[Tensor]:
-        order = torch.randperm(len(self.train_index), generator=self.order)
-        batches = self.train_index[order].split(self.spec.batch_size)
-        # Batch norm cannot normalise the 1x1 maps of a single image.
-        return [batch for batch in batches if len(batch) > 1]
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         if not self.spec.amp:

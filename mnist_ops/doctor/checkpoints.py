@@ -1,5 +1,6 @@
 """Checkpoints of this machine, and the halves of files that a crash left."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,9 @@ def _delete(find: Find, site: Site, fixes: Fixes) -> str:
     gone = freed = 0
     for file in list(find(site)):
         freed += file.stat().st_size
-        file.unlink()
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink()
         gone += 1
     return f"{counted(gone, 'file')} deleted, {size(freed)} freed"

@@ -26,7 +26,9 @@ def look_at_journals(site: Site) -> Examination:
         return not_looked_at(_SUBJECT)
     if site.store is None:
         return Examination(_SUBJECT, "none yet")
-    left = unused_of(site, left_in(state.journals_dir(site.store)))
+    here = unused_of(site, left_in(state.journals_dir(site.store)))
+    damaged = [found for found in here if found.is_damaged]
+    left = [found for found in here if not found.is_damaged]
     cells = [found.fingerprint for found in left if found.fingerprint]
     with tracking.tracking_errors(site.uri):
         done = tracking.finished_of(site.client, dict.fromkeys(cells)).keys()
@@ -40,6 +42,7 @@ def look_at_journals(site: Site) -> Examination:
         *_undelivered(site, waiting),
         *_refused(site, refused),
         *_useless(useless),
+        *_damaged(damaged),
     ]
     if resumable:
         findings.append(
@@ -112,6 +115,17 @@ def _useless(useless: list[Left]) -> Iterable[Finding]:
         tuple(found.name for found in useless),
         mend=remove,
     )
+
+
+def _damaged(damaged: list[Left]) -> Iterable[Finding]:
+    if damaged:
+        yield note(
+            "damaged-journal",
+            f"{counted(len(damaged), 'journal')} that cannot be read: what the store does not have "
+            "of their runs is computed again",
+            "delete the folders when they are of no more use; a grid sets them aside by itself",
+            tuple(str(found.folder) for found in damaged),
+        )
 
 
 def _deliver(site: Site, refused: list[Left]) -> str:

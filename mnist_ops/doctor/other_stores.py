@@ -29,7 +29,7 @@ class _Kept:
 
     @property
     def waiting(self) -> int:
-        return sum(not found.is_synced for found in self.journals)
+        return sum(not (found.is_synced or found.is_damaged) for found in self.journals)
 
 
 def look_at_other_stores(site: Site) -> Examination:

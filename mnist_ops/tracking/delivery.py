@@ -18,7 +18,8 @@ from mlflow.exceptions import MlflowException
 
 from mnist_ops import keys
 from mnist_ops.errors import MnistOpsError
-from mnist_ops.tracking.journal import Event, Journal, now_ms
+from mnist_ops.tracking.events import Event
+from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.ledger import Ledger
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.store import STORE_ERRORS, first_line

@@ -2,8 +2,8 @@
 
 Training only ever appends here, which takes milliseconds whatever the store does. `delivery` brings
 the events to MLflow in their order. A line is its checksum and an event as JSON; a line that a
-crash has torn is the last one, and is dropped. Who has the lock of a journal's folder writes and
-delivers it; a process that dies loses it.
+crash has torn is the last one, and is dropped. A journal that is damaged otherwise is set aside.
+Who has the lock of a journal's folder writes and delivers it; a process that dies loses it.
 
 Events, in the order in which a run can have them:
 
@@ -31,13 +31,14 @@ from filelock import FileLock, Timeout
 
 from mnist_ops import durable
 from mnist_ops.errors import MnistOpsError
+from mnist_ops.tracking.events import Event, are_events
 
 FILE = "journal.jsonl"
 LOCK = "lock"
+# How the folder of a damaged journal, which is no journal any more, ends.
+DAMAGED = ".damaged"
 # Each is in vain only where another process removes the folder at that very moment.
 _LOCK_TRIES = 100
-
-Event = dict[str, Any]
 
 
 class JournalBusy(MnistOpsError):
@@ -50,6 +51,10 @@ class JournalGone(MnistOpsError):
     """The run needs no journal any more: another process has finished its cell."""
 
     resumable = True
+
+
+class JournalDamaged(MnistOpsError):
+    """A journal is not one that this program has written, or not as it was written."""
 
 
 class Journal:
@@ -65,14 +70,21 @@ class Journal:
 
         Raises:
             JournalBusy: another process has it.
+            JournalDamaged: it was, and is set aside now.
             DiskFull: there is no room.
         """
         self.folder = folder
         self._appending = threading.Lock()
         self._lock = _lock(folder)
         path = folder / FILE
-        content = path.read_bytes() if path.exists() else b""
-        self.events, whole = parse(content)
+        try:
+            content, self.events, whole = read(folder)
+        except JournalDamaged as damage:
+            self.move(folder.with_name(f"{folder.name}-{now_ms()}{DAMAGED}"))
+            self._lock.release()
+            raise JournalDamaged(
+                f"journal set aside ({damage}): its run is not gone on with; {self.folder}"
+            ) from None
         with durable.telling_full_disk(path):
             self._file = path.open("ab", buffering=0)
             self._file.truncate(whole)
@@ -202,17 +214,41 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def parse(content: bytes) -> tuple[list[Event], int]:
-    """The events up to the first line that is not whole, and how many bytes they take."""
-    events: list[Event] = []
+def read(folder: Path) -> tuple[bytes, list[Event], int]:
+    """The content of the journal in `folder`, its whole events, and how many bytes these take.
+
+    Raises:
+        JournalDamaged: it is not as this program writes journals.
+    """
+    path = folder / FILE
+    try:
+        if os.path.lexists(path) and not path.is_file():
+            raise JournalDamaged("it is no file")
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise JournalDamaged(f"it cannot be read: {error.strerror}") from None
+    events, whole = _parse(content)
+    if not are_events(events):
+        raise JournalDamaged("its events have another form")
+    files = [event["file"] for event in events if event["kind"] == "artifact"]
+    if missing := [name for name in files if not (folder / name).is_file()]:
+        raise JournalDamaged(f"{missing[0]} is missing")
+    return content, events, whole
+
+
+def _parse(content: bytes) -> tuple[list[Any], int]:
+    """What the lines hold, without one that was torn, and how many bytes they take."""
+    found: list[Any] = []
     whole = 0
     for line in content.splitlines(keepends=True):
         checksum, _, text = line.rstrip(b"\n").partition(b" ")
-        try:
-            if not line.endswith(b"\n") or int(checksum, 16) != zlib.crc32(text):
-                break
-            events.append(json.loads(text))
-        except ValueError:
+        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+            if whole + len(line) < len(content):
+                raise JournalDamaged("a line in the middle is not as it was written")
             break
+        try:
+            found.append(json.loads(text))
+        except (ValueError, RecursionError):
+            raise JournalDamaged("a line is no JSON") from None
         whole += len(line)
-    return events, whole
+    return found, whole

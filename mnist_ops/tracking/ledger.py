@@ -225,13 +225,15 @@ def _entries(run: Run) -> Entries:
     claims: dict[str, tuple[int, Owner | None]] = {}
     for key, value in run.data.params.items():
         fingerprint, _, number = key.rpartition(".")
-        generation = int(number)
+        # Whoever may write to the store may write this run.
+        generation = int(number) if number.isascii() and number.isdigit() else 0
         if generation > claims.get(fingerprint, (0, None))[0]:
             claims[fingerprint] = generation, Owner.parse(value)
     beats: dict[Owner, float] = {}
     for key, value in run.data.tags.items():
         when, _, owner_text = value.partition(" ")
-        if key.startswith(_BEAT) and (by := Owner.parse(owner_text)):
+        by = Owner.parse(owner_text)
+        if by and key.startswith(_BEAT) and when.isascii() and when.isdigit():
             beats[by] = float(when)
     return Entries(claims, beats)
 

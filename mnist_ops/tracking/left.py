@@ -9,7 +9,8 @@ from filelock import FileLock, Timeout
 
 from mnist_ops import keys
 from mnist_ops.tracking.delivery import REFUSED
-from mnist_ops.tracking.journal import FILE, LOCK, Event, parse
+from mnist_ops.tracking.events import Event
+from mnist_ops.tracking.journal import DAMAGED, LOCK, JournalDamaged, read
 from mnist_ops.tracking.owner import Owner
 
 
@@ -21,11 +22,13 @@ class Left:
         folder: of the journal.
         events: all whole ones.
         in_use: whether a living process has it.
+        is_damaged: whether it is no journal that can be read, set aside already or not.
     """
 
     folder: Path
     events: tuple[Event, ...]
     in_use: bool
+    is_damaged: bool = False
 
     @property
     def opened(self) -> Event | None:
@@ -86,10 +89,14 @@ def left_in(journals: Path) -> Iterator[Left]:
 
 def look_at(folder: Path) -> Left:
     """The journal in `folder`, which need not be there."""
-    path = folder / FILE
-    content = path.read_bytes() if path.exists() else b""
-    events, _ = parse(content)
-    return Left(folder, tuple(events), _in_use(folder, events))
+    events: list[Event] = []
+    try:
+        is_damaged = folder.name.endswith(DAMAGED)
+        if not is_damaged:
+            _, events, _ = read(folder)
+    except JournalDamaged:
+        is_damaged = True
+    return Left(folder, tuple(events), _in_use(folder, events), is_damaged)
 
 
 def _owner(events: Sequence[Event]) -> Owner | None:

@@ -6,13 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlflow import MlflowClient
 
 from mnist_ops import keys, state
 from mnist_ops.tracking import ledger
 from mnist_ops.tracking.delivery import REFUSED, Courier
-from mnist_ops.tracking.journal import Journal, JournalBusy
+from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
 from mnist_ops.tracking.ledger import Ledger
 from mnist_ops.tracking.store import connect, tracking_errors, without_password
 
@@ -55,20 +56,34 @@ class Tracker:
         """Access to the store at `address`, which need not answer; `say` gets lines for people."""
         quieten_mlflow()
         self.address = address
+        self._say = say
         self.client = MlflowClient(address.uri)
         self.ledger = Ledger(self.client, address.store)
         self.courier = Courier(self.client, self.ledger, say)
         self.journals = state.journals_dir(address.store)
         state.note_address(address.store, without_password(address.uri))
 
+    def open_journal(self, folder: Path) -> Journal:
+        """The journal in `folder`; where that is damaged it is set aside, and a new one begun.
+
+        Raises:
+            JournalBusy: another process has it.
+            DiskFull: there is no room.
+        """
+        try:
+            return Journal(folder)
+        except JournalDamaged as damage:
+            self._say(str(damage))
+            return Journal(folder)
+
     def left_behind(self) -> Iterator[Journal]:
         """The journals that no process has open, whole ones, each open until it is closed."""
         folders = sorted(self.journals.iterdir()) if self.journals.exists() else []
         for folder in folders:
-            if folder.name.endswith(REFUSED):
+            if folder.name.endswith((REFUSED, DAMAGED)) or not folder.is_dir():
                 continue
             with contextlib.suppress(JournalBusy):
-                journal = Journal(folder)
+                journal = self.open_journal(folder)
                 if journal.opened is None:
                     # Its process died before it had written a line.
                     journal.remove()
@@ -107,7 +122,7 @@ class Tracker:
             folder = self.journals / fingerprint
             if folder.exists():
                 with contextlib.suppress(JournalBusy):
-                    journal = Journal(folder)
+                    journal = self.open_journal(folder)
                     if journal.status == "FINISHED":
                         self.courier.add(journal, claimed=False)
                         found = True

@@ -202,9 +202,9 @@ class CellRun:
         self._tracker = tracker
         machine = provenance.arithmetic(spec.device)
         folder = tracker.journals / spec.fingerprint
-        self._journal = Journal(folder)
+        self._journal = tracker.open_journal(folder)
         opened = self._journal.opened
-        if opened and (opened["machine"] != machine or place.forced or self._is_over):
+        if opened and (opened.get("machine") != machine or place.forced or self._is_over):
             tracker.retire(self._journal)
             self._journal = Journal(folder)
         belongs = {
