@@ -1,4 +1,4 @@
-"""Write what must outlast a crash: whole or not at all, and with a full disk told as one."""
+"""Write what must outlast a crash, whole or not at all; say why where it cannot be written."""
 
 import errno
 import os
@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mnist_ops.errors import DiskFull
+from mnist_ops.errors import DiskFull, NotWritable
 
 # Left free for what others write beside us, a tracking store among them.
 RESERVE_BYTES = 64 * 2**20
 
 # The disk's end, a user's quota, a process's limit on the size of a file.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def replace(path: Path, *parts: bytes | memoryview) -> None:
@@ -23,9 +24,10 @@ def replace(path: Path, *parts: bytes | memoryview) -> None:
 
     Raises:
         DiskFull: there is no room; the old content stays.
+        NotWritable: there is no permission to.
     """
     fresh = path.with_name(f".{path.name}.new")
-    with telling_full_disk(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         check_room(path.parent, sum(map(len, parts)))
         try:
@@ -61,14 +63,49 @@ def check_room(folder: Path, needed: int) -> None:
         )
 
 
+def check_writable(path: Path, instead: str = "", *, folder: bool = False) -> None:
+    """Raise `NotWritable` unless `path` may be written, or made where it is not there yet.
+
+    Args:
+        path: a file or a folder.
+        instead: what else the user can do, such as to choose another folder.
+        folder: whether it is to be a folder.
+    """
+    there = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    if (folder or there != path) and not there.is_dir():
+        why = f"{there} is no folder: move it away"
+    elif os.access(there, os.W_OK | (os.X_OK if there.is_dir() else 0)):
+        return
+    elif os.name == "posix" and os.statvfs(there).f_flag & os.ST_RDONLY:
+        why = "its file system is mounted read-only: mount it to be written"
+    else:
+        why = f"permission denied for {there}: give yourself the right to write there"
+    raise NotWritable(f"{path} cannot be written: {why}{instead and ', or '}{instead}")
+
+
+def advice(error: OSError) -> str:
+    """What to do about `error`, which kept something from being written."""
+    if error.errno in _FULL:
+        return "make room"
+    if error.errno in _FORBIDDEN:
+        return "give yourself the right to write there, or name another place"
+    return "name another place"
+
+
 @contextmanager
-def telling_full_disk(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk, or of a quota, into `DiskFull`."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a full disk, a quota, or a missing permission into ours.
+
+    Raises:
+        DiskFull: there is no room.
+        NotWritable: there is no permission to write.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DiskFull(
-            f"{path} cannot be written ({error.strerror}): make room, and the same command goes on"
-        ) from error
+        told = f"{path} cannot be written ({error.strerror}): {advice(error)}"
+        if error.errno in _FULL:
+            raise DiskFull(f"{told}, and the same command goes on") from error
+        if error.errno in _FORBIDDEN:
+            raise NotWritable(told) from error
+        raise

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from mlflow.entities import Run
 
-from mnist_ops import data, keys, stopping, svm, tracking
+from mnist_ops import data, keys, state, stopping, svm, tracking
 from mnist_ops.cell import CellContext, Outcome, Progress
 from mnist_ops.checkpoints import DEFAULT_EVERY_S
 from mnist_ops.errors import InvalidInput
@@ -172,6 +172,7 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
         DataUnavailable: a data set that the cells need cannot be had.
         TrackingUnavailable: the tracking store cannot be used.
         WorkersUnavailable: there is nothing to compute on.
+        NotWritable: the store, or the folder of this machine's state, cannot be written.
     """
     for study in studies:
         plan(study, settings, has_cuda=True)
@@ -181,6 +182,8 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
         )
     stopping.forget()
     uri = tracking.default_uri()
+    # Before there is a run that would be left open.
+    state.check()
     tracker = tracking.open_tracker(uri, display.say)
     try:
         with tracking.tracking_errors(uri):

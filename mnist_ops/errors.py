@@ -40,6 +40,12 @@ class DiskFull(MnistOpsError):
     resumable = True
 
 
+class NotWritable(MnistOpsError):
+    """A folder or file that must be written cannot be, for want of permission."""
+
+    resumable = True
+
+
 class Stopped(MnistOpsError):
     """The work was asked to stop, and did, where it can go on from."""
 

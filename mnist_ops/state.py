@@ -7,7 +7,7 @@ from pathlib import Path
 from platformdirs import user_state_path
 
 from mnist_ops import durable
-from mnist_ops.errors import DiskFull
+from mnist_ops.errors import DiskFull, NotWritable
 
 # The file that notes where the store is.
 ADDRESS = "address"
@@ -17,6 +17,15 @@ def state_dir() -> Path:
     """``MNIST_OPS_STATE`` if set, else the user's state folder of mnist-ops."""
     chosen = os.environ.get("MNIST_OPS_STATE")
     return Path(chosen).expanduser().absolute() if chosen else user_state_path("mnist-ops")
+
+
+def check(store: str | None = None) -> None:
+    """Raise `NotWritable` unless the folder of all this, or of one store, can be written."""
+    folders = [state_dir()]
+    if store is not None:
+        folders = [journals_dir(store), checkpoint_path(store, "").parent]
+    for folder in folders:
+        durable.check_writable(folder, "choose another folder with MNIST_OPS_STATE", folder=True)
 
 
 def store_dir(store: str) -> Path:
@@ -38,7 +47,7 @@ def note_address(store: str, uri: str) -> None:
     """Note at which `uri` a store was last reached: a folder's name alone does not find it."""
     if address_of(store) != uri:
         # What is kept does not depend on it.
-        with contextlib.suppress(DiskFull, OSError):
+        with contextlib.suppress(DiskFull, NotWritable, OSError):
             durable.replace(store_dir(store) / ADDRESS, uri.encode())
 
 

@@ -132,6 +132,7 @@ def import_runs(
         BadArchive: the file is no export, is damaged, or is of a newer version; nothing was
             written.
         TrackingUnavailable: the store cannot be written.
+        NotWritable: likewise, for want of permission.
     """
     with exchange.Archive(path) as archive:
         uri, client = _store(uri, create=True)
@@ -227,4 +228,6 @@ def _store(uri: str | None, *, create: bool) -> tuple[str, MlflowClient]:
     # MLflow would draw a bar for each of the files that it hands over.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = uri or tracking.default_uri()
+    if create:
+        tracking.check_writable(uri)
     return uri, tracking.connect(uri, create=create)

@@ -15,7 +15,7 @@ from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import SvmSpec
 from mnist_ops.tracking import ledger
 from mnist_ops.tracking.delivery import REFUSED
-from mnist_ops.tracking.journal import FILE, Journal, JournalBusy, JournalGone, parse
+from mnist_ops.tracking.journal import Journal, JournalBusy, JournalGone, read
 from mnist_ops.tracking.tracker import Address, Tracker
 
 SPEC = SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=10.0)
@@ -267,10 +267,19 @@ def test_dead_runs_of_cells_that_nobody_goes_on_with_end(processes: Processes) -
     assert status == "KILLED"
 
 
+OPENED = {
+    "experiment_id": "1",
+    "name": "a",
+    "tags": {keys.JOURNAL: "b"},
+    "params": {},
+    "forced": False,
+}
+
+
 def journal(folder: Path) -> Journal:
     made = Journal(folder / "run")
     if not made.events:
-        made.append("open", time=1, tags={})
+        made.append("open", time=1, **OPENED)
         made.append("metrics", time=2, step=1, values={"a": 1.0})
     return made
 
@@ -316,8 +325,8 @@ def test_a_journal_that_is_removed_while_others_open_it_has_one_writer(tmp_path:
             except JournalBusy:
                 continue
             assert made.events == []
-            made.append("open", time=writer, tags={})
-            on_disk, _ = parse((folder / FILE).read_bytes())
+            made.append("open", time=writer, **OPENED)
+            _, on_disk, _ = read(folder)
             assert [event["time"] for event in on_disk] == [writer]
             made.remove()
             written += 1

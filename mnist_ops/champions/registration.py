@@ -84,8 +84,11 @@ def register_best(
         RefitDiffers: a refit is worse than its run by more than chance.
         DataUnavailable: a data set is missing or damaged.
         TrackingUnavailable: the store cannot be read or written.
+        NotWritable: likewise, for want of permission.
     """
     client = tracking.connect(uri, create=False)
+    # Before fits that would be in vain.
+    tracking.check_writable(uri)
     with tracking.tracking_errors(uri):
         runs = tracking.cell_runs(client)
         if preset is not None and not runs.empty:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mnist_ops import durable
 from mnist_ops.errors import MnistOpsError
 
 
@@ -47,7 +48,9 @@ def publish(files: Mapping[str, bytes], out: Path) -> list[Path]:
                 folder.rmdir()
         # mkdir() on a path that is a file says no more than that it exists.
         reason = "it is not a folder" if out.is_file() else error.strerror or str(error)
-        raise CannotWrite(f"cannot write the report to {out}: {reason}") from error
+        raise CannotWrite(
+            f"cannot write the report to {out}: {reason}; {durable.advice(error)}"
+        ) from error
     return [out / name for name in files]
 
 

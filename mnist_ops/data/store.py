@@ -17,6 +17,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
+from mnist_ops import durable
 from mnist_ops.data.catalog import DatasetInfo, dataset_info
 from mnist_ops.data.sources import SOURCES, Say, Source, SourceFailed, folder_source
 from mnist_ops.errors import DataUnavailable, InvalidInput
@@ -176,11 +177,18 @@ def _writing(info: DatasetInfo, root: Path, say: Say) -> Iterator[None]:
             say(f"{info.name}: another process is fetching it, waiting")
             lock.acquire()
     except OSError as error:
-        raise InvalidInput(f"data directory {root} cannot be written: {error}") from None
+        raise _not_written(root, error) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _not_written(folder: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"data directory {folder} cannot be written ({error.strerror or error}): "
+        f"{durable.advice(error)}, with --data-dir or MNIST_OPS_DATA"
+    )
 
 
 def _fetch(info: DatasetInfo, found: DatasetStatus, sources: Sequence[Source], say: Say) -> None:
@@ -220,7 +228,7 @@ def _staging(folder: Path) -> Iterator[Path]:
         # Beside the files: a rename is atomic only within one file system.
         made = TemporaryDirectory(prefix=STAGING, dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
-        raise InvalidInput(f"data directory {folder} cannot be written: {error}") from None
+        raise _not_written(folder, error) from None
     with made as staging:
         yield Path(staging)
 

@@ -1,11 +1,14 @@
-"""Room on the disks that are written to."""
+"""Room on the disks that are written to, and the right to write there."""
 
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from mnist_ops import data, durable, state
+from mnist_ops import data, durable, state, tracking
 from mnist_ops.doctor.finding import Examination, Finding, note, size
 from mnist_ops.doctor.site import Site
+from mnist_ops.errors import NotWritable
 from mnist_ops.tracking.store import sqlite_path
 
 _SUBJECT = "disk"
@@ -19,7 +22,10 @@ def look_at_disk(site: Site) -> Examination:
     store = sqlite_path(site.uri)
     written = {"state": state.state_dir(), "data": site.data_dir or data.default_data_dir()}
     written |= {"store": store.parent} if store else {}
-    findings = []
+    findings = list(_forbidden(site))
+    if findings:
+        # A file system that is mounted read-only has no free bytes, and is not full for that.
+        return Examination(_SUBJECT, "", tuple(findings))
     least = None
     for disk, (what, free) in _free(written).items():
         least = free if least is None else min(least, free)
@@ -41,6 +47,16 @@ def look_at_disk(site: Site) -> Examination:
                 )
             )
     return Examination(_SUBJECT, f"{size(least or 0)} free", tuple(findings))
+
+
+def _forbidden(site: Site) -> Iterator[Finding]:
+    """What must be written and may not; data sets that are whole need not be."""
+    for check in (state.check, partial(tracking.check_writable, site.uri)):
+        try:
+            check()
+        except NotWritable as error:
+            what, words, cure = str(error).partition(" cannot be written: ")
+            yield Finding("not-writable", f"{what}{words.rstrip(': ')}", cure)
 
 
 def _free(written: dict[str, Path]) -> dict[Path, tuple[str, int]]:

@@ -20,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_ops import durable
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.exchange.records import (
     MAX_NAME,
@@ -98,7 +99,9 @@ def write(
                 os.fsync(file.fileno())
             whole.replace(path)
     except OSError as error:
-        raise MnistOpsError(f"cannot write {path}: {error.strerror or error}") from None
+        raise MnistOpsError(
+            f"cannot write {path}: {error.strerror or error}; {durable.advice(error)}"
+        ) from None
     return digest
 
 

@@ -85,7 +85,7 @@ class Journal:
             raise JournalDamaged(
                 f"journal set aside ({damage}): its run is not gone on with; {self.folder}"
             ) from None
-        with durable.telling_full_disk(path):
+        with durable.write_errors(path):
             self._file = path.open("ab", buffering=0)
             self._file.truncate(whole)
         if not content:
@@ -106,7 +106,7 @@ class Journal:
                 raise JournalGone("another process finished this cell")
             whole = self._file.tell()
             try:
-                with durable.telling_full_disk(self.folder):
+                with durable.write_errors(self.folder):
                     # A disk that fills takes a part of what it is given before it says so.
                     while line:
                         line = line[self._file.write(line) :]
@@ -193,7 +193,7 @@ def _lock(folder: Path) -> FileLock:
     lock = FileLock(folder / LOCK, thread_local=False)
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:
-            with durable.telling_full_disk(folder):
+            with durable.write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 found = folder.stat()
                 lock.acquire(timeout=0)

@@ -18,6 +18,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 from sqlalchemy.exc import SQLAlchemyError
 
+from mnist_ops import durable
 from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.redaction import redacted
 
@@ -118,6 +119,20 @@ def check_database(uri: str, *, create: bool = True) -> None:
         engine.dispose()
 
 
+def check_writable(uri: str) -> None:
+    """Look whether a SQLite store may be written, which MLflow would try for minutes.
+
+    Raises:
+        NotWritable: its file, the folder that it is in, or that of its artifacts cannot be.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        return
+    # Beside the file SQLite writes its journal, and MLflow the artifacts.
+    for written in (path.parent, path, path.parent / "mlruns"):
+        durable.check_writable(written, "set MLFLOW_TRACKING_URI to another store")
+
+
 @contextmanager
 def unsynchronised() -> Iterator[None]:
     """Have SQLite not wait for the disk on connections that are opened in the block.
@@ -173,6 +188,8 @@ def without_password(uri: str) -> str:
 def first_line(error: BaseException) -> str:
     """The part of a store's error that helps, of what may be a page of SQL; no secrets in it."""
     text = str(error).strip()
+    if "readonly database" in text or "unable to open database file" in text:
+        return "it cannot be written: give yourself the right to write the file and its folder"
     if "disk is full" in text or "No space left" in text:
         return "its disk is full; make room, and the same command goes on"
     return redacted(text.splitlines()[0]) if text else type(error).__name__

@@ -15,7 +15,12 @@ from mnist_ops.tracking import ledger
 from mnist_ops.tracking.delivery import REFUSED, Courier
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
 from mnist_ops.tracking.ledger import Ledger
-from mnist_ops.tracking.store import connect, tracking_errors, without_password
+from mnist_ops.tracking.store import (
+    check_writable,
+    connect,
+    tracking_errors,
+    without_password,
+)
 
 _OF_MLFLOW = {
     # The courier tries again by itself, and must not hang in MLflow's own retries until then.
@@ -161,12 +166,15 @@ def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tr
 
     Raises:
         TrackingUnavailable: the store does not answer or cannot be used.
+        NotWritable: it cannot be written.
     """
     quieten_mlflow()
+    check_writable(uri)
     client = connect(uri)
     with tracking_errors(uri):
         store = ledger.find(client)
         assert store is not None
+        state.check(store)
         ledger.forget_the_dead(client, store)
     return shared_tracker(Address(uri, store), say)
 

@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from mnist_ops import keys, provenance
-from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.errors import MnistOpsError, TrackingUnavailable
 from mnist_ops.redaction import redacted
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import Spec
@@ -140,7 +140,12 @@ def open_parent(
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in all_tags.items()])
     experiment_id = run.info.experiment_id
     show_as_models(client, experiment_id)
-    return ParentRun(tracker, Parent(run.info.run_id, experiment_id), mark)
+    try:
+        return ParentRun(tracker, Parent(run.info.run_id, experiment_id), mark)
+    except MnistOpsError:
+        # Of a disk that is full by now; nobody else would end it.
+        client.set_terminated(run.info.run_id, "KILLED")
+        raise
 
 
 class ParentRun:
