@@ -1,4 +1,4 @@
-"""Start grids as a user does, and do to them what happens to processes."""
+"""Start commands as a user does, and do to them what happens to processes."""
 
 import os
 import random
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
@@ -17,16 +18,25 @@ import requests
 MNIST_OPS = [sys.executable, "-m", "mnist_ops"]
 
 
-class Grid:
-    """A ``mnist-ops run`` in a process group of its own."""
+class Command:
+    """A ``mnist-ops`` in a process group of its own."""
 
-    def __init__(self, *arguments: str, log: Path, max_file_size: int | None = None):
-        """Start ``mnist-ops run`` with `arguments`; what it says goes to the file `log`.
+    def __init__(
+        self,
+        *arguments: str,
+        log: Path,
+        max_file_size: int | None = None,
+        before: Sequence[str] = (),
+        **process: Any,
+    ):
+        """Start ``mnist-ops`` with `arguments`; what it says goes to the file `log`.
 
         Args:
             arguments: of the command.
             log: of standard output and error.
             max_file_size: bytes; a file of it or its children that grows beyond fails to.
+            before: a command that starts the command, such as ``faketime``.
+            process: more for `subprocess.Popen`.
         """
 
         def limit() -> None:
@@ -37,11 +47,12 @@ class Grid:
         self.log = log
         with log.open("w") as out:
             self.process = subprocess.Popen(
-                [*MNIST_OPS, "run", *arguments],
+                [*before, *MNIST_OPS, *arguments],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=limit,
+                **process,
             )
 
     def wait(self, timeout: float = 300) -> int:
@@ -73,13 +84,17 @@ class Grid:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.wait()
 
-    def kill_a_worker(self, dice: random.Random) -> bool:
-        """SIGKILL for one of its Dask workers; whether there was one."""
-        workers = [
+    def workers(self) -> list[psutil.Process]:
+        """Its Dask workers."""
+        return [
             child
             for child in psutil.Process(self.process.pid).children(recursive=True)
             if "spawn_main" in " ".join(child.cmdline())
         ]
+
+    def kill_a_worker(self, dice: random.Random) -> bool:
+        """SIGKILL for one of its Dask workers; whether there was one."""
+        workers = self.workers()
         if workers:
             dice.choice(workers).kill()
         return bool(workers)
@@ -87,6 +102,14 @@ class Grid:
     def said(self) -> str:
         """What it has said so far."""
         return self.log.read_text()
+
+
+class Grid(Command):
+    """A ``mnist-ops run``."""
+
+    def __init__(self, *arguments: str, **how: Any):
+        """Start ``mnist-ops run`` with `arguments`; see `Command`."""
+        super().__init__("run", *arguments, **how)
 
 
 class Server:

@@ -22,6 +22,8 @@ from test_engine import Recorder
 from mnist_ops import engine, keys, state, stopping, tracking, train
 from mnist_ops.checkpoints import SET_ASIDE, Checkpoint
 from mnist_ops.determinism import reproducible
+from mnist_ops.doctor import Site
+from mnist_ops.doctor.fixes import RECORD, undo_last
 from mnist_ops.errors import Stopped
 from mnist_ops.grids import Choices
 from mnist_ops.results import EpochResult
@@ -391,3 +393,26 @@ def test_a_journal_that_is_gone_leaves_no_gap_in_the_history(grids: Grids) -> No
     found = grids.results()
     assert sorted(len(losses) for _, _, losses, _ in found.values()) == [2, 3]
     assert found == undisturbed(grids)
+
+
+def test_a_record_of_fixes_of_another_form_is_passed_over(
+    home: Path, store: str, doctor: Any
+) -> None:
+    fix = {"kind": "fix", "fix": "a", "time": "now", "store": store}
+    change = {"kind": "change", "fix": "a", "type": "Move", "fields": {"source": "x"}}
+    strange: list[Any] = [
+        [],
+        5,
+        {},
+        {"kind": []},
+        {"kind": "fix"},
+        change,
+        {"kind": "did", "fix": "a"},
+    ]
+    strange += [change | {"type": "Touch"}, change | {"fields": []}, {"kind": "undone", "fix": []}]
+    state.state_dir().mkdir(exist_ok=True)
+    (state.state_dir() / RECORD).write_text("\n".join(map(json.dumps, [fix, *strange])))
+    undone = undo_last(Site(tracking.default_uri()))
+    assert undone is not None
+    assert (undone.fix, undone.taken_back, undone.left) == ("a", [], [])
+    assert undo_last(Site(tracking.default_uri())) is None

@@ -10,7 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -165,18 +165,38 @@ def _alone() -> Iterator[None]:
 
 
 def _read() -> list[dict[str, Any]]:
-    """The entries of the record; a line that an interruption has torn is left out."""
+    """The entries of the record; a line that was torn, or is none of ours, is left out."""
     path = state.state_dir() / RECORD
     entries = []
     for line in path.read_bytes().splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError):
-            entries.append(json.loads(line))
+        with contextlib.suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if _is_entry(entry):
+                entries.append(entry)
     return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether what was read has the form of what is written, as far as it is used."""
+    texts = {"fix": ("time",), "did": ("text",), "change": ("type",), "undone": ()}
+    if not isinstance(entry, dict) or entry.get("kind") not in tuple(texts):
+        return False
+    if not all(isinstance(entry.get(name), str) for name in ("fix", *texts[entry["kind"]])):
+        return False
+    if entry["kind"] != "change":
+        return True
+    kind, values = KINDS.get(entry["type"]), entry.get("fields")
+    return (
+        kind is not None
+        and isinstance(values, dict)
+        and values.keys() == {field.name for field in fields(kind)}
+        and all(value is None or isinstance(value, str | int) for value in values.values())
+    )
 
 
 def _append(kind: str, **fields: Any) -> None:
     path = state.state_dir() / RECORD
-    with durable.telling_full_disk(path), path.open("ab") as file:
+    with durable.write_errors(path), path.open("ab") as file:
         # Begun on a line of its own: the one before may be torn.
         file.write(b"\n" + json.dumps({"kind": kind, **fields}).encode() + b"\n")
         file.flush()
