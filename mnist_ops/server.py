@@ -317,7 +317,7 @@ def _check_database(settings: ServerSettings) -> None:
     users = _auth_database(settings)
     # A file of users is none of MLflow's runs, and is made where there is none.
     if settings.auth and not users.startswith("sqlite"):
-        tracking.check_database(users)
+        tracking.check_database(users, create=False)
 
 
 def _check_bucket(destination: str) -> None:

@@ -62,6 +62,8 @@ def old_store(path: Path) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "7f2a7d5fae7d")
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("INSERT INTO runs (run_uuid, name) VALUES ('a', 'b')"))
     engine.dispose()
 
 

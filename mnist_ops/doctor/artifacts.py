@@ -4,8 +4,8 @@ from mnist_ops.doctor.changes import Move
 from mnist_ops.doctor.finding import Examination, counted, not_looked_at, note
 from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
+from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts
-from mnist_ops.tracking.store import sqlite_path
 
 _SUBJECT = "artifacts"
 

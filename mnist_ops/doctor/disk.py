@@ -9,7 +9,7 @@ from mnist_ops import data, durable, state, tracking
 from mnist_ops.doctor.finding import Examination, Finding, note, size
 from mnist_ops.doctor.site import Site
 from mnist_ops.errors import NotWritable
-from mnist_ops.tracking.store import sqlite_path
+from mnist_ops.tracking.database import sqlite_path
 
 _SUBJECT = "disk"
 # A worker's checkpoint of the largest network is 0.3 GB, written beside the one that it replaces;

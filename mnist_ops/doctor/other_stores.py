@@ -10,9 +10,9 @@ from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
 from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.tracking import ledger
+from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.left import Left, left_in
 from mnist_ops.tracking.schema import Schema, schema_of
-from mnist_ops.tracking.store import sqlite_path
 
 _SUBJECT = "other stores"
 # Beside the folders of stores.

@@ -9,8 +9,9 @@ from mnist_ops.doctor.finding import Examination, Finding, note
 from mnist_ops.doctor.site import Site
 from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.tracking import ledger
-from mnist_ops.tracking.schema import Schema, schema_of, upgrade
-from mnist_ops.tracking.store import sqlite_path
+from mnist_ops.tracking.creation import upgrade
+from mnist_ops.tracking.database import sqlite_path
+from mnist_ops.tracking.schema import Schema, schema_of
 from mnist_ops.tracking.tracker import quieten_mlflow
 
 if TYPE_CHECKING:
@@ -48,12 +49,19 @@ def look_at_store(site: Site) -> Examination:
 def _schema(site: Site, shown: str) -> Finding | None:
     here = f"MLflow {version('mlflow')}"
     match schema_of(site.uri):
+        case Schema.HALF_MADE:
+            return Finding(
+                "store-half-made",
+                f"{shown} has not all of its tables, and no runs: the program that made it ended",
+                "--fix or the next grid puts a whole one in its place, and keeps the file beside",
+                mend=lambda fixes: _made(site.uri),
+            )
         case Schema.OLDER if sqlite_path(site.uri):
             return Finding(
                 "schema-older",
                 f"{shown} has an older schema than {here} reads",
-                "end what uses it; --fix then copies the file, and upgrades it as `mlflow db "
-                "upgrade` does",
+                "end what uses it; --fix then upgrades a copy as `mlflow db upgrade` does, and "
+                "keeps the file as it was",
                 mend=lambda fixes: f"upgraded; as it was: {upgrade(site.uri)}",
             )
         case Schema.OLDER:
@@ -70,6 +78,11 @@ def _schema(site: Site, shown: str) -> Finding | None:
                 "schema has no way back",
             )
     return None
+
+
+def _made(uri: str) -> str:
+    tracking.connect(uri)
+    return "made; what was there is beside it"
 
 
 def _ledger(site: Site) -> tuple[Finding, ...]:

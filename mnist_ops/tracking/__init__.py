@@ -8,6 +8,7 @@ Runs are addressed by explicit ids through `MlflowClient`, never through MLflow'
 first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
+from mnist_ops.tracking.database import unsynchronised, without_password
 from mnist_ops.tracking.ghosts import bury_the_dead, dead_among, ghosts
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
 from mnist_ops.tracking.ledger import Entries, Ledger
@@ -43,8 +44,6 @@ from mnist_ops.tracking.store import (
     connect,
     default_uri,
     tracking_errors,
-    unsynchronised,
-    without_password,
 )
 from mnist_ops.tracking.tracker import (
     Address,

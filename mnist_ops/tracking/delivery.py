@@ -18,11 +18,12 @@ from mlflow.exceptions import MlflowException
 
 from mnist_ops import keys
 from mnist_ops.errors import MnistOpsError
+from mnist_ops.tracking.database import first_line
 from mnist_ops.tracking.events import Event
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.ledger import Ledger
 from mnist_ops.tracking.search import search, tag
-from mnist_ops.tracking.store import STORE_ERRORS, first_line
+from mnist_ops.tracking.store import STORE_ERRORS
 
 # Between two tries on a store that fails: at first, and at most.
 FIRST_PAUSE_S = 0.5

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, ViewType
 from mlflow.exceptions import MlflowException
 
-from mnist_ops.tracking.store import open_sqlite
+from mnist_ops.tracking.database import open_sqlite
 from mnist_ops.tracking.wholeness import local_path
 
 SET_ASIDE = "orphaned-artifacts"

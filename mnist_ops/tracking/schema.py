@@ -1,25 +1,32 @@
-"""Whether a database store has the schema of this MLflow, and how an older one gets it.
+"""Whether a database store has the schema of this MLflow.
 
 MLflow itself refuses any other schema, so this looks past its client, and only reads.
 """
 
-import os
 import sqlite3
-from contextlib import closing, redirect_stderr
-from datetime import datetime
+from contextlib import closing
 from enum import Enum, auto
 from pathlib import Path
 
 import sqlalchemy
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from mlflow import db
 from mlflow.store.db import utils
+from mlflow.store.db.base_sql_model import Base
+from mlflow.store.tracking.dbmodels.initial_models import Base as FirstBase
 from sqlalchemy.exc import SQLAlchemyError
 
-from mnist_ops import durable
 from mnist_ops.errors import TrackingUnavailable
-from mnist_ops.tracking.store import first_line, open_sqlite, sqlite_path, without_password
+from mnist_ops.tracking.database import first_line, open_sqlite, sqlite_path, without_password
+
+# Where a migration copies a table to while it changes it.
+_COPIED = "_alembic_tmp_"
+# What MLflow itself writes into a store that nobody has used.
+_WRITTEN_BY_MLFLOW = {
+    "alembic_version": "",
+    "workspaces": "WHERE name <> 'default'",
+    "experiments": "WHERE experiment_id <> 0",
+}
 
 
 class Schema(Enum):
@@ -28,6 +35,8 @@ class Schema(Enum):
     CURRENT = auto()
     OLDER = auto()
     NEWER = auto()
+    # A SQLite file in which MLflow did not finish its tables, and in which nobody has a run.
+    HALF_MADE = auto()
     # A server keeps its own, and a file that is not there or is no store has none.
     NONE = auto()
 
@@ -41,66 +50,62 @@ def schema_of(uri: str) -> Schema:
     if "://" not in uri or uri.startswith(("http://", "https://", "databricks", "file:")):
         return Schema.NONE
     try:
-        found = _revision(uri)
+        path = sqlite_path(uri)
+        return _of_server(uri) if path is None else _of_file(path)
     except (sqlite3.Error, SQLAlchemyError, ImportError) as error:
         raise TrackingUnavailable(
             f"the tracking store {without_password(uri)} cannot be read: {first_line(error)}"
         ) from None
-    if found is None:
+
+
+def _of_server(uri: str) -> Schema:
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        return _of_revision(utils._get_schema_version(engine))
+    finally:
+        engine.dispose()
+
+
+def _of_file(path: Path) -> Schema:
+    if not path.exists():
+        return Schema.NONE
+    with closing(open_sqlite(path)) as database:
+        # Another program may make tables meanwhile: all that is read is of one moment.
+        database.execute("BEGIN")
+        rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = {name for (name,) in rows if not name.startswith("sqlite_")}
+        of_mlflow = {"alembic_version", *FirstBase.metadata.tables, *Base.metadata.tables}
+        row = None
+        if "alembic_version" in tables:
+            row = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        found = _of_revision(str(row[0]) if row else None)
+        if found is Schema.CURRENT and tables >= Base.metadata.tables.keys():
+            return found
+        if found is Schema.NEWER:
+            return found
+        ours = {name for name in tables if name in of_mlflow or name.startswith(_COPIED)}
+        if tables == ours and not any(_is_used(database, name) for name in tables):
+            return Schema.HALF_MADE
+        return Schema.OLDER if {"experiments", "runs"} <= tables else Schema.NONE
+
+
+def _is_used(database: sqlite3.Connection, table: str) -> bool:
+    """Whether a table has rows that MLflow has not written by itself."""
+    if table == "alembic_version":
+        return False
+    # Beside the default one an experiment is a user's.
+    others = _WRITTEN_BY_MLFLOW.get(table.removeprefix(_COPIED), "")
+    return database.execute(f'SELECT 1 FROM "{table}" {others} LIMIT 1').fetchone() is not None
+
+
+def _of_revision(revision: str | None) -> Schema:
+    if revision is None:
         return Schema.NONE
     known = ScriptDirectory.from_config(utils._get_alembic_config(""))
-    if found in known.get_heads():
+    if revision in known.get_heads():
         return Schema.CURRENT
     try:
-        known.get_revision(found)
+        known.get_revision(revision)
     except CommandError:
         return Schema.NEWER
     return Schema.OLDER
-
-
-def upgrade(uri: str) -> Path:
-    """Bring a SQLite store to the schema of this MLflow, with MLflow's own command.
-
-    Returns:
-        A copy of the file as it was.
-
-    Raises:
-        DiskFull: there is no room for the copy.
-        TrackingUnavailable: MLflow cannot upgrade it; the copy is named.
-    """
-    path = sqlite_path(uri)
-    assert path is not None, "other databases are backed up by their own means"
-    durable.check_room(path.parent, path.stat().st_size)
-    copy = path.with_name(f"{path.name}.before-upgrade-{datetime.now():%Y%m%d-%H%M%S}")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    try:
-        # Alembic tells each of its steps.
-        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-            command = db.upgrade.callback
-            assert command is not None
-            command(uri)
-    except Exception as error:
-        # What a migration raises depends on its step; the copy is whole whatever it was.
-        raise TrackingUnavailable(
-            f"MLflow cannot upgrade {path} ({first_line(error)}): it is as it was in {copy}"
-        ) from error
-    return copy
-
-
-def _revision(uri: str) -> str | None:
-    path = sqlite_path(uri)
-    if path is None:
-        engine = sqlalchemy.create_engine(uri)
-        try:
-            return utils._get_schema_version(engine)
-        finally:
-            engine.dispose()
-    if not path.exists():
-        return None
-    with closing(open_sqlite(path)) as database:
-        tables = {n for (n,) in database.execute("SELECT name FROM sqlite_master")}
-        if not {"alembic_version", "experiments", "runs"} <= tables:
-            return None
-        row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    return str(row[0]) if row else None

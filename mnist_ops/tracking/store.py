@@ -1,13 +1,10 @@
 """Reach a tracking store: its address, whether it answers, and what it says when it fails."""
 
-import logging
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 import requests
@@ -20,12 +17,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_ops import durable
 from mnist_ops.errors import TrackingUnavailable
-from mnist_ops.redaction import redacted
+from mnist_ops.tracking.creation import make_postgresql_tables, make_whole
+from mnist_ops.tracking.database import (
+    first_line,
+    quieten,
+    sqlite_path,
+    sqlite_uri,
+    without_password,
+)
+from mnist_ops.tracking.schema import Schema, schema_of
 
 CONNECT_TIMEOUT_S = 5
 # What a store raises that worked when it was connected to.
 STORE_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException)
-_SQLITE = "sqlite:///"
+# Where MLflow has the artifacts of a store of its own, in the folder that it is called in.
+_ARTIFACT_ROOT = "./mlruns"
 _HTTP = ("http://", "https://")
 # As MLflow's own client has it, for a server with a certificate that no public authority signed.
 _CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
@@ -35,16 +41,12 @@ _INSECURE_TLS = "MLFLOW_TRACKING_INSECURE_TLS"
 def default_uri() -> str:
     """MLflow's own tracking URI, a SQLite path made absolute so that workers see the same file."""
     uri = mlflow.get_tracking_uri()
-    if uri.startswith(_SQLITE):
-        return _SQLITE + str(_sqlite_path(uri))
-    return uri
+    path = sqlite_path(uri)
+    return uri if path is None else sqlite_uri(path)
 
 
 def connect(uri: str, *, create: bool = True) -> MlflowClient:
     """A client of the store at `uri`, after its schema exists and it has answered once.
-
-    Several processes that open a fresh SQLite store at once break its migration, so the one that
-    starts the others connects first.
 
     Args:
         uri: tracking URI.
@@ -53,9 +55,7 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
     Raises:
         TrackingUnavailable: the store does not answer, is not MLflow's, or has another schema.
     """
-    # What MLflow logs of an error, pages of SQL, it raises too, and that is told in one line.
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    quieten()
     shown = without_password(uri)
     try:
         if uri.startswith(_HTTP):
@@ -63,7 +63,7 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
             requests.get(health, timeout=CONNECT_TIMEOUT_S, verify=_verify())
             _check_sign_in(uri)
         else:
-            check_database(uri, create=create)
+            check_database(uri, create=create, artifact_root=_ARTIFACT_ROOT)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     except requests.exceptions.SSLError as error:
@@ -88,28 +88,34 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
     return client
 
 
-def check_database(uri: str, *, create: bool = True) -> None:
-    """Look at a store's SQLite file or PostgreSQL server once, before MLflow does.
+def check_database(uri: str, *, create: bool = True, artifact_root: str | None = None) -> None:
+    """Look at a store's SQLite file or PostgreSQL server before MLflow does, and make its tables.
 
     MLflow would write its tables into any file, and try a server for minutes, whatever the reason.
 
     Args:
         uri: of the store; one of another kind is left to MLflow.
-        create: whether a SQLite store that is not there yet is created.
+        create: whether the tables are made where there are none.
+        artifact_root: of the default experiment of a SQLite store that is created; with None the
+            experiment is left to whoever opens the store first.
 
     Raises:
         TrackingUnavailable: it does not answer, refuses the sign-in, or is no store of MLflow's.
         ImportError: its driver is not installed.
         SQLAlchemyError: the URI is none that SQLAlchemy understands.
     """
-    if uri.startswith(_SQLITE):
-        _check_sqlite(_sqlite_path(uri), create=create)
+    if path := sqlite_path(uri):
+        _check_sqlite(path, create=create)
+        if create:
+            make_whole(path, artifact_root)
     if not uri.startswith("postgresql"):
         return
     engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     try:
         engine.connect().close()
-    except sqlalchemy.exc.OperationalError as error:
+        if create:
+            make_postgresql_tables(engine)
+    except sqlalchemy.exc.DBAPIError as error:
         # The driver's own words, without SQLAlchemy's class names and link.
         raise TrackingUnavailable(
             f"the database {without_password(uri)} cannot be used: "
@@ -134,24 +140,6 @@ def check_writable(uri: str) -> None:
 
 
 @contextmanager
-def unsynchronised() -> Iterator[None]:
-    """Have SQLite not wait for the disk on connections that are opened in the block.
-
-    For a store that is thrown away after use: one whose machine fails in between is lost.
-    """
-
-    def relax(connection: Any, _record: Any) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = OFF")
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", relax)
-    try:
-        yield
-    finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", relax)
-
-
-@contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
     """Turn what MLflow raises while the store fails into one line."""
     try:
@@ -161,38 +149,6 @@ def tracking_errors(uri: str) -> Iterator[None]:
             _refusal(error, uri)
             or f"the tracking store {without_password(uri)} failed: {first_line(error)}"
         ) from error
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The file of a SQLite store, absolute; None of any other store."""
-    return _sqlite_path(uri) if uri.startswith(_SQLITE) else None
-
-
-def open_sqlite(path: Path) -> sqlite3.Connection:
-    """The SQLite file at `path`, to read from; it must be there.
-
-    Not read-only: where a process died while it wrote, SQLite takes back what it had half written
-    before it reads anything, and a connection that may not write cannot.
-
-    Raises:
-        sqlite3.Error: it is not there, or cannot be opened.
-    """
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)
-
-
-def without_password(uri: str) -> str:
-    """`uri` with the password, if it has one, replaced by ``***``."""
-    return redacted(uri)
-
-
-def first_line(error: BaseException) -> str:
-    """The part of a store's error that helps, of what may be a page of SQL; no secrets in it."""
-    text = str(error).strip()
-    if "readonly database" in text or "unable to open database file" in text:
-        return "it cannot be written: give yourself the right to write the file and its folder"
-    if "disk is full" in text or "No space left" in text:
-        return "its disk is full; make room, and the same command goes on"
-    return redacted(text.splitlines()[0]) if text else type(error).__name__
 
 
 def _check_sign_in(uri: str) -> None:
@@ -247,30 +203,30 @@ def _verify() -> bool | str:
 
 
 def _check_sqlite(path: Path, *, create: bool) -> None:
-    """Refuse a file that is not an MLflow store before MLflow writes its tables into it."""
-    if not path.exists():
-        if not create:
-            raise TrackingUnavailable(
-                f"there is no tracking store at {path}: run `mnist-ops run all --preset quick` "
-                "first, or set MLFLOW_TRACKING_URI"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return
+    """Refuse a file that MLflow must not write its tables into."""
+    other = "or set MLFLOW_TRACKING_URI to another"
     try:
-        with closing(open_sqlite(path)) as database:
-            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            tables = {name for (name,) in rows}
-    except sqlite3.Error as error:
+        schema = schema_of(sqlite_uri(path))
+    except TrackingUnavailable as error:
+        raise TrackingUnavailable(f"{error}; move the file away, {other}") from None
+    absent = not path.exists()
+    if not create and (absent or schema is Schema.HALF_MADE):
+        why = "" if absent else ", but the beginning of one that was interrupted"
         raise TrackingUnavailable(
-            f"the tracking store {path} cannot be read: {error}; move the file away, or set "
-            "MLFLOW_TRACKING_URI to another"
-        ) from None
-    if tables and not {"alembic_version", "experiments", "runs"} <= tables:
-        raise TrackingUnavailable(
-            f"{path} is a database of another program, not an MLflow store: move it away, or set "
-            "MLFLOW_TRACKING_URI to another"
+            f"there is no tracking store at {path}{why}: run `mnist-ops run all --preset quick` "
+            "first, or set MLFLOW_TRACKING_URI"
         )
-
-
-def _sqlite_path(uri: str) -> Path:
-    return Path(unquote(uri.removeprefix(_SQLITE))).absolute()
+    if schema is Schema.NONE and not absent:
+        raise TrackingUnavailable(
+            f"{path} is a database of another program, not an MLflow store: move it away, {other}"
+        )
+    if schema is Schema.OLDER:
+        raise TrackingUnavailable(
+            f"the tracking store {path} has an older schema than this MLflow: end what uses it, "
+            "then `mnist-ops doctor --fix` upgrades it and keeps it as it was"
+        )
+    if schema is Schema.NEWER:
+        raise TrackingUnavailable(
+            f"the tracking store {path} was written by a newer MLflow: `pip install --upgrade "
+            f"mlflow`, {other}"
+        )

@@ -12,15 +12,11 @@ from mlflow import MlflowClient
 
 from mnist_ops import keys, state
 from mnist_ops.tracking import ledger
+from mnist_ops.tracking.database import without_password
 from mnist_ops.tracking.delivery import REFUSED, Courier
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
 from mnist_ops.tracking.ledger import Ledger
-from mnist_ops.tracking.store import (
-    check_writable,
-    connect,
-    tracking_errors,
-    without_password,
-)
+from mnist_ops.tracking.store import check_writable, connect, tracking_errors
 
 _OF_MLFLOW = {
     # The courier tries again by itself, and must not hang in MLflow's own retries until then.

@@ -24,11 +24,11 @@ from mnist_ops.errors import MnistOpsError, TrackingUnavailable
 from mnist_ops.redaction import redacted
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import Spec
+from mnist_ops.tracking.database import first_line
 from mnist_ops.tracking.experiments import find_or_make
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.owner import Owner
 from mnist_ops.tracking.races import settled
-from mnist_ops.tracking.store import first_line
 from mnist_ops.tracking.tracker import Tracker
 
 # Of the folders of the journals of runs that are no cell's.

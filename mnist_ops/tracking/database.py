@@ -1,0 +1,78 @@
+"""The database of a tracking store: its address, the file of a SQLite one, what its errors mean."""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import sqlalchemy
+
+from mnist_ops.redaction import redacted
+
+_SQLITE = "sqlite:///"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite store, absolute; None of any other store."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(unquote(uri.removeprefix(_SQLITE))).absolute()
+
+
+def sqlite_uri(path: Path) -> str:
+    """The tracking URI of the SQLite store at `path`."""
+    return _SQLITE + str(path.absolute())
+
+
+def open_sqlite(path: Path) -> sqlite3.Connection:
+    """The SQLite file at `path`, to read from; it must be there.
+
+    Not read-only: where a process died while it wrote, SQLite takes back what it had half written
+    before it reads anything, and a connection that may not write cannot.
+
+    Raises:
+        sqlite3.Error: it is not there, or cannot be opened.
+    """
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)
+
+
+@contextmanager
+def unsynchronised() -> Iterator[None]:
+    """Have SQLite not wait for the disk on connections that are opened in the block.
+
+    For a store that is thrown away after use: one whose machine fails in between is lost.
+    """
+
+    def relax(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", relax)
+
+
+def without_password(uri: str) -> str:
+    """`uri` with the password, if it has one, replaced by ``***``."""
+    return redacted(uri)
+
+
+def first_line(error: BaseException) -> str:
+    """The part of a store's error that helps, of what may be a page of SQL; no secrets in it."""
+    text = str(error).strip()
+    if "readonly database" in text or "unable to open database file" in text:
+        return "it cannot be written: give yourself the right to write the file and its folder"
+    if "disk is full" in text or "No space left" in text:
+        return "its disk is full; make room, and the same command goes on"
+    return redacted(text.splitlines()[0]) if text else type(error).__name__
+
+
+def quieten() -> None:
+    """Have MLflow not log what it raises too, pages of SQL, nor each step of making its tables."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
