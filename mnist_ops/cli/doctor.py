@@ -82,11 +82,13 @@ def _undo(site: "Site", *, as_json: bool) -> None:
     elif undone is None:
         click.echo("no fix to take back")
     else:
-        click.echo(f"the fix of {undone.time}:")
+        click.echo(f"of the fix of {undone.time}")
         for line in undone.taken_back:
             click.echo(f"  taken back: {line}")
         for line in undone.left:
             click.echo(f"  left as it is: {line}")
+        if not (undone.taken_back or undone.left):
+            click.echo("  nothing had been changed")
 
 
 def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:

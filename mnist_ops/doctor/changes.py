@@ -83,7 +83,7 @@ class EndRun:
         return None
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.run_id[:8]}) {self.status_before} -> {self.status_after}"
+        return f"{self.name} ({self.run_id[:8]}): {self.status_before} -> {self.status_after}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class SetDeleted:
             (store.delete_experiment if deleted else store.restore_experiment)(self.id)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.id[:8]}) {'deleted' if self.deleted else 'restored'}"
+        return f"{self.name} ({self.id[:8]}): {'deleted' if self.deleted else 'restored'}"
 
 
 @dataclass(frozen=True)
