@@ -20,7 +20,7 @@ from mnist_ops.determinism import reproducible
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.results import FitResult
 from mnist_ops.specs import ResNetSpec, Spec, SvmSpec
-from mnist_ops.tracking import Predictions, registry
+from mnist_ops.tracking import LeftOut, Predictions, registry
 
 # Shows a fit: given a spec and its number of steps, yields what to call between two of them.
 Watch = Callable[[Spec, int], AbstractContextManager[Callable[[], None]]]
@@ -97,6 +97,7 @@ def repeat(
     seed: int = 0,
     data_dir: Path | None = None,
     watch: Watch = lambda spec, steps: nullcontext(lambda: None),
+    left_out: LeftOut = lambda line: None,
 ) -> Iterator[Repeat]:
     """Compute finished cells of a store again, one after the other; the store is left alone.
 
@@ -107,6 +108,7 @@ def repeat(
         seed: of the draw.
         data_dir: the data directory; None is the default one.
         watch: shows a fit.
+        left_out: gets a line on each run that cannot be right, or cannot be fitted again.
 
     Raises:
         InvalidInput: there is no finished run of a name.
@@ -116,7 +118,11 @@ def repeat(
     """
     client = tracking.connect(uri, create=False)
     with tracking.tracking_errors(uri):
-        chosen = _chosen(tracking.counted_runs(client), names)
+        runs = tracking.counted_runs(client, left_out=tracking.once(left_out))
+        for run in runs:
+            if keys.SPEC not in run.data.tags:
+                left_out(str(tracking.Invalid.of(run, "it has no spec to be fitted again")))
+        chosen = _chosen([run for run in runs if keys.SPEC in run.data.tags], names)
         if sample is not None and sample < len(chosen):
             chosen = random.Random(seed).sample(chosen, sample)
         for run in chosen:

@@ -46,11 +46,18 @@ def write_report(
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = uri or tracking.default_uri()
     client = tracking.connect(uri, create=False)
+    left_out: list[str] = []
+
+    def leave_out(line: str) -> None:
+        left_out.append(line)
+        say(line)
+
+    told = tracking.once(leave_out)
     with tracking.tracking_errors(uri):
         return compare.summarize(
-            _runs(client, experiment),
+            _runs(client, experiment, told),
             expected_cells,
-            tracking.not_measured(client),
+            tracking.not_measured(client, told),
             out,
             preset,
             predictions=lambda run_id: tracking.predictions(client, run_id),
@@ -59,6 +66,7 @@ def write_report(
             tracking_uri=tracking.without_password(uri),
             say=say,
             formats=formats,
+            left_out=left_out,
         )
 
 
@@ -73,8 +81,8 @@ def expected_cells(preset: str) -> list[Spec]:
     ]
 
 
-def _runs(client: MlflowClient, experiment: str | None) -> pd.DataFrame:
-    runs = tracking.cell_runs(client)
+def _runs(client: MlflowClient, experiment: str | None, left_out: tracking.LeftOut) -> pd.DataFrame:
+    runs = tracking.cell_runs(client, left_out)
     if experiment is None or runs.empty:
         return runs
     found = client.get_experiment_by_name(experiment)
@@ -85,7 +93,10 @@ def _runs(client: MlflowClient, experiment: str | None) -> pd.DataFrame:
 
 def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
     images = data.load(dataset).images
-    pixels: NDArray[np.uint8] = images[torch.from_numpy(np.asarray(index, np.int64))].numpy()
+    wanted = torch.from_numpy(np.asarray(index, np.int64))
+    # An index from a store may be of no image: black is shown for it.
+    known = wanted < len(images)
+    pixels: NDArray[np.uint8] = (images[wanted * known] * known[:, None, None]).numpy()
     return pixels
 
 

@@ -252,11 +252,11 @@ def from_canonical(text: str) -> Spec:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InvalidInput("a spec cannot be read") from None
     families = {spec.family: spec for spec in (ResNetSpec, SvmSpec)}
-    if schema != SCHEMA or family not in families:
+    if schema != SCHEMA or str(family) not in families:
         raise InvalidInput(f"a spec has family {family!r} and schema {schema!r}: not known here")
     try:
-        return families[family](**fields)
-    except TypeError as error:
+        return families[str(family)](**fields)
+    except (TypeError, OverflowError) as error:
         raise InvalidInput(f"a spec cannot be read: {error}") from None
 
 

@@ -1,7 +1,8 @@
 """How far grids are, as the tracking store tells: from another terminal, or another machine."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,13 +13,16 @@ from mnist_ops import keys, tracking
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.eta import Fit, seconds_left
 from mnist_ops.specs import ResNetSpec, Spec, from_canonical
-from mnist_ops.tracking import ledger
+from mnist_ops.tracking import LeftOut, ledger
 from mnist_ops.tracking.grids import cells_of, epochs_of, grids_to_watch
 from mnist_ops.trajectories import Trajectory
+from mnist_ops.validity import shown
 
 State = Literal["running", "died", "finished", "failed", "killed"]
 # Of several runs of one cell this tells: a cell that was cut on one machine may go on on another.
 _RANK = ("FINISHED", "RUNNING", "FAILED", "KILLED")
+# Far beyond the cells and the cost of any grid.
+_MAX_NUMBER = 1e15
 
 
 @dataclass(frozen=True)
@@ -87,31 +91,36 @@ class GridStatus:
         return max(self.cells - self.done - self.running - self.failed, 0)
 
 
-def grid_status(client: MlflowClient, now: float) -> list[GridStatus]:
+def grid_status(
+    client: MlflowClient, now: float, left_out: LeftOut = lambda line: None
+) -> list[GridStatus]:
     """The grids that run, or else the latest.
 
     Args:
         client: of the store.
         now: seconds since the epoch.
+        left_out: gets a line on each run that cannot be right.
 
     Raises:
         MnistOpsError: the store has seen no grid.
     """
-    grids = grids_to_watch(client)
+    grids = grids_to_watch(client, left_out)
     if not grids:
         raise MnistOpsError(
             "no grid in the store yet: start one with `mnist-ops run all --preset quick`"
         )
     store = ledger.find(client, create=False)
     entries = tracking.Ledger(client, store).entries() if store else tracking.Entries({}, {})
-    return [_status(client, grid, entries, now) for grid in grids]
+    return [_status(client, grid, entries, now, left_out) for grid in grids]
 
 
-def _status(client: MlflowClient, grid: Run, entries: tracking.Entries, now: float) -> GridStatus:
+def _status(
+    client: MlflowClient, grid: Run, entries: tracking.Entries, now: float, left_out: LeftOut
+) -> GridStatus:
     owner = _owner(grid)
     is_running = grid.info.status == "RUNNING"
     lives = owner is not None and entries.lives(owner)
-    cells = _one_a_cell(cells_of(client, grid))
+    cells = _one_a_cell(_of_grid(grid, cells_of(client, grid, left_out), left_out))
     living = [run for run in cells if run.info.status == "RUNNING" and _lives(run, entries)]
     counts = Counter(run.info.status for run in cells)
     began = grid.info.start_time / 1000
@@ -121,18 +130,19 @@ def _status(client: MlflowClient, grid: Run, entries: tracking.Entries, now: flo
     if lives:
         fits, running, total = _fits(client, cells, living, began, now)
         if is_running:
-            left = seconds_left(_number(grid, keys.COST, total), fits, now - began)
+            left = seconds_left(_number(grid, keys.COST, total, left_out), fits, now - began)
+    counted = _counted(grid, len(cells), left_out)
     return GridStatus(
         run_id=grid.info.run_id,
         study=grid.data.tags.get(keys.STUDY, grid.info.run_name or ""),
         preset=grid.data.tags.get(keys.PRESET, ""),
         state=_state(grid.info.status, lives=lives),
         host=owner.host if owner else "",
-        cells=round(_number(grid, keys.CELLS, len(cells))),
-        before=round(_number(grid, keys.CELLS_BEFORE, 0)),
+        cells=counted.cells,
+        before=counted.before,
         computed=counts["FINISHED"],
         running=len(living) if lives else 0,
-        failed=counts["FAILED"] + round(_number(grid, keys.CELLS_FAILED_BEFORE, 0)),
+        failed=counts["FAILED"] + counted.failed_before,
         elapsed_s=max(ended - began, 0.0),
         left_s=left,
         fits=tuple(running),
@@ -164,6 +174,7 @@ def _fits(
         epochs, over, before = _epochs(spec), 0, 0
         if at_work or run.data.tags.get(keys.PARTS, "1") != "1":
             logged = epochs_of(client, longest) if isinstance(spec, ResNetSpec) else []
+            logged = [(number, at) for number, at in logged if 0 <= number <= epochs]
             over = max((number for number, _ in logged), default=0)
             before = max((number for number, at in logged if at < began), default=0)
         since = max(run.info.start_time / 1000, began)
@@ -184,6 +195,48 @@ def _fits(
         else:
             fits.append(Fit(cost, done, min(before / epochs, done)))
     return fits, running, sum(fit.cost for fit in fits)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How many cells a grid has, as it wrote when it began."""
+
+    cells: int
+    before: int
+    failed_before: int
+
+
+def _counted(grid: Run, begun: int, left_out: LeftOut) -> _Counts:
+    """The grid's own counts, unless they leave no room for the cells that have begun."""
+    before, failed_before = (
+        round(_number(grid, key, 0, left_out))
+        for key in (keys.CELLS_BEFORE, keys.CELLS_FAILED_BEFORE)
+    )
+    least = before + failed_before + begun
+    cells = round(_number(grid, keys.CELLS, least, left_out))
+    if cells >= least:
+        return _Counts(cells, before, failed_before)
+    left_out(
+        f"{tracking.named(grid)}: its tags count {cells} cells, {before} of them before it began, "
+        f"and {begun} have begun; the tags are left out"
+    )
+    return _Counts(begun, 0, 0)
+
+
+def _of_grid(grid: Run, runs: Iterable[Run], left_out: LeftOut) -> Iterator[Run]:
+    """The runs below a grid that are of a cell of its study."""
+    study = grid.data.tags.get(keys.STUDY)
+    for run in runs:
+        if keys.FINGERPRINT not in run.data.tags:
+            continue
+        cell = tracking.cell_of(run)
+        # A grid of another version is told as far as it goes.
+        if isinstance(cell, tracking.Invalid) and not cell.other_version:
+            left_out(str(cell))
+        elif run.data.tags.get(keys.STUDY) != study:
+            left_out(str(tracking.Invalid.of(run, "it is of another study than its grid")))
+        else:
+            yield run
 
 
 def _one_a_cell(runs: Iterable[Run]) -> list[Run]:
@@ -231,8 +284,15 @@ def _epochs(spec: Spec) -> int:
     return spec.epochs if isinstance(spec, ResNetSpec) else 1
 
 
-def _number(run: Run, key: str, default: float) -> float:
-    try:
-        return float(run.data.tags[key])
-    except (KeyError, ValueError):
+def _number(run: Run, key: str, default: float, left_out: LeftOut) -> float:
+    text = run.data.tags.get(key)
+    if text is None:
         return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if 0 <= number <= _MAX_NUMBER:
+        return number
+    left_out(f"{tracking.named(run)}: its tag {key} is {shown(text)}; the tag is left out")
+    return default

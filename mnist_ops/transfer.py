@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mnist_ops import exchange, tracking
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.exchange import RunRecord, TestSet
+from mnist_ops.tracking import LeftOut
 
 # Requests to a store that are under way at a time: each waits for an answer most of its time.
 _READERS = 4
@@ -55,18 +56,24 @@ class Imported:
     Attributes:
         runs: how many there are in it.
         imported: written now.
-        present: left out, as the store has a finished run of the same cell.
+        present: not written, as the store has a finished run of the same cell.
+        left_out: not written, as this version of the program cannot tell which cell they are of.
         sha256: the file's digest.
     """
 
     runs: int
     imported: int
     present: int
+    left_out: int
     sha256: str
 
 
 def export_runs(
-    path: Path, *, experiment: str | None = None, progress: Progress = lambda done, of: None
+    path: Path,
+    *,
+    experiment: str | None = None,
+    progress: Progress = lambda done, of: None,
+    left_out: LeftOut = lambda line: None,
 ) -> Exported:
     """Write the finished runs of MLflow's current store into the file at `path`.
 
@@ -76,16 +83,17 @@ def export_runs(
         path: the file; replaced where it is an export.
         experiment: only runs of the experiment of this name; None takes those of every one.
         progress: gets how many runs of how many are read.
+        left_out: gets a line on each run with a value that no run may have.
 
     Raises:
         InvalidInput: there is no such experiment, or `path` is a file of another kind.
-        MnistOpsError: there are no finished runs, one of them has a value that no file may have,
-            or the file cannot be written.
+        MnistOpsError: there are no finished runs, or the file cannot be written.
         TrackingUnavailable: the store cannot be read.
     """
     uri, client = _store(None, create=False)
+    left_out = tracking.once(left_out)
     with tracking.tracking_errors(uri):
-        runs = tracking.counted_runs(client, _experiment_id(client, experiment))
+        runs = tracking.counted_runs(client, _experiment_id(client, experiment), left_out)
         if not runs:
             raise MnistOpsError(
                 "no finished runs to export; first run: mnist-ops run all --preset quick"
@@ -93,20 +101,24 @@ def export_runs(
         known = {tracking.fingerprint(run) for run in runs}
         reasons = {
             fingerprint: exchange.portable_text(reason, exchange.MAX_REASON)
-            for fingerprint, reason in tracking.not_measured(client).items()
+            for fingerprint, reason in tracking.not_measured(client, left_out).items()
             if fingerprint not in known
         }
-        without = 0
+        written = without = 0
 
         def items() -> Iterator[_Item]:
-            nonlocal without
+            nonlocal written, without
             for done, item in enumerate(_read(client, runs), start=1):
-                without += item[2] is None
                 progress(done, len(runs))
+                if isinstance(item, tracking.Invalid):
+                    left_out(str(item))
+                    continue
+                written += 1
+                without += item[2] is None
                 yield item
 
         digest = exchange.write(path, items(), reasons)
-    return Exported(path, path.stat().st_size, digest, len(runs), without, len(reasons))
+    return Exported(path, path.stat().st_size, digest, written, without, len(reasons))
 
 
 def import_runs(
@@ -115,6 +127,7 @@ def import_runs(
     experiment: str = "mnist-ops",
     uri: str | None = None,
     progress: Progress = lambda done, of: None,
+    left_out: LeftOut = lambda line: None,
 ) -> Imported:
     """Write the runs of the file at `path` into a store.
 
@@ -127,10 +140,11 @@ def import_runs(
         experiment: name of the experiment of new runs.
         uri: of the store; None takes MLflow's current one.
         progress: gets how many runs of how many are dealt with.
+        left_out: gets a line on each run that this version of the program cannot place.
 
     Raises:
-        BadArchive: the file is no export, is damaged, or is of a newer version; nothing was
-            written.
+        BadArchive: the file is no export, is damaged, is of a newer version, or has a run that is
+            not of the cell that it claims; nothing was written.
         TrackingUnavailable: the store cannot be written.
         NotWritable: likewise, for want of permission.
     """
@@ -142,8 +156,12 @@ def import_runs(
             parents: dict[str, tracking.Parent] = {}
             experiment_id = ""
             written: set[str] = set()
+            unknown = 0
             for done, (record, predicted, test_set) in enumerate(archive.items(), start=1):
-                if record.fingerprint not in finished:
+                if record.unknown:
+                    unknown += 1
+                    left_out(f"run {record.name}: {record.unknown}; left out")
+                elif record.fingerprint not in finished:
                     experiment_id = experiment_id or tracking.experiment(client, experiment)
                     study = record.study
                     if study not in parents:
@@ -162,16 +180,23 @@ def import_runs(
                 experiment_id = experiment_id or tracking.experiment(client, experiment)
                 tracking.note_imported_reasons(client, reasons, experiment_id)
         count = len(written)
-        return Imported(archive.runs, count, archive.runs - count, archive.digest)
+        present = archive.runs - count - unknown
+        return Imported(archive.runs, count, present, unknown, archive.digest)
 
 
 @contextmanager
-def store_of(paths: Sequence[Path], *, progress: Progress = lambda done, of: None) -> Iterator[str]:
+def store_of(
+    paths: Sequence[Path],
+    *,
+    progress: Progress = lambda done, of: None,
+    left_out: LeftOut = lambda line: None,
+) -> Iterator[str]:
     """A new store with the runs of files alone, for as long as the block runs; yields its URI.
 
     Args:
         paths: exports, or folders of them.
         progress: gets how many runs of how many of a file are dealt with.
+        left_out: gets a line on each run that this version of the program cannot place.
 
     Raises:
         InvalidInput: a folder has no exports.
@@ -186,7 +211,7 @@ def store_of(paths: Sequence[Path], *, progress: Progress = lambda done, of: Non
         # By itself MLflow would put the artifacts into the folder that the user is in.
         tracking.connect(uri).create_experiment(_SCRATCH, artifact_location=f"{folder}/artifacts")
         for file in files:
-            import_runs(file, experiment=_SCRATCH, uri=uri, progress=progress)
+            import_runs(file, experiment=_SCRATCH, uri=uri, progress=progress, left_out=left_out)
         yield uri
 
 
@@ -198,21 +223,18 @@ def _exports(path: Path) -> list[Path]:
     return files
 
 
-def _read(client: MlflowClient, runs: Sequence[Run]) -> Iterator[_Item]:
+def _read(client: MlflowClient, runs: Sequence[Run]) -> Iterator[_Item | tracking.Invalid]:
     with ThreadPoolExecutor(_READERS) as readers:
         for first in range(0, len(runs), _AHEAD):
             some = runs[first : first + _AHEAD]
             yield from readers.map(lambda run: _record(client, run), some)
 
 
-def _record(client: MlflowClient, run: Run) -> _Item:
+def _record(client: MlflowClient, run: Run) -> _Item | tracking.Invalid:
     try:
         return tracking.read_record(client, run)
     except ValueError as error:
-        raise MnistOpsError(
-            f"run {run.info.run_id} ({run.info.run_name}) cannot be exported: {error}; "
-            "correct or delete it"
-        ) from None
+        return tracking.Invalid.of(run, str(error))
 
 
 def _experiment_id(client: MlflowClient, name: str | None) -> str | None:

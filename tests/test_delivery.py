@@ -187,7 +187,13 @@ def test_a_cell_that_another_has_finished_is_not_finished_twice(
     away = processes.start(store_is_away=True)
     processes.cell(away).finish(RESULT)
     processes.die(away)
-    other = client.create_run("0", tags={keys.FINGERPRINT: SPEC.fingerprint})
+    is_cell = {
+        keys.FINGERPRINT: SPEC.fingerprint,
+        keys.SPEC: SPEC.canonical,
+        keys.STUDY: SPEC.study,
+    }
+    other = client.create_run("0", tags=is_cell)
+    client.log_metric(other.info.run_id, keys.TEST_ACCURACY, 0.5)
     client.set_terminated(other.info.run_id)
     here = processes.start()
     here.take_over()

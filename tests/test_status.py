@@ -116,6 +116,7 @@ def test_a_cell_that_goes_on_elsewhere_counts_once(client: MlflowClient) -> None
         tags = {
             keys.FINGERPRINT: RESNET.fingerprint,
             keys.SPEC: RESNET.canonical,
+            keys.STUDY: RESNET.study,
             keys.OWNER: str(DEAD),
             "mlflow.parentRunId": grid.parent.run_id,
         }
@@ -124,7 +125,9 @@ def test_a_cell_that_goes_on_elsewhere_counts_once(client: MlflowClient) -> None
         assert (status.running, status.left, status.fits) == (0, 2, ())
         open_cell(tracker, grid.parent, OTHER).finish(result())
         copy = tags | {keys.OWNER: str(tracking.Owner.this_process())}
-        client.set_terminated(client.create_run(grid.parent.experiment_id, tags=copy).info.run_id)
+        again = client.create_run(grid.parent.experiment_id, tags=copy).info.run_id
+        client.log_metric(again, keys.TEST_ACCURACY, 0.5)
+        client.set_terminated(again)
         assert tracker.courier.flush(30, insist=True)
         (status,) = grid_status(client, time.time())
         assert (status.computed, status.running, status.left) == (2, 0, 0)
@@ -164,9 +167,12 @@ def test_two_grids_at_once_are_both_told(client: MlflowClient) -> None:
 
 def test_grid_of_another_version_is_told_as_far_as_it_goes(client: MlflowClient) -> None:
     owner = str(tracking.Owner.this_process())
-    grid = client.create_run("0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: owner})
+    study = {keys.STUDY: "a study"}
+    grid = client.create_run("0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: owner} | study)
     tags = {keys.FINGERPRINT: "abc", "mlflow.parentRunId": grid.info.run_id, keys.SPEC: "{}"}
-    client.set_terminated(client.create_run("0", tags=tags).info.run_id)
+    run_id = client.create_run("0", tags=tags | study).info.run_id
+    client.log_metric(run_id, keys.TEST_ACCURACY, 0.5)
+    client.set_terminated(run_id)
     (status,) = grid_status(client, time.time())
     assert (status.cells, status.done, status.left_s) == (1, 1, None)
 

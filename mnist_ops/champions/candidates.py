@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mnist_ops import keys
+from mnist_ops.compare.runs import typed
 from mnist_ops.specs import ResNetSpec, SvmSpec
 
 FAMILIES = (ResNetSpec.family, SvmSpec.family)
@@ -45,9 +46,7 @@ def best(runs: pd.DataFrame, dataset: str, family: str) -> Candidate | None:
         dataset: one of `DATASETS`.
         family: one of `FAMILIES`.
     """
-    needed = {"status", keys.DATASET, keys.MODEL, keys.VAL_ACCURACY, keys.N_VAL}
-    if not needed <= set(runs.columns):
-        return None
+    runs = typed(runs)
     mine = runs[
         (runs["status"] == "FINISHED")
         & (runs[keys.DATASET] == dataset)
@@ -59,10 +58,10 @@ def best(runs: pd.DataFrame, dataset: str, family: str) -> Candidate | None:
         return None
     order = pd.DataFrame(
         {
-            "n_val": -mine[keys.N_VAL].astype(int),
+            "n_val": -mine[keys.N_VAL],
             "accuracy": -mine[keys.VAL_ACCURACY],
-            "flops": mine.get(keys.FLOPS, 0.0),
-            "epochs": mine[keys.EPOCHS].fillna(0).astype(int) if keys.EPOCHS in mine else 0,
+            "flops": mine[keys.FLOPS],
+            "epochs": mine[keys.EPOCHS].fillna(0),
             "name": mine["name"],
         }
     )

@@ -90,7 +90,7 @@ def register_best(
     # Before fits that would be in vain.
     tracking.check_writable(uri)
     with tracking.tracking_errors(uri):
-        runs = tracking.cell_runs(client)
+        runs = tracking.cell_runs(client, say, known_spec=True)
         if preset is not None and not runs.empty:
             runs = runs[runs["preset"] == preset]
         reports = [

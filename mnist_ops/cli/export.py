@@ -22,7 +22,7 @@ def export(file: Path, experiment: str | None, as_json: bool) -> None:
     from mnist_ops.transfer import export_runs
 
     with run_progress("Reading runs") as progress:
-        done = export_runs(file, experiment=experiment, progress=progress)
+        done = export_runs(file, experiment=experiment, progress=progress, left_out=say)
     if done.without_predictions:
         say(f"{runs(done.without_predictions)} without predictions that can be read.")
     if as_json:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import json_option, run_progress, runs
+from mnist_ops.cli.options import json_option, run_progress, runs, say
 
 
 @click.command("import")
@@ -28,9 +28,10 @@ def import_runs(file: Path, experiment: str, as_json: bool) -> None:
     from mnist_ops import transfer
 
     with run_progress("Writing runs") as progress:
-        done = transfer.import_runs(file, experiment=experiment, progress=progress)
+        done = transfer.import_runs(file, experiment=experiment, progress=progress, left_out=say)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
     else:
         present = f", {runs(done.present)} were here" if done.present else ""
-        click.echo(f"{runs(done.imported)} imported{present}")
+        left_out = f", {runs(done.left_out)} left out" if done.left_out else ""
+        click.echo(f"{runs(done.imported)} imported{present}{left_out}")

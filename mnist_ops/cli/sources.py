@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mnist_ops.cli.options import run_progress
+from mnist_ops.cli.options import run_progress, say
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,5 +34,5 @@ def store_of(sources: Sequence[Path]) -> Iterator[str]:
         return
     with ExitStack() as stack:
         with run_progress("Reading runs") as progress:
-            uri = stack.enter_context(transfer.store_of(sources, progress=progress))
+            uri = stack.enter_context(transfer.store_of(sources, progress=progress, left_out=say))
         yield uri

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import json_option
+from mnist_ops.cli.options import json_option, say
 from mnist_ops.eta import duration
 
 if TYPE_CHECKING:
@@ -50,11 +50,12 @@ def status(watch: bool, every: float, as_json: bool) -> None:
 
     uri = tracking.default_uri()
     client = tracking.connect(uri, create=False)
+    left_out = tracking.once(say)
 
     def looks() -> "Iterator[list[GridStatus]]":
         while True:
             with tracking.tracking_errors(uri):
-                grids = grid_status(client, time.time())
+                grids = grid_status(client, time.time(), left_out)
             yield grids
             if not watch or all(grid.state != "running" for grid in grids):
                 return

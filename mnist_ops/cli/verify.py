@@ -41,7 +41,13 @@ def verify(
     repeats = []
     with store_of(sources) as uri:
         for found in repeat(
-            uri, names, sample=sample, seed=seed, data_dir=data_dir, watch=training_bar
+            uri,
+            names,
+            sample=sample,
+            seed=seed,
+            data_dir=data_dir,
+            watch=training_bar,
+            left_out=say,
         ):
             repeats.append(found)
             (say if as_json else click.echo)(_line(found))

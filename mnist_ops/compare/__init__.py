@@ -216,6 +216,7 @@ def summarize(
     tracking_uri: str = "",
     say: Callable[[str], None] = lambda line: None,
     formats: Sequence[str] = ("html", "json"),
+    left_out: Sequence[str] = (),
 ) -> Report:
     """Build the report from `runs` and write it into `out`.
 
@@ -237,6 +238,7 @@ def summarize(
         tracking_uri: of the store, for links to the runs where it is a server's.
         say: gets a line for people, as when there is no browser to draw images with.
         formats: of the figures, from `figures.FORMATS`; images need a browser, and take seconds.
+        left_out: a line on each run of the store that is not among `runs`, as it cannot be right.
 
     Raises:
         NoRuns: there are no runs, or none at `preset`.
@@ -247,7 +249,7 @@ def summarize(
     from mnist_ops.compare.figures import all_figures, export
 
     predictions, history = functools.cache(predictions), functools.cache(history)
-    selection = select(runs, expected, not_measured, preset)
+    selection = select(runs, expected, not_measured, preset, left_out)
     tables = all_tables(selection)
     findings = claims.all_findings(selection, predictions)
     agreement = published_numbers.agreement(selection, tables, predictions)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_ops import keys
-from mnist_ops.compare import runs
 from mnist_ops.specs import Spec
+from mnist_ops.validity import METRICS, PARAMS
 
 RESNET_GRID = "resnet_grid"
 SVM_GRID = "svm_grid"
@@ -107,7 +107,7 @@ def run_params(row: Mapping[str, Any]) -> dict[str, Any]:
     readers = {"text": str, "whole": int, "number": float, "flag": bool}
     params = {
         name: readers[kind](row[name])
-        for name, kind in runs.PARAMS.items()
+        for name, kind in PARAMS.items()
         # A missing value of any of pandas' kinds is the one thing not equal to itself, or NA.
         if str(row[name]) not in ("nan", "<NA>", "None")
     }
@@ -118,7 +118,7 @@ def run_params(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """The finite metrics of a row of `runs.typed`."""
-    return {name: float(row[name]) for name in runs.METRICS if math.isfinite(row[name])}
+    return {name: float(row[name]) for name in METRICS if math.isfinite(row[name])}
 
 
 def _gamma(value: object) -> str:

@@ -13,31 +13,35 @@ from mnist_ops.specs import Spec
 _Identity = tuple[Any, ...]
 
 
-def matched_fingerprints(rows: Iterable[Mapping[str, Any]], specs: Sequence[Spec]) -> list[str]:
+def matched_fingerprints(
+    rows: Iterable[Mapping[str, Any]], specs: Sequence[Spec]
+) -> list[str | None]:
     """The fingerprint of the cell that each run is of.
 
-    Its own if it is that of a spec; else that of the one spec of its study that agrees in every
-    identity param that the run has. A run that could be of several specs, for want of params, is
-    left as it is. Of runs beyond the specs those with the same params get one fingerprint.
+    Its own if it is that of a spec, or None if the params are then those of another; else that of
+    the one spec of its study that agrees in every identity param that the run has. A run that could
+    be of several specs, for want of params, is left as it is. Of runs beyond the specs those with
+    the same params get one fingerprint.
 
     Args:
         rows: of `runs.typed`, each with a fingerprint.
         specs: the expected cells.
     """
-    ours = {spec.fingerprint for spec in specs}
+    ours = {spec.fingerprint: spec_params(spec) for spec in specs}
     by_study: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
     for spec in specs:
         by_study.setdefault(spec.study, []).append((spec_params(spec), spec.fingerprint))
     beyond: dict[_Identity, str] = {}
     # Runs of one set of params are common (seeds repeated, thousands of rows): look each up once.
     found: dict[_Identity, str | None] = {}
-    fingerprints = []
+    fingerprints: list[str | None] = []
     for row in rows:
         own = str(row[FINGERPRINT])
-        if own in ours:
-            fingerprints.append(own)
-            continue
         params = {name: v for name, v in run_params(row).items() if name in IDENTITY}
+        if own in ours:
+            agrees = all(ours[own].get(name, value) == value for name, value in params.items())
+            fingerprints.append(own if agrees else None)
+            continue
         identity = (row[STUDY], *sorted(params.items()))
         if identity not in found:
             found[identity] = _only_match(params, by_study.get(str(row[STUDY]), []))

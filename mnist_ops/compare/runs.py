@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_ops import keys
+from mnist_ops.validity import METRICS, PARAMS, flag
 
 RUN_ID = "run_id"
 EXPERIMENT_ID = "experiment_id"
@@ -24,46 +24,6 @@ TIME = "time"
 # Columns of tags that name the machine and the libraries start with these.
 HARDWARE_PREFIX = "hardware_"
 VERSION_PREFIX = "version_"
-
-PARAMS: Mapping[str, str] = MappingProxyType(
-    {
-        keys.DATASET: "text",
-        keys.MODEL: "text",
-        keys.BATCH_SIZE: "whole",
-        keys.OPTIMIZER: "text",
-        keys.LEARNING_RATE: "number",
-        keys.MOMENTUM: "number",
-        keys.EPOCHS: "whole",
-        keys.PIN_MEMORY: "flag",
-        keys.AMP: "flag",
-        keys.PRECISION: "text",
-        keys.SEED: "whole",
-        keys.DEVICE: "text",
-        keys.KERNEL: "text",
-        keys.C: "number",
-        keys.GAMMA: "text",
-        keys.DEGREE: "whole",
-        keys.N_TRAIN: "whole",
-        keys.N_VAL: "whole",
-        keys.N_TEST: "whole",
-    }
-)
-
-METRICS = (
-    keys.TEST_ACCURACY,
-    keys.TEST_F1,
-    keys.TEST_F1_MACRO,
-    keys.VAL_ACCURACY,
-    keys.TRAIN_LOSS,
-    keys.TRAIN_TIME_S,
-    keys.PREDICT_TIME_S,
-    keys.IMAGES_PER_SECOND,
-    keys.FLOPS,
-    keys.FLOPS_FVCORE,
-    keys.PARAMETERS,
-    keys.LIVE_PARAMETERS,
-    keys.SUPPORT_VECTORS,
-)
 
 # Every column that the comparison reads, and what its values are.
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -120,14 +80,12 @@ def _number(values: Iterable[object]) -> pd.Series:
 
 def _whole(values: Iterable[object]) -> pd.Series:
     number = _number(values)
-    return number.where(number % 1 == 0).astype("Int64")
+    # Beyond that a column of 64 bits has no room.
+    return number.where((number % 1 == 0) & (number.abs() <= 2**62)).astype("Int64")
 
 
 def _flag(values: Iterable[object]) -> pd.Series:
-    words = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-    return pd.Series(
-        [None if _absent(v) else words.get(str(v).lower()) for v in values], dtype="boolean"
-    )
+    return pd.Series([None if _absent(v) else flag(str(v)) for v in values], dtype="boolean")
 
 
 def _time(values: Iterable[object]) -> pd.Series:

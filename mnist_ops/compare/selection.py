@@ -125,6 +125,7 @@ def select(
     expected: Callable[[str], Sequence[Spec]],
     not_measured: Mapping[str, str],
     preset: str | None = None,
+    left_out: Sequence[str] = (),
 ) -> Selection:
     """Choose the preset, and for each of its cells the one run that counts.
 
@@ -139,6 +140,7 @@ def select(
             a size of the user's own has no cells that it should have.
         not_measured: fingerprint -> why the cell could not be run.
         preset: which cells; None takes the preset with the most finished ones.
+        left_out: a line on each run that is not among `runs`, as it cannot be right.
 
     Raises:
         NoRuns: there are no runs, or none at `preset`.
@@ -154,6 +156,9 @@ def select(
     ]
     chosen = preset or _most_finished(ours)
     notes: list[Note] = []
+    if left_out:
+        text = f"{_runs(len(left_out))} with values that cannot be right not used."
+        notes.append(Note(text, tuple(left_out)))
     ours = _at_preset(ours, chosen, notes)
     ours = _with_fingerprint(ours, notes)
     ours, used = _on_one_device(ours, notes)
@@ -237,8 +242,18 @@ def _on_one_device(ours: pd.DataFrame, notes: list[Note]) -> tuple[pd.DataFrame,
 
 def _as_cells(ours: pd.DataFrame, specs: Sequence[Spec], notes: list[Note]) -> pd.DataFrame:
     """The runs under the fingerprints of the cells that they are runs of."""
-    fingerprints = matched_fingerprints(records(ours), specs)
-    matched = ours.assign(**{FINGERPRINT: fingerprints})
+    fingerprints = pd.Series(
+        matched_fingerprints(records(ours), specs), index=ours.index, dtype="object"
+    )
+    if fingerprints.isna().any():
+        left = _names(ours[fingerprints.isna()])
+        notes.append(
+            Note(
+                f"{_runs(len(left))} with a fingerprint that the params contradict: not used.", left
+            )
+        )
+        ours = ours[fingerprints.notna()]
+    matched = ours.assign(**{FINGERPRINT: fingerprints[ours.index]})
     renamed = _names(ours[matched[FINGERPRINT] != ours[FINGERPRINT]])
     if renamed:
         notes.append(

@@ -159,7 +159,9 @@ def _unreachable(runs: list[Run], found: Defects) -> Iterable[Finding]:
 
 def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
     """The runs of cells that keep another one: a whole one, and of several that of reports."""
-    whole = [run for run in runs if run.info.run_id not in found]
+    # One that is not of the cell that it claims makes no other superfluous.
+    valid = [run for _, run in tracking.valid_cells(runs)]
+    whole = [run for run in valid if run.info.run_id not in found]
     later = set(repeated(_frame(whole))[columns.RUN_ID])
     kept = {_cell(run) for run in whole}
     damaged = [run for run in _of(runs, found, Lack.PART) if _cell(run) in kept]

@@ -1,5 +1,6 @@
 """One finished run without anything of the store that it comes from, and its line of JSON."""
 
+import contextlib
 import json
 import math
 import posixpath
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ops import keys
+from mnist_ops import keys, validity
 from mnist_ops.redaction import redacted
 from mnist_ops.specs import N_CLASSES
 
@@ -154,8 +155,9 @@ class RunRecord:
         )
         _require(bool(self.tags.get(keys.STUDY)), "its tags name the study")
         _entries("metric", self.metrics, _points)
-        accuracy = self.metrics.get(keys.TEST_ACCURACY, ())
-        _require(bool(accuracy) and 0 <= accuracy[-1].value <= 1, "test_accuracy is from 0 to 1")
+        # One of another version may be good: whoever reads it decides.
+        with contextlib.suppress(validity.OtherVersion):
+            self._check_cell()
         _require(len(self.datasets) <= MAX_ENTRIES, "too many data sets")
         for use in self.datasets:
             for field, limit in _DATASET_LIMITS.items():
@@ -163,6 +165,28 @@ class RunRecord:
         _require(list(self.datasets) == sorted(self.datasets, key=dataset_order), "sorted")
         if self.test_set is not None:
             _require(re.fullmatch("[0-9a-f]{16}", self.test_set) is not None, "test_set is an id")
+
+    def _check_cell(self) -> None:
+        """Have nothing count for another cell than the one that it is of."""
+        last = {name: course[-1].value for name, course in self.metrics.items()}
+        try:
+            spec = validity.check_cell(self.tags, self.params, last, finished=True)
+        except validity.OtherVersion:
+            raise
+        except ValueError as error:
+            raise ValueError(f"run {self.name}: {error}") from None
+        _require(
+            spec is not None, f"run {self.name}: its fingerprint fits neither a spec nor its params"
+        )
+
+    @property
+    def unknown(self) -> str:
+        """Why this version of the program cannot tell which cell it is of; empty where it can."""
+        try:
+            self._check_cell()
+        except validity.OtherVersion as error:
+            return str(error)
+        return ""
 
     @property
     def study(self) -> str:

@@ -8,6 +8,8 @@ Runs are addressed by explicit ids through `MlflowClient`, never through MLflow'
 first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
+from mnist_ops.tracking.arrays import Predictions
+from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
 from mnist_ops.tracking.database import unsynchronised, without_password
 from mnist_ops.tracking.ghosts import bury_the_dead, dead_among, ghosts
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
@@ -26,12 +28,12 @@ from mnist_ops.tracking.moving import (
 )
 from mnist_ops.tracking.owner import Owner
 from mnist_ops.tracking.reading import (
-    Predictions,
     cell_runs,
     ended_of,
     failed,
     finished,
     finished_of,
+    finished_runs,
     history,
     not_measured,
     predictions,
@@ -68,15 +70,18 @@ __all__ = [
     "CellPlace",
     "CellRun",
     "Entries",
+    "Invalid",
     "JournalBusy",
     "JournalGone",
     "Ledger",
+    "LeftOut",
     "Owner",
     "Parent",
     "ParentRun",
     "Predictions",
     "Tracker",
     "bury_the_dead",
+    "cell_of",
     "cell_runs",
     "check_database",
     "check_writable",
@@ -94,11 +99,14 @@ __all__ = [
     "finished",
     "finished_cells",
     "finished_of",
+    "finished_runs",
     "ghosts",
     "history",
     "import_parent",
+    "named",
     "not_measured",
     "note_imported_reasons",
+    "once",
     "open_parent",
     "open_tracker",
     "predictions",
@@ -107,6 +115,7 @@ __all__ = [
     "tracking_errors",
     "unfinished_imports",
     "unsynchronised",
+    "valid_cells",
     "without_password",
     "write_record",
 ]

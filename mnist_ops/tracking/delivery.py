@@ -22,6 +22,7 @@ from mnist_ops.tracking.database import first_line
 from mnist_ops.tracking.events import Event
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.ledger import Ledger
+from mnist_ops.tracking.reading import finished_runs
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.store import STORE_ERRORS
 
@@ -370,10 +371,8 @@ class Delivery:
 
     def _finished_elsewhere(self) -> list[str]:
         """Other finished runs of the cell."""
-        filter_string = (
-            f"{tag(keys.FINGERPRINT)} = '{self._fingerprint}' and attributes.status = 'FINISHED'"
-        )
-        found = [run.info.run_id for run in search(self.client, filter_string)]
+        assert self._fingerprint is not None
+        found = [run.info.run_id for run in finished_runs(self.client, self._fingerprint)]
         return [run_id for run_id in found if run_id != self.journal.run_id]
 
     def _is_gone(self) -> bool:

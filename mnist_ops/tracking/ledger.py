@@ -12,6 +12,7 @@ of its own, whose name, being unique in a store, decides who makes it. Its id na
 
 import contextlib
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,9 @@ _BEAT = "beat."
 # Somebody who made the experiment makes its run right after, unless they died in between.
 _MAKER_PATIENCE_S = 10
 _FORGET_AFTER_S = 86_400
+# Of a number that this program has written: generations, and seconds since the epoch.
+_MAX_DIGITS = 12
+_GENERATION = re.compile(rf"[0-9]{{1,{_MAX_DIGITS}}}")
 _PARAMS_A_BATCH = 100
 # A taker loses to another once a generation; more often only where nothing can be written.
 _TRIES = 20
@@ -222,19 +226,20 @@ def forget_the_dead(client: MlflowClient, store: str) -> None:
 
 
 def _entries(run: Run) -> Entries:
+    """What the ledger's run says; what somebody else has written there is nobody's claim."""
     claims: dict[str, tuple[int, Owner | None]] = {}
     for key, value in run.data.params.items():
-        fingerprint, _, number = key.rpartition(".")
-        # Whoever may write to the store may write this run.
-        generation = int(number) if number.isascii() and number.isdigit() else 0
+        fingerprint, _, number = str(key).rpartition(".")
+        if not _GENERATION.fullmatch(number):
+            continue
+        generation = int(number)
         if generation > claims.get(fingerprint, (0, None))[0]:
-            claims[fingerprint] = generation, Owner.parse(value)
+            claims[fingerprint] = generation, Owner.parse(str(value))
     beats: dict[Owner, float] = {}
     for key, value in run.data.tags.items():
-        when, _, owner_text = value.partition(" ")
-        by = Owner.parse(owner_text)
-        if by and key.startswith(_BEAT) and when.isascii() and when.isdigit():
-            beats[by] = float(when)
+        when, _, owner_text = str(value).partition(" ")
+        if key.startswith(_BEAT) and when.isdecimal() and (by := Owner.parse(owner_text)):
+            beats[by] = float(when[:_MAX_DIGITS])
     return Entries(claims, beats)
 
 

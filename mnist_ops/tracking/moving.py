@@ -1,7 +1,6 @@
 """Runs out of a store and into one, as records that are of no store."""
 
 import json
-import math
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
@@ -24,9 +23,10 @@ from numpy.typing import NDArray
 from mnist_ops import keys
 from mnist_ops.exchange import records
 from mnist_ops.exchange.records import DatasetUse, Point, RunRecord, TestSet, portable_text
+from mnist_ops.tracking.checking import LeftOut, nobody, valid_cells
 from mnist_ops.tracking.races import settled
 from mnist_ops.tracking.reading import predictions
-from mnist_ops.tracking.search import search, tag
+from mnist_ops.tracking.search import points, search, tag
 from mnist_ops.tracking.writing import Parent, show_as_models
 
 T = TypeVar("T")
@@ -40,7 +40,9 @@ _REASONS_A_TAG = 20
 _OF_CELLS = f"{tag(keys.FINGERPRINT)} LIKE '%' and attributes.status = 'FINISHED'"
 
 
-def counted_runs(client: MlflowClient, experiment_id: str | None = None) -> list[Run]:
+def counted_runs(
+    client: MlflowClient, experiment_id: str | None = None, left_out: LeftOut = nobody
+) -> list[Run]:
     """The one run of each cell that the report uses, by fingerprint.
 
     That is the latest to end of those that finished with an accuracy from 0 to 1.
@@ -48,14 +50,12 @@ def counted_runs(client: MlflowClient, experiment_id: str | None = None) -> list
     Args:
         client: of the store.
         experiment_id: only runs of this experiment; None takes those of every one.
+        left_out: gets a line on each run whose values cannot be right.
     """
     latest: dict[str, Run] = {}
-    for run in search(client, _OF_CELLS):
-        accuracy = run.data.metrics.get(keys.TEST_ACCURACY, math.nan)
-        elsewhere = experiment_id not in (None, run.info.experiment_id)
-        if elsewhere or not run.data.tags.get(keys.STUDY) or not 0 <= accuracy <= 1:
+    for cell, run in _finished(client, left_out):
+        if experiment_id not in (None, run.info.experiment_id):
             continue
-        cell = fingerprint(run)
         if cell not in latest or _ended(run) > _ended(latest[cell]):
             latest[cell] = run
     return [run for _, run in sorted(latest.items())]
@@ -76,14 +76,13 @@ def read_record(
     """
     info, data = run.info, run.data
     found = predictions(client, info.run_id)
-    # Predictions that are not of classes are as good as none.
-    whole = found is not None and found.predicted.shape == found.label.shape
-    test_set = TestSet(found.label, found.index) if found is not None and whole else None
+    test_set = TestSet(found.label, found.index) if found is not None else None
     tags = {name: text for name, text in data.tags.items() if name != MLFLOW_RUN_NAME}
     record = RunRecord(
         fingerprint=fingerprint(run),
         name=portable_text(info.run_name or info.run_id, records.MAX_NAME),
         start_time=info.start_time,
+        # Its machine's clock may have been put back meanwhile.
         end_time=max(info.end_time, info.start_time),
         params={n: portable_text(text, records.MAX_PARAM) for n, text in data.params.items()},
         tags={
@@ -95,7 +94,7 @@ def read_record(
         datasets=_datasets(run),
         test_set=test_set.id if test_set else None,
     )
-    return record, found.predicted if found is not None and test_set else None, test_set
+    return record, found.predicted if found is not None else None, test_set
 
 
 def digest_of(record: RunRecord, predicted: NDArray[np.uint8] | None) -> str:
@@ -106,7 +105,7 @@ def digest_of(record: RunRecord, predicted: NDArray[np.uint8] | None) -> str:
 
 def finished_cells(client: MlflowClient) -> set[str]:
     """The fingerprints of all cells that have a FINISHED run, in any study and experiment."""
-    return {fingerprint(run) for run in search(client, _OF_CELLS)}
+    return {cell for cell, _ in _finished(client)}
 
 
 def unfinished_imports(client: MlflowClient) -> dict[str, str]:
@@ -156,10 +155,10 @@ def write_record(
             parent.experiment_id, start_time=record.start_time, tags=tags, run_name=record.name
         )
         started = run.info.run_id
-    points = [(name, point) for name, points in record.metrics.items() for point in points]
+    logged = [(name, point) for name, course in record.metrics.items() for point in course]
     batches = zip_longest(
         _batches(record.params.items(), MAX_PARAMS_TAGS_PER_BATCH),
-        _batches(points, _METRICS_A_BATCH),
+        _batches(logged, _METRICS_A_BATCH),
         fillvalue=(),
     )
     for params, some in batches:
@@ -207,15 +206,20 @@ def drop_doubles(client: MlflowClient, written: Collection[str]) -> None:
         written: the fingerprints of the cells that this import has written.
     """
     runs: dict[str, list[tuple[str, str]]] = {}
-    for run in search(client, _OF_CELLS):
-        if fingerprint(run) in written:
+    for cell, run in _finished(client):
+        if cell in written:
             # A run that was computed here has no such tag, and comes first.
             imported = run.data.tags.get(keys.IMPORTED, "")
-            runs.setdefault(fingerprint(run), []).append((imported, run.info.run_id))
+            runs.setdefault(cell, []).append((imported, run.info.run_id))
     for found in runs.values():
         for imported, run_id in sorted(found)[1:]:
             if imported:
                 client.delete_run(run_id)
+
+
+def _finished(client: MlflowClient, left_out: LeftOut = nobody) -> Iterator[tuple[str, Run]]:
+    """The finished runs of cells that count, each with its fingerprint."""
+    return valid_cells(search(client, _OF_CELLS, left_out), left_out)
 
 
 def _ended_run(client: MlflowClient, experiment_id: str, name: str, tags: dict[str, str]) -> Parent:
@@ -237,10 +241,12 @@ def _ended(run: Run) -> tuple[int, str]:
 
 
 def _points(client: MlflowClient, run_id: str, metric: str) -> tuple[Point, ...]:
-    history = client.get_metric_history(run_id, metric)
     return tuple(
         records.sorted_points(
-            [Point(p.step, p.timestamp, records.portable_value(p.value)) for p in history]
+            [
+                Point(p.step, p.timestamp, records.portable_value(p.value))
+                for p in points(client, run_id, metric)
+            ]
         )
     )
 

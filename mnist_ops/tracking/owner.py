@@ -4,6 +4,7 @@ On the machine itself the system knows. From another machine only a sign of life
 each owner leaves in the tracking store (see `ledger`).
 """
 
+import math
 import os
 import platform
 import time
@@ -45,9 +46,11 @@ class Owner:
         """What `str` gave; None for anything else."""
         try:
             place, pid, started = text.split(_SEPARATOR)
-            return cls(place, int(pid), float(started))
+            owner = cls(place, int(pid), float(started))
         except ValueError:
             return None
+        # What no system gives, psutil does not take.
+        return owner if 0 <= owner.pid < 2**31 and math.isfinite(owner.started) else None
 
     def __str__(self) -> str:
         return _SEPARATOR.join((self.place, str(self.pid), f"{self.started:.2f}"))

@@ -1,35 +1,175 @@
 """Find runs in a store, page by page, in whatever experiment they are."""
 
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Metric, Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from mnist_ops.tracking.checking import LeftOut, fault, nobody
+
+T = TypeVar("T")
 
 _PAGE = 1000
+_HEX = "0123456789abcdef"
+# Digits of a run's id that tell it from all others, and that people are shown.
+_DIGITS = 8
+# Errors that are about the question, not about what the store holds.
+_REFUSALS = (
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+)
 
 
-def search(client: MlflowClient, filter_string: str) -> Iterator[Run]:
-    """Every run that is not deleted and fits MLflow's `filter_string`, in any experiment."""
-    experiments: list[str] = []
-    token = None
-    while True:
-        page = client.search_experiments(max_results=_PAGE, page_token=token)
-        experiments += [found.experiment_id for found in page]
-        if not (token := page.token):
-            break
-    while True:
-        runs = client.search_runs(
-            experiments,
-            filter_string,
-            run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=_PAGE,
-            page_token=token,
-        )
-        yield from runs
-        if not (token := runs.token):
-            return
+def search(
+    client: MlflowClient,
+    filter_string: str,
+    left_out: LeftOut = nobody,
+    experiments: Sequence[str] | None = None,
+) -> Iterator[Run]:
+    """Every run that is not deleted and fits MLflow's `filter_string`.
+
+    A run whose status, times or texts are none (see `checking.fault`) is left out, and so is one
+    that the store itself cannot read.
+
+    Args:
+        client: of the store.
+        filter_string: in MLflow's words.
+        left_out: gets a line on each run that is left out.
+        experiments: their ids; None takes every one.
+    """
+    where = list(_experiments(client) if experiments is None else experiments)
+    for run in _readable(client, where, filter_string, left_out):
+        if wrong := fault(run):
+            left_out(str(wrong))
+        else:
+            yield run
+
+
+def points(client: MlflowClient, run_id: str, metric: str) -> list[Metric]:
+    """The points of a metric that a run logged; none where the store cannot read them."""
+    try:
+        return list(_at_once(client, lambda: client.get_metric_history(run_id, metric)))
+    except _Unreadable:
+        return []
 
 
 def tag(key: str) -> str:
     """A tag in a filter string; its name has dots, so it is quoted."""
     return f"tags.`{key}`"
+
+
+class _Unreadable(Exception):
+    """The store answers, and fails at something that it holds."""
+
+
+def _readable(
+    client: MlflowClient, experiments: list[str], filter_string: str, left_out: LeftOut
+) -> Iterator[Run]:
+    seen: set[str] = set()
+    try:
+        for run in _pages(client, experiments, filter_string):
+            seen.add(run.info.run_id)
+            yield run
+        return
+    except _Unreadable as error:
+        reason = error.__cause__
+    # One row that the store cannot read spoils its answer for all: ask by the runs' ids.
+    failed = [""]
+    for length in range(1, _DIGITS + 1):
+        prefixes = [prefix + digit for prefix in failed for digit in _HEX]
+        failed = []
+        for prefix in prefixes:
+            mine = f"{filter_string} and attributes.run_id LIKE '{prefix}%'"
+            try:
+                found = list(_pages(client, experiments, mine))
+            except _Unreadable:
+                failed.append(prefix)
+                continue
+            yield from (run for run in found if run.info.run_id not in seen)
+        if length == 1 and len(failed) == len(prefixes):
+            # It is not the runs.
+            assert reason is not None
+            raise reason
+    for prefix in failed:
+        left_out(f"run {prefix}: the store cannot read it; left out")
+
+
+def _pages(client: MlflowClient, experiments: list[str], filter_string: str) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        ask = partial(
+            client.search_runs, experiments, filter_string, ViewType.ACTIVE_ONLY, _PAGE, None, token
+        )
+        runs = _at_once(client, ask)
+        yield from runs
+        if not (token := runs.token):
+            return
+
+
+def _experiments(client: MlflowClient) -> Iterator[str]:
+    token = None
+    while True:
+        page = client.search_experiments(max_results=_PAGE, page_token=token)
+        yield from (found.experiment_id for found in page)
+        if not (token := page.token):
+            return
+
+
+def _at_once(client: MlflowClient, ask: Callable[[], T]) -> T:
+    """What `ask` returns; asked again, for as long as MLflow does, where the store is away.
+
+    Raises:
+        _Unreadable: the store is not away, and fails at this twice.
+    """
+    with _no_retries():
+        try:
+            return ask()
+        except MlflowException as error:
+            if error.error_code in _REFUSALS:
+                raise
+            reason = error
+        try:
+            client.search_experiments(max_results=1)
+            is_away = False
+        except MlflowException:
+            is_away = True
+        if not is_away:
+            try:
+                return ask()
+            except MlflowException:
+                raise _Unreadable from reason
+    return ask()
+
+
+_lock = threading.Lock()
+_depth = 0
+_before: str | None = None
+
+
+@contextmanager
+def _no_retries() -> Iterator[None]:
+    """Have MLflow's client ask once in the block: it would repeat a failure for a minute."""
+    global _depth, _before
+    variable = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    with _lock:
+        if _depth == 0:
+            _before = os.environ.get(variable)
+            os.environ[variable] = "0"
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                os.environ.pop(variable, None)
+                if _before is not None:
+                    os.environ[variable] = _before

@@ -1,0 +1,90 @@
+"""Read a run's predictions: arrays in a file that anyone may have written."""
+
+import io
+import lzma
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_ops.exchange.records import MAX_INDEX
+from mnist_ops.specs import N_CLASSES
+
+T = TypeVar("T", bound=np.generic)
+
+# Of numpy's header, which says what the array is.
+_MAX_HEADER = 4096
+# What zipfile and numpy raise on content that is not what it seems.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run predicted for its test images.
+
+    Attributes:
+        predicted: uint8, shape (n_test,).
+        label: uint8, shape (n_test,): the true classes.
+        index: int32, shape (n_test,): which of the pooled images each is.
+    """
+
+    predicted: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    index: NDArray[np.int32]
+
+
+def read_predictions(path: Path) -> Predictions | None:
+    """What is in a predictions file; None where it is none, or its arrays do not fit each other.
+
+    Nothing larger than predictions can be is unpacked, and no pickle is read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            predicted = _array(archive, "predicted", np.uint8)
+            label = _array(archive, "label", np.uint8)
+            index = _array(archive, "index", np.int32)
+    except _UNREADABLE:
+        return None
+    fit = len(index) > 0 and len(predicted) == len(label) == len(index)
+    if not fit or index.min() < 0 or index.max() >= MAX_INDEX:
+        return None
+    if max(predicted.max(), label.max()) >= N_CLASSES:
+        return None
+    return Predictions(predicted, label, index)
+
+
+def _array(archive: zipfile.ZipFile, name: str, dtype: type[T]) -> NDArray[T]:
+    wanted = np.dtype(dtype)
+    member = archive.getinfo(f"{name}.npy")
+    if member.file_size > _MAX_HEADER + MAX_INDEX * wanted.itemsize:
+        raise ValueError("larger than predictions can be")
+    content = io.BytesIO(archive.read(member))
+    version = np.lib.format.read_magic(content)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, _, found = read_header(content, max_header_size=_MAX_HEADER)
+    if len(shape) != 1 or found.newbyteorder("=") != wanted:
+        raise ValueError("an array of another form")
+    values = content.read()
+    if len(values) != shape[0] * wanted.itemsize:
+        raise ValueError("an array of another length")
+    return np.frombuffer(values, found).astype(dtype)

@@ -1,0 +1,134 @@
+"""Whether a run is one that may count: what a store holds is input from anyone.
+
+Every run passes here on its way from MLflow to the rest of the program: `fault` in each search,
+`cell_of` where it is to be a cell's result. One that does not pass is named, and left out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from mlflow.entities import Run, RunStatus
+
+from mnist_ops import keys, validity
+from mnist_ops.exchange.records import MAX_TAG, MAX_TIME, portable_text
+from mnist_ops.validity import shown
+
+LeftOut = Callable[[str], None]
+
+_OURS = "mnist_ops."
+_STATUSES = frozenset(RunStatus.to_string(number) for number in RunStatus.all_status())
+# How far a clock may have been put back while a run was computed.
+_CLOCK_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A run that does not count.
+
+    Attributes:
+        run: as `named` has it.
+        reason: why, as the end of a sentence about it.
+        other_version: whether it may be good, but this version cannot tell.
+    """
+
+    run: str
+    reason: str
+    other_version: bool = False
+
+    @classmethod
+    def of(cls, run: Run, reason: str, *, other_version: bool = False) -> "Invalid":
+        """`run` with the reason why it does not count."""
+        return cls(named(run), reason, other_version)
+
+    def __str__(self) -> str:
+        return f"{self.run}: {self.reason}; left out"
+
+
+def named(run: Run) -> str:
+    """A run in a line for people: its name, and the beginning of its id."""
+    name = run.info.run_name if isinstance(run.info.run_name, str) else ""
+    shown_name = " ".join(portable_text(name, 100).split()) or "without a name"
+    return f"run {shown_name} ({str(run.info.run_id)[:8]})"
+
+
+def nobody(line: str) -> None:
+    """Stands in where nobody wants to know what is left out."""
+
+
+def once(say: LeftOut) -> LeftOut:
+    """`say`, but each line once: a command reads the same run more than once."""
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            say(line)
+
+    return tell
+
+
+def fault(run: Run) -> Invalid | None:
+    """What is wrong with a run, whatever it is of: its status, its times, the form of its tags."""
+    try:
+        _check_form(run)
+    except ValueError as error:
+        return _invalid(run, error)
+    return None
+
+
+def cell_of(run: Run, *, known_spec: bool = True) -> str | Invalid:
+    """The fingerprint of the cell that a run is of, if it can be trusted.
+
+    Its tags, params and metrics are what they should be, its spec or its params give the
+    fingerprint, and if it is FINISHED it has an accuracy (see `validity.check_cell`).
+
+    Args:
+        run: has passed `fault`.
+        known_spec: whether a fingerprint that neither a spec nor the params explain is refused;
+            a program that is not this one numbers cells in its own way.
+    """
+    finished = run.info.status == "FINISHED"
+    try:
+        if finished and run.info.end_time is None:
+            raise ValueError("it is finished and has no end")
+        data = run.data
+        spec = validity.check_cell(data.tags, data.params, data.metrics, finished=finished)
+        if spec is None and known_spec:
+            raise ValueError("its fingerprint fits neither a spec nor its params")
+    except ValueError as error:
+        return _invalid(run, error)
+    return str(run.data.tags[keys.FINGERPRINT])
+
+
+def valid_cells(runs: Iterable[Run], left_out: LeftOut = nobody) -> Iterator[tuple[str, Run]]:
+    """The runs that count, each with the fingerprint of its cell; the others are told of."""
+    for run in runs:
+        cell = cell_of(run)
+        if isinstance(cell, Invalid):
+            left_out(str(cell))
+        else:
+            yield cell, run
+
+
+def _invalid(run: Run, error: ValueError) -> Invalid:
+    return Invalid.of(run, str(error), other_version=isinstance(error, validity.OtherVersion))
+
+
+def _check_form(run: Run) -> None:
+    info = run.info
+    if info.status not in _STATUSES:
+        raise ValueError(f"its status is {shown(info.status)}")
+    times = {"start": info.start_time, "end": info.end_time}
+    for name, time in times.items():
+        absent = time is None and name == "end"
+        if not absent and not (type(time) is int and 0 <= time <= MAX_TIME):
+            raise ValueError(f"its {name} is {shown(time)}, no time")
+    if info.end_time is not None and info.end_time < info.start_time - _CLOCK_MS:
+        raise ValueError("it ended more than a day before it began")
+    for entries in (run.data.tags, run.data.params):
+        for name, text in entries.items():
+            if not isinstance(text, str):
+                raise ValueError(f"its {shown(name)} is {shown(text)}, no text")
+    for name, text in run.data.tags.items():
+        if name.startswith(_OURS) and len(text) > MAX_TAG:
+            raise ValueError(f"its tag {shown(name)} has {len(text):,} characters")
