@@ -63,7 +63,8 @@ def look_at_finished_runs(site: Site) -> Examination:
     """Runs that say FINISHED, and are not whole or not the only one of their cell."""
     if site.client is None:
         return not_looked_at(_FINISHED)
-    runs = finished_cells(site.client)
+    odd: list[str] = []
+    runs = finished_cells(site.client, odd.append)
     found = defects(site.client, runs)
     extra = _superfluous(runs, found)
     extra_ids = {run.info.run_id for run in extra}
@@ -74,6 +75,7 @@ def look_at_finished_runs(site: Site) -> Examination:
         *_unreachable(needed, found),
         *_duplicates(site, extra),
         *_undecided(needed, found),
+        *_odd(runs, found, odd),
     ]
     well = f"{counted(len(runs), 'run')}, each whole and the only one of its cell"
     return Examination(_FINISHED, well if runs else "none yet", tuple(findings))
@@ -157,6 +159,19 @@ def _unreachable(runs: list[Run], found: Defects) -> Iterable[Finding]:
         )
 
 
+def _odd(runs: list[Run], found: Defects, odd: list[str]) -> Iterable[Finding]:
+    """The runs that every command leaves out, as their values cannot be right."""
+    looked_at = [run for run in runs if run.info.run_id not in found]
+    lines = [*odd, *(str(c) for c in map(tracking.cell_of, looked_at) if not isinstance(c, str))]
+    if lines:
+        yield note(
+            "odd-values",
+            f"{counted(len(lines), 'run')} that no command counts",
+            "correct or delete them in MLflow; their cells are computed again",
+            tuple(lines),
+        )
+
+
 def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
     """The runs of cells that keep another one: a whole one, and of several that of reports."""
     # One that is not of the cell that it claims makes no other superfluous.
@@ -164,7 +179,7 @@ def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
     whole = [run for run in valid if run.info.run_id not in found]
     later = set(repeated(_frame(whole))[columns.RUN_ID])
     kept = {_cell(run) for run in whole}
-    damaged = [run for run in _of(runs, found, Lack.PART) if _cell(run) in kept]
+    damaged = [run for run in _of(valid, found, Lack.PART) if _cell(run) in kept]
     return [run for run in whole if run.info.run_id in later] + damaged
 
 

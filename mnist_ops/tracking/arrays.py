@@ -6,15 +6,13 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ops.exchange.records import MAX_INDEX
 from mnist_ops.specs import N_CLASSES
-
-T = TypeVar("T", bound=np.generic)
 
 # Of numpy's header, which says what the array is.
 _MAX_HEADER = 4096
@@ -50,30 +48,27 @@ class Predictions:
     index: NDArray[np.int32]
 
 
-def read_predictions(path: Path) -> Predictions | None:
+def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
     """What is in a predictions file; None where it is none, or its arrays do not fit each other.
 
     Nothing larger than predictions can be is unpacked, and no pickle is read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            predicted = _array(archive, "predicted", np.uint8)
-            label = _array(archive, "label", np.uint8)
-            index = _array(archive, "index", np.int32)
+        with zipfile.ZipFile(file) as archive:
+            predicted = _array(archive, "predicted", N_CLASSES)
+            label = _array(archive, "label", N_CLASSES)
+            index = _array(archive, "index", MAX_INDEX)
     except _UNREADABLE:
         return None
-    fit = len(index) > 0 and len(predicted) == len(label) == len(index)
-    if not fit or index.min() < 0 or index.max() >= MAX_INDEX:
+    if not len(predicted) == len(label) == len(index):
         return None
-    if max(predicted.max(), label.max()) >= N_CLASSES:
-        return None
-    return Predictions(predicted, label, index)
+    return Predictions(predicted.astype(np.uint8), label.astype(np.uint8), index.astype(np.int32))
 
 
-def _array(archive: zipfile.ZipFile, name: str, dtype: type[T]) -> NDArray[T]:
-    wanted = np.dtype(dtype)
+def _array(archive: zipfile.ZipFile, name: str, below: int) -> NDArray[Any]:
+    """A vector of whole numbers from 0 to `below`; raises one of `_UNREADABLE` for another."""
     member = archive.getinfo(f"{name}.npy")
-    if member.file_size > _MAX_HEADER + MAX_INDEX * wanted.itemsize:
+    if member.file_size > _MAX_HEADER + MAX_INDEX * 8:
         raise ValueError("larger than predictions can be")
     content = io.BytesIO(archive.read(member))
     version = np.lib.format.read_magic(content)
@@ -81,10 +76,13 @@ def _array(archive: zipfile.ZipFile, name: str, dtype: type[T]) -> NDArray[T]:
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }[version]
-    shape, _, found = read_header(content, max_header_size=_MAX_HEADER)
-    if len(shape) != 1 or found.newbyteorder("=") != wanted:
+    shape, _, dtype = read_header(content, max_header_size=_MAX_HEADER)
+    if len(shape) != 1 or dtype.kind not in "iu":
         raise ValueError("an array of another form")
     values = content.read()
-    if len(values) != shape[0] * wanted.itemsize:
+    if not values or len(values) != shape[0] * dtype.itemsize:
         raise ValueError("an array of another length")
-    return np.frombuffer(values, found).astype(dtype)
+    array = np.frombuffer(values, dtype)
+    if array.min() < 0 or array.max() >= below:
+        raise ValueError("a number that stands for nothing")
+    return array

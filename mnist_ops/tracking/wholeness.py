@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from mlflow import MlflowClient
@@ -22,7 +21,10 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from mnist_ops import keys
+from mnist_ops.tracking.arrays import read_predictions
+from mnist_ops.tracking.checking import LeftOut, nobody
 from mnist_ops.tracking.search import search, tag
+from mnist_ops.validity import is_measurement
 
 # The others say what a training cost; this one is its result.
 REQUIRED_METRICS = (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS)
@@ -51,10 +53,10 @@ class Defect:
     why: str
 
 
-def finished_cells(client: MlflowClient) -> list[Run]:
+def finished_cells(client: MlflowClient, left_out: LeftOut = nobody) -> list[Run]:
     """Every FINISHED run of a cell that is not deleted."""
     is_cell = f"{tag(keys.FINGERPRINT)} LIKE '%' and attributes.status = 'FINISHED'"
-    return list(search(client, is_cell))
+    return list(search(client, is_cell, left_out))
 
 
 def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
@@ -98,7 +100,7 @@ def _root(run: Run) -> str:
 
 def _missing_metrics(run: Run) -> Defect | None:
     metrics = run.data.metrics
-    absent = [n for n in REQUIRED_METRICS if not math.isfinite(metrics.get(n, math.nan))]
+    absent = [n for n in REQUIRED_METRICS if not is_measurement(metrics.get(n, math.nan))]
     if not absent:
         return None
     lack = Lack.RESULT if keys.TEST_ACCURACY in absent else Lack.PART
@@ -106,12 +108,10 @@ def _missing_metrics(run: Run) -> Defect | None:
 
 
 def _disagreement(run: Run, content: bytes) -> str | None:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            predicted, label = arrays["predicted"], arrays["label"]
-            share = float(np.mean(predicted == label))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    found = read_predictions(io.BytesIO(content))
+    if found is None:
         return f"{keys.PREDICTIONS} cannot be read"
+    share = float(np.mean(found.predicted == found.label))
     logged = run.data.metrics[keys.TEST_ACCURACY]
     if not abs(share - logged) < _SAME:
         return f"its predictions are right in {share:.4%}, it says {logged:.4%}"
