@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +51,8 @@ class Settings:
             time never do.
         share: cells of one trajectory are trained once.
         svm_memory_gb: see `open_pool`.
-        experiment: where runs go, unless ``mlflow run`` has opened one.
+        experiment: where runs go, unless ``mlflow run`` has opened one; None takes the one that
+            MLflow's variables name.
     """
 
     preset: str = "quick"
@@ -67,7 +67,7 @@ class Settings:
     streams: int = 1
     share: bool = True
     svm_memory_gb: float | None = None
-    experiment: str = "mnist-ops"
+    experiment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
     a run (``MLFLOW_RUN_ID``), that run is the topmost.
 
     Raises:
-        InvalidInput: a setting has a value that is not allowed.
+        InvalidInput: a setting, or a variable of MLflow's, has a value that is not allowed.
         DataUnavailable: a data set that the cells need cannot be had.
         TrackingUnavailable: the tracking store cannot be used.
         WorkersUnavailable: there is nothing to compute on.
@@ -187,6 +187,10 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
     tracker = tracking.open_tracker(uri, display.say)
     try:
         with tracking.tracking_errors(uri):
+            run_id = tracking.opened_for_us(tracker)
+            experiment_id = (
+                "" if run_id else tracking.experiment(tracker.client, settings.experiment)
+            )
             datasets = _datasets(studies, settings)
             if not settings.scheduler:
                 for dataset in datasets:
@@ -205,7 +209,8 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
                 plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]
                 if settings.streams > 1 and not pool.has_cuda:
                     display.say("streams change nothing: no CUDA device found")
-                return _Grids(tracker, settings, display).run(plans, pool)
+                grids = _Grids(tracker, settings, display, experiment_id, run_id)
+                return grids.run(plans, pool)
     finally:
         tracking.close_tracker(tracker)
 
@@ -213,15 +218,21 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
 class _Grids:
     """Runs plans under their parents."""
 
-    def __init__(self, tracker: tracking.Tracker, settings: Settings, display: Display):
+    def __init__(
+        self,
+        tracker: tracking.Tracker,
+        settings: Settings,
+        display: Display,
+        experiment_id: str,
+        run_id: str | None,
+    ):
+        """Run grids below the run `run_id`, or where that is None in an experiment."""
         self.tracker = tracker
         self.client = tracker.client
         self.settings = settings
         self.display = display
-        self.opened_by_mlflow = os.environ.get("MLFLOW_RUN_ID")
-        self.experiment_id = (
-            "" if self.opened_by_mlflow else tracking.experiment(self.client, settings.experiment)
-        )
+        self.opened_by_mlflow = run_id
+        self.experiment_id = experiment_id
 
     def run(self, plans: Sequence[Plan], pool: Pool) -> list[StudyReport]:
         planned = {cell.fingerprint for a_plan in plans for cell in a_plan.cells}

@@ -124,7 +124,7 @@ def export_runs(
 def import_runs(
     path: Path,
     *,
-    experiment: str = "mnist-ops",
+    experiment: str | None = None,
     uri: str | None = None,
     progress: Progress = lambda done, of: None,
     left_out: LeftOut = lambda line: None,
@@ -137,7 +137,8 @@ def import_runs(
 
     Args:
         path: an export.
-        experiment: name of the experiment of new runs.
+        experiment: name of the experiment of new runs; None takes the one that MLflow's variables
+            name.
         uri: of the store; None takes MLflow's current one.
         progress: gets how many runs of how many are dealt with.
         left_out: gets a line on each run that this version of the program cannot place.

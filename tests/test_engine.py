@@ -207,7 +207,9 @@ def test_several_studies_stand_under_one_run(run, client: MlflowClient) -> None:
 def test_run_that_mlflow_opened_is_the_grid(
     run, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = client.create_run(client.create_experiment("of the user"))
+    opened = client.create_run(
+        client.create_experiment("of the user"), tags={"mlflow.project.entryPoint": "svm_grid"}
+    )
     monkeypatch.setenv("MLFLOW_RUN_ID", opened.info.run_id)
     (report,), _ = run(SVM)
     cell = client.get_run(report.finished[0].run_id)

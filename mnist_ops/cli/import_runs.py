@@ -6,20 +6,14 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import json_option, run_progress, runs, say
+from mnist_ops.cli.options import experiment_option, json_option, run_progress, runs, say
 
 
 @click.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
-@click.option(
-    "--experiment",
-    default="mnist-ops",
-    show_default=True,
-    envvar="MLFLOW_EXPERIMENT_NAME",
-    help="MLflow experiment of the imported runs.",
-)
+@experiment_option("MLflow experiment of the imported runs.")
 @json_option
-def import_runs(file: Path, experiment: str, as_json: bool) -> None:
+def import_runs(file: Path, experiment: str | None, as_json: bool) -> None:
     """Write the runs of FILE, which `mnist-ops export` wrote, into the store.
 
     A cell that has a finished run here keeps it; nothing is overwritten. FILE is checked whole

@@ -30,6 +30,15 @@ def data_dir_option(command: F) -> F:
     )(command)
 
 
+def experiment_option(help_text: str) -> Callable[[F], F]:
+    """``--experiment``, by default what MLflow's variables say."""
+    return click.option(
+        "--experiment",
+        help=f"{help_text}  [default: MLFLOW_EXPERIMENT_NAME, else the experiment with the id "
+        "MLFLOW_EXPERIMENT_ID, else mnist-ops]",
+    )
+
+
 def json_option(command: F) -> F:
     """``--json``: an answer for a program."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")(

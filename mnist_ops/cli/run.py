@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops import stopping
-from mnist_ops.cli.options import UNSET, cells, console, count, data_dir_option, json_option, say
+from mnist_ops.cli.options import (
+    UNSET,
+    cells,
+    console,
+    count,
+    data_dir_option,
+    experiment_option,
+    json_option,
+    say,
+)
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.grids import PRESETS, Choices, Study, parse_values, preset_label
 from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS
@@ -91,13 +100,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Gigabytes for support vector machines, all workers together.  [default: 4]",
 )
-@click.option(
-    "--experiment",
-    default="mnist-ops",
-    show_default=True,
-    envvar="MLFLOW_EXPERIMENT_NAME",
-    help="MLflow experiment of new runs; inside `mlflow run` its experiment counts.",
-)
+@experiment_option("MLflow experiment of new runs; inside `mlflow run` its experiment counts.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but what went wrong.")
 @click.option("--dry-run", is_flag=True, help="Print the cells, and run nothing.")
 @click.option(
@@ -132,7 +135,7 @@ def run(
     checkpoint_every: float,
     share: bool,
     svm_memory: float | None,
-    experiment: str,
+    experiment: str | None,
     quiet: bool,
     dry_run: bool,
     report: Path | None,

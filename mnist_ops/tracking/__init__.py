@@ -11,6 +11,7 @@ first ``start_run`` of a process would take over the run that ``mlflow run`` ope
 from mnist_ops.tracking.arrays import Predictions
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
 from mnist_ops.tracking.database import unsynchronised, without_password
+from mnist_ops.tracking.destination import experiment, opened_for_us
 from mnist_ops.tracking.ghosts import bury_the_dead, dead_among, ghosts
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
 from mnist_ops.tracking.ledger import Entries, Ledger
@@ -59,7 +60,6 @@ from mnist_ops.tracking.writing import (
     CellRun,
     Parent,
     ParentRun,
-    experiment,
     open_parent,
 )
 
@@ -109,6 +109,7 @@ __all__ = [
     "once",
     "open_parent",
     "open_tracker",
+    "opened_for_us",
     "predictions",
     "read_record",
     "shared_tracker",

@@ -40,7 +40,8 @@ _INSECURE_TLS = "MLFLOW_TRACKING_INSECURE_TLS"
 
 def default_uri() -> str:
     """MLflow's own tracking URI, a SQLite path made absolute so that workers see the same file."""
-    uri = mlflow.get_tracking_uri()
+    # A secret or a file that a variable is set from may end in a line end.
+    uri = mlflow.get_tracking_uri().strip()
     path = sqlite_path(uri)
     return uri if path is None else sqlite_uri(path)
 

@@ -196,6 +196,8 @@ def close_tracker(tracker: Tracker) -> None:
 
 def quieten_mlflow() -> None:
     """Have MLflow give up early and print nothing; what the user's environment sets stays."""
+    # Except this one: what is written in the background fails without a word.
+    os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
     for variable, value in _OF_MLFLOW.items():
         os.environ.setdefault(variable, value)
     # What it warns of at each try the courier tells when it is asked.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_PARENT_RUN_ID,
@@ -20,12 +19,10 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from mnist_ops import keys, provenance
-from mnist_ops.errors import MnistOpsError, TrackingUnavailable
+from mnist_ops.errors import MnistOpsError
 from mnist_ops.redaction import redacted
 from mnist_ops.results import EpochResult, FitResult
 from mnist_ops.specs import Spec
-from mnist_ops.tracking.database import first_line
-from mnist_ops.tracking.experiments import find_or_make
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.owner import Owner
 from mnist_ops.tracking.races import settled
@@ -67,26 +64,6 @@ class CellPlace:
     forced: bool = False
 
 
-def experiment(client: MlflowClient, name: str) -> str:
-    """The id of the experiment called `name`, created where there is none.
-
-    Raises:
-        TrackingUnavailable: it cannot be created, for example since it was deleted.
-    """
-    try:
-        found, _ = find_or_make(client, name)
-    except MlflowException as error:
-        raise TrackingUnavailable(
-            f"experiment {name!r} cannot be created: {first_line(error)}"
-        ) from None
-    if found.lifecycle_stage != "active":
-        raise TrackingUnavailable(
-            f"experiment {name!r} was deleted: restore it with `mlflow experiments restore "
-            f"-x {found.experiment_id}`, or name another with --experiment"
-        )
-    return str(found.experiment_id)
-
-
 def show_as_models(client: MlflowClient, experiment_id: str) -> None:
     """Have MLflow's UI open the experiment in its view for models, unless someone chose another."""
     key, kind = _EXPERIMENT_KIND
@@ -114,7 +91,7 @@ def open_parent(
         role: one of the values of the role tag.
         tags: further tags.
         experiment_id: where a new run goes.
-        run_id: a run that exists, as ``mlflow run`` leaves one.
+        run_id: a run that exists, see `destination.opened_for_us`.
         parent: the run that this one is nested under.
     """
     client = tracker.client
