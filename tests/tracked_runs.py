@@ -59,8 +59,8 @@ class Grid:
         )
         return tracking.CellRun(self.tracker, spec(number, self.study), place, claimed=False)
 
-    def write(self, number: int, wrong: int = 0, *, forced: bool = False) -> str:
-        """A finished run of cell `number`, `wrong` of its test images wrong; its run id."""
+    def finish(self, number: int, wrong: int = 0, *, forced: bool = False) -> tracking.CellRun:
+        """Finish a run of cell `number`, `wrong` of its test images wrong; it may be pending."""
         run = self.open(number, forced=forced)
         predicted = LABELS.copy()
         predicted[:wrong] = (predicted[:wrong] + 1) % 10
@@ -78,6 +78,11 @@ class Grid:
                 | {keys.TEST_ACCURACY: 1 - wrong / N_TEST, keys.FLOPS: 33.18e6},
             )
         )
+        return run
+
+    def write(self, number: int, wrong: int = 0, *, forced: bool = False) -> str:
+        """A finished run of cell `number`, `wrong` of its test images wrong; its run id."""
+        run = self.finish(number, wrong, forced=forced)
         assert self.tracker.courier.flush(DELIVERY_S, insist=True), self.tracker.courier.trouble
         assert run.run_id is not None
         return run.run_id

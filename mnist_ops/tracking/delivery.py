@@ -2,7 +2,8 @@
 
 What is sent twice arrives once: MLflow keeps one of two equal points, and refuses nothing that it
 has already; a run is looked for by its journal before it is made. So after a crash everything is
-sent again, and there is no record of what arrived that could be wrong.
+sent again, and there is no record of what arrived that could be wrong. A journal is deleted only
+when the store has given back what it was sent.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from mnist_ops.tracking.database import first_line
 from mnist_ops.tracking.events import Event
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.ledger import Ledger
+from mnist_ops.tracking.readback import missing
 from mnist_ops.tracking.reading import finished_runs
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.store import STORE_ERRORS
@@ -34,6 +36,8 @@ _METRICS_A_BATCH = 1000
 # Errors that trying again does not mend.
 _FINAL = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 REFUSED = ".refused"
+# A proxy may answer with such errors, too: so often in a row at one event, they are MLflow's own.
+_REFUSALS = 6
 
 
 class State(Enum):
@@ -165,7 +169,7 @@ class Courier:
             try:
                 delivery.advance()
             except Exception as error:
-                if not _is_final(error):
+                if not delivery.is_refused(error):
                     return first_line(error)
                 delivery.refuse()
                 self._say(
@@ -197,6 +201,9 @@ class Delivery:
     # A run that was asked for may have been made though no answer came.
     _may_exist: bool = False
     _made_again: bool = False
+    _may_have_twins: bool = False
+    # How often in a row, and after how many events, the store answered with a final error.
+    _refusals: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self._may_exist = len(self.journal.events) > 1
@@ -215,10 +222,26 @@ class Delivery:
             if self._made_again or not _is_final(error) or not self._is_gone():
                 raise
             # Somebody deleted the run. What it was is here: it is made again.
-            self._made_again = True
+            self._made_again = self._may_have_twins = True
             self._sent = 0
             self.journal.append("run", run_id=None)
             self._send()
+
+    def is_refused(self, error: Exception) -> bool:
+        """Return whether `error`, of sending, is MLflow's last word on this run."""
+        times, sent = self._refusals
+        if not _is_final(error):
+            self._refusals = (0, 0)
+            return False
+        self._refusals = (times + 1 if sent == self._sent else 1, self._sent)
+        if self._refusals[0] < _REFUSALS:
+            return False
+        try:
+            self.ledger.entries()
+        except Exception:
+            # What answers there now is not the store.
+            return False
+        return True
 
     def refuse(self) -> None:
         """Set the journal aside: the store will not take it."""
@@ -298,9 +321,10 @@ class Delivery:
 
     def _open(self, event: Event) -> None:
         if self.journal.run_id is None:
-            run_id = self._find() if self._may_exist else None
-            self._may_exist = True
+            run_id = next(iter(self._of_this_journal()), None) if self._may_exist else None
             if run_id is None:
+                self._may_have_twins |= self._may_exist
+                self._may_exist = True
                 run = self.client.create_run(
                     event["experiment_id"],
                     start_time=event["time"],
@@ -318,16 +342,20 @@ class Delivery:
 
     def _end(self, event: Event) -> None:
         fingerprint = self._fingerprint
+        others: list[str] = []
         if fingerprint and event["status"] == "FINISHED":
             others = self._finished_elsewhere()
             if others and not self._is_forced:
                 self._abandon()
                 return
-            self.client.set_terminated(self._run_id, event["status"], event["time"])
-            for other in others:
-                self.client.delete_run(other)
-        else:
-            self.client.set_terminated(self._run_id, event["status"], event["time"])
+        self.client.set_terminated(self._run_id, event["status"], event["time"])
+        if lacking := missing(self.client, self._run_id, self.journal.events):
+            self._sent = 0
+            raise MlflowException(f"the store took a run, and does not have its {lacking}")
+        if self._may_have_twins:
+            others += [run_id for run_id in self._of_this_journal() if run_id != self._run_id]
+        for other in others:
+            self.client.delete_run(other)
         self._over(keep=event["status"] == "KILLED" and fingerprint is not None)
 
     def _abandon(self) -> None:
@@ -362,12 +390,14 @@ class Delivery:
         opened = self.journal.opened
         return bool(opened and opened["forced"])
 
-    def _find(self) -> str | None:
+    def _of_this_journal(self) -> list[str]:
+        """Return the runs in the store that were made of this journal."""
         opened = self.journal.opened
         assert opened is not None
-        mark = f"{tag(keys.JOURNAL)} = '{opened['tags'][keys.JOURNAL]}'"
-        found = next(search(self.client, mark), None)
-        return found.info.run_id if found else None
+        mark = opened["tags"][keys.JOURNAL]
+        found = search(self.client, f"{tag(keys.JOURNAL)} = '{mark}'")
+        # An answer to another question names other runs.
+        return [run.info.run_id for run in found if run.data.tags.get(keys.JOURNAL) == mark]
 
     def _finished_elsewhere(self) -> list[str]:
         """Other finished runs of the cell."""
@@ -378,6 +408,8 @@ class Delivery:
     def _is_gone(self) -> bool:
         if self.journal.run_id is None:
             return False
+        # Raises where what answers is not the store.
+        self.ledger.entries()
         try:
             run = self.client.get_run(self.journal.run_id)
         except MlflowException as error:

@@ -143,26 +143,22 @@ class Ledger:
                 self._client.delete_tag(self.store, _beat_key(self._me))
 
     def _take(self, generations: dict[str, int]) -> set[str]:
-        won = self._write(generations, str(self._me))
+        self._write(generations, str(self._me))
+        # That a write was answered does not make it one: what counts is what the ledger then holds.
+        claims = self.entries().claims
+        won = {key for key in generations if claims.get(key) == (generations[key], self._me)}
         self._held |= {key: generations[key] for key in won}
         return won
 
-    def _write(self, generations: dict[str, int], value: str) -> set[str]:
-        """Write claims of the generations named; those that nobody had written before."""
+    def _write(self, generations: dict[str, int], value: str) -> None:
+        """Write claims of the generations named, apart from those that somebody wrote before."""
         keys = list(generations)
-        batches = [keys[i : i + _PARAMS_A_BATCH] for i in range(0, len(keys), _PARAMS_A_BATCH)]
-        won: set[str] = set()
-        for batch in batches:
+        for first in range(0, len(keys), _PARAMS_A_BATCH):
+            batch = keys[first : first + _PARAMS_A_BATCH]
             params = [Param(f"{key}.{generations[key]}", value) for key in batch]
-            if self._write_all(params):
-                won |= set(batch)
-            elif len(batch) > 1:
-                won |= {
-                    key
-                    for key, param in zip(batch, params, strict=True)
-                    if self._write_all([param])
-                }
-        return won
+            if not self._write_all(params) and len(batch) > 1:
+                for param in params:
+                    self._write_all([param])
 
     def _write_all(self, params: list[Param]) -> bool:
         try:
@@ -193,7 +189,8 @@ class Ledger:
     def _unwritable(self) -> TrackingUnavailable:
         return TrackingUnavailable(
             f"claims cannot be written to run {self.store}: if it was deleted, restore it with "
-            f"`mlflow runs restore --run-id {self.store}`"
+            f"`mlflow runs restore --run-id {self.store}`; else look at what stands between here "
+            "and the server"
         )
 
 
@@ -215,6 +212,11 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
     run = client.create_run(experiment_id, run_name="ledger", tags={MLFLOW_RUN_NOTE: _NOTE})
     client.set_terminated(run.info.run_id)
     client.set_experiment_tag(experiment_id, _RUN_TAG, run.info.run_id)
+    if client.get_experiment(experiment_id).tags.get(_RUN_TAG) != run.info.run_id:
+        raise TrackingUnavailable(
+            f"experiment {EXPERIMENT!r} does not keep a tag that was written: look at what stands "
+            "between here and the server, and start again"
+        )
     return str(run.info.run_id)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_ops import durable
 from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.creation import make_postgresql_tables, make_whole
 from mnist_ops.tracking.database import (
     first_line,
@@ -65,7 +66,7 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
             _check_sign_in(uri)
         else:
             check_database(uri, create=create, artifact_root=_ARTIFACT_ROOT)
-        client = MlflowClient(uri)
+        client = CheckedClient(uri)
         client.search_experiments(max_results=1)
     except requests.exceptions.SSLError as error:
         raise TrackingUnavailable(

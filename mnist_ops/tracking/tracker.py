@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow import MlflowClient
-
 from mnist_ops import keys, state
 from mnist_ops.tracking import ledger
+from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.database import without_password
 from mnist_ops.tracking.delivery import REFUSED, Courier
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
@@ -58,7 +57,7 @@ class Tracker:
         quieten_mlflow()
         self.address = address
         self._say = say
-        self.client = MlflowClient(address.uri)
+        self.client = CheckedClient(address.uri)
         self.ledger = Ledger(self.client, address.store)
         self.courier = Courier(self.client, self.ledger, say)
         self.journals = state.journals_dir(address.store)
