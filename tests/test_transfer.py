@@ -22,6 +22,7 @@ from transfer_fixtures import call, refused
 
 from mnist_ops import exchange, keys, tracking, transfer
 from mnist_ops.exchange.records import RunRecord
+from mnist_ops.tracking.client import CheckedClient
 
 
 def rows(path: Path) -> dict[str, int]:
@@ -222,7 +223,7 @@ def test_interrupted_import_goes_on(
     steps = ["log_batch", "log_inputs", "log_artifact", "set_terminated"]
     for step in steps:
         with monkeypatch.context() as interrupted:
-            real = getattr(MlflowClient, step)
+            real = getattr(CheckedClient, step)
 
             def stop(
                 self: MlflowClient, run_id: str, *given: object, real=real, **named: object
@@ -231,7 +232,7 @@ def test_interrupted_import_goes_on(
                     raise KeyboardInterrupt
                 real(self, run_id, *given, **named)
 
-            interrupted.setattr(MlflowClient, step, stop)
+            interrupted.setattr(CheckedClient, step, stop)
             assert call("import", str(exported)).exit_code == 130
         assert tracking.cell_runs(there).empty
     assert "3 runs imported" in call("import", str(exported)).stdout

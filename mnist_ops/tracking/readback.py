@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mlflow import MlflowClient
 
 from mnist_ops import keys
-from mnist_ops.tracking.journal import Event
+from mnist_ops.tracking.events import Event
 
 
 def missing(client: MlflowClient, run_id: str, events: Sequence[Event]) -> str | None:
