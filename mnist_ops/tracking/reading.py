@@ -33,7 +33,9 @@ def finished(client: MlflowClient, study: str, left_out: LeftOut = nobody) -> di
 def finished_runs(client: MlflowClient, fingerprint: str) -> Iterator[Run]:
     """The FINISHED runs of a cell: those that claim it and are of it."""
     filter_string = f"{tag(keys.FINGERPRINT)} = '{fingerprint}' and attributes.status = 'FINISHED'"
-    return (run for _, run in valid_cells(search(client, filter_string)))
+    found = valid_cells(search(client, filter_string))
+    # An answer to another question names other cells.
+    return (run for cell, run in found if cell == fingerprint)
 
 
 def finished_of(client: MlflowClient, fingerprints: Iterable[str]) -> dict[str, Run]:
