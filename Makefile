@@ -14,7 +14,7 @@ SOURCES_SHOWN := live_taps.py fast_conv.py fast_norm.py flat_weights.py kernels.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow soak lint bench bench-accuracy team audit report results site clean help
+.PHONY: run test test-slow soak soak-edges lint bench bench-accuracy team audit report results site clean help
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -36,6 +36,9 @@ test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser,
 
 soak: $(INSTALLED) ## 40 grids with a random fault each, against undisturbed ones: prints what came of each
 	pytest -m slow tests/test_soak.py -s
+
+soak-edges: $(INSTALLED) ## Hours of cut first starts, moved folders, wrong clocks, stopped processes, bad proxies
+	MNIST_OPS_EDGE_ROUNDS=all pytest -m slow tests/test_soak_edges.py -s
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	ruff check .

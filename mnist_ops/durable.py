@@ -2,15 +2,22 @@
 
 import errno
 import os
+import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from mnist_ops.errors import DiskFull, NotWritable
 
 # Left free for what others write beside us, a tracking store among them.
 RESERVE_BYTES = 64 * 2**20
+
+# Of folders for what is put in place when it is whole; host and process id follow.
+_WORK = ".mnist-ops-"
 
 # The disk's end, a user's quota, a process's limit on the size of a file.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -51,6 +58,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def work_folder(place: Path) -> Iterator[Path]:
+    """Make a folder in `place` for the length of the block; what killed processes left there goes.
+
+    Raises:
+        OSError: `place` cannot be written.
+    """
+    ours = f"{_WORK}{platform.node()}-"
+    for left in place.glob(f"{_WORK}*"):
+        owner = left.name.removeprefix(ours).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{ours}{os.getpid()}-", dir=place) as folder:
+        yield Path(folder)
 
 
 def check_room(folder: Path, needed: int) -> None:

@@ -121,3 +121,15 @@ def test_a_file_in_the_place_of_the_folder_is_named(
             state.check()
     durable.check_writable(tmp_path / "a")
     durable.check_writable(tmp_path / "b" / "c", folder=True)
+
+
+def test_what_a_killed_process_left_of_its_work_goes(tmp_path: Path) -> None:
+    with durable.work_folder(tmp_path) as ours:
+        host = ours.name.removesuffix(ours.name.partition(f"{os.getpid()}-")[2])
+        dead = tmp_path / host.replace(str(os.getpid()), str(2**22 + 1))
+        elsewhere = tmp_path / f".mnist-ops-another-host-{2**22 + 1}-x"
+        for folder in (dead, elsewhere):
+            folder.mkdir()
+        with durable.work_folder(tmp_path):
+            assert ours.exists()
+    assert list(tmp_path.iterdir()) == [elsewhere]

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -37,8 +36,8 @@ def publish(files: Mapping[str, bytes], out: Path) -> list[Path]:
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".mnist-ops-", dir=out) as temporary:
-            fresh, old = Path(temporary, "new"), Path(temporary, "old")
+        with durable.work_folder(out) as temporary:
+            fresh, old = temporary / "new", temporary / "old"
             for name, content in files.items():
                 _write(fresh / name, content)
             _move(list(files), fresh, out, old)

@@ -5,13 +5,14 @@ in memory once, however many processes look at them.
 """
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from platformdirs import user_cache_path
 from torch import Tensor
+
+from mnist_ops import durable
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ def _map(path: Path, parts: Sequence[Tensor]) -> Tensor:
 def _write(path: Path, parts: Sequence[Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Put in place in one piece: other processes may be writing it too, or mapping the old one.
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        fresh = Path(folder, path.name)
+    with durable.work_folder(path.parent) as folder:
+        fresh = folder / path.name
         with fresh.open("wb") as file:
             for part in parts:
                 file.write(part.numpy().data)

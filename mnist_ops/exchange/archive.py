@@ -11,7 +11,6 @@ import io
 import json
 import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -91,10 +90,10 @@ def write(
     if path.exists() and not is_archive(path):
         raise InvalidInput(f"{path} exists and is no export: move it away, or name another file")
     try:
-        with tempfile.TemporaryDirectory(prefix=".mnist-ops-", dir=path.parent) as folder:
-            whole = Path(folder, "export")
+        with durable.work_folder(path.parent) as folder:
+            whole = folder / "export"
             with whole.open("w+b") as file:
-                digest = _write(file, Path(folder), runs, not_measured)
+                digest = _write(file, folder, runs, not_measured)
                 file.flush()
                 os.fsync(file.fileno())
             whole.replace(path)
