@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 import pytest
+from bad_proxy import KINDS, BadProxy
 from doctor_fixtures import Doctor
 from faults import Command, Server
 from test_soak import SAME, results
@@ -528,3 +529,42 @@ def test_clocks_that_are_an_hour_off(bench: Bench) -> None:
         for first, then in (("+1h", "now"), ("-1h", "now"), ("now", "-1h"), ("-1h", "+1h"))
     ]
     soak("clocks an hour off", rounds, bench)
+
+
+def behind(kind: str, moment: str) -> Round:
+    """A grid whose proxy misbehaves for a while: from the start, in the work, or at the end."""
+
+    def play(bench: Bench, dice: random.Random) -> Project:
+        project = bench.project(server=True)
+        proxy = BadProxy(project.uri)
+        try:
+            if moment == "start":
+                proxy.kind = kind
+            grid = project.grid(uri=proxy.uri)
+            if moment == "work":
+                grid.wait_until_said("cells")
+            elif moment == "end":
+                grid.wait_until_said("cells")
+                grid.runs_after(dice.uniform(0, 2))
+            proxy.kind = kind
+            grid.runs_after(20)
+            proxy.kind = None
+            grid.wait(300)
+            project.ends_well(project.grid(uri=proxy.uri))
+        finally:
+            proxy.close()
+        bench.finish(project)
+        return project
+
+    return play
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * 3600)
+def test_proxies_that_misbehave(bench: Bench) -> None:
+    rounds = [
+        (f"{kind}, at the {moment}", behind(kind, moment))
+        for moment in ("work", "end", "start")
+        for kind in KINDS
+    ]
+    soak("bad proxy", rounds, bench)
