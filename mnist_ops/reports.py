@@ -14,6 +14,7 @@ from mnist_ops import compare, data, tracking
 from mnist_ops.compare.figures import FORMATS
 from mnist_ops.errors import InvalidInput
 from mnist_ops.specs import Spec
+from mnist_ops.tracking.deleted import how_to_restore
 from pipelines import STUDIES
 
 
@@ -54,20 +55,23 @@ def write_report(
 
     told = tracking.once(leave_out)
     with tracking.tracking_errors(uri):
-        return compare.summarize(
-            _runs(client, experiment, told),
-            expected_cells,
-            tracking.not_measured(client, told),
-            out,
-            preset,
-            predictions=lambda run_id: tracking.predictions(client, run_id),
-            history=lambda run_id, metric: tracking.history(client, run_id, metric),
-            pixels=_pixels if _all_data_is_here() else None,
-            tracking_uri=tracking.without_password(uri),
-            say=say,
-            formats=formats,
-            left_out=left_out,
-        )
+        try:
+            return compare.summarize(
+                _runs(client, experiment, told),
+                expected_cells,
+                tracking.not_measured(client, told),
+                out,
+                preset,
+                predictions=lambda run_id: tracking.predictions(client, run_id),
+                history=lambda run_id, metric: tracking.history(client, run_id, metric),
+                pixels=_pixels if _all_data_is_here() else None,
+                tracking_uri=tracking.without_password(uri),
+                say=say,
+                formats=formats,
+                left_out=left_out,
+            )
+        except compare.NoRuns as error:
+            raise compare.NoRuns(f"{error}{how_to_restore(client)}") from None
 
 
 def expected_cells(preset: str) -> list[Spec]:

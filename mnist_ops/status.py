@@ -14,6 +14,7 @@ from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.eta import Fit, seconds_left
 from mnist_ops.specs import ResNetSpec, Spec, from_canonical
 from mnist_ops.tracking import LeftOut, ledger
+from mnist_ops.tracking.deleted import how_to_restore
 from mnist_ops.tracking.grids import cells_of, epochs_of, grids_to_watch
 from mnist_ops.trajectories import Trajectory
 from mnist_ops.validity import shown
@@ -107,7 +108,8 @@ def grid_status(
     grids = grids_to_watch(client, left_out)
     if not grids:
         raise MnistOpsError(
-            "no grid in the store yet: start one with `mnist-ops run all --preset quick`"
+            "no grid in the store: start one with `mnist-ops run all --preset quick`"
+            + how_to_restore(client)
         )
     store = ledger.find(client, create=False)
     entries = tracking.Ledger(client, store).entries() if store else tracking.Entries({}, {})

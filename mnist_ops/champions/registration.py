@@ -17,6 +17,7 @@ from mnist_ops.errors import MnistOpsError
 from mnist_ops.repeats import Watch
 from mnist_ops.specs import DATASETS
 from mnist_ops.tracking import registry
+from mnist_ops.tracking.deleted import how_to_restore
 from mnist_ops.tracking.registry import CHALLENGER, CHAMPION, Version
 
 Say = Callable[[str], None]
@@ -102,7 +103,7 @@ def register_best(
         which = f"at preset {preset} " if preset else ""
         raise NoCandidates(
             f"no finished run {which}of {' or '.join(datasets)} in {tracking.without_password(uri)}"
-            ": `mnist-ops run all` makes them"
+            f": `mnist-ops run all` makes them{how_to_restore(client)}"
         )
     return reports
 

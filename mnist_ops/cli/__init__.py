@@ -20,7 +20,8 @@ from mnist_ops.cli.verify import verify
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mnist-ops")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Print the traceback of an unforeseen error.")
+def main(debug: bool) -> None:
     """Rerun a published MNIST / FashionMNIST study, tracked in MLflow.
 
     Runs go to MLflow's own default store (mlflow.db and mlruns/ in this folder) unless

@@ -1,11 +1,19 @@
 """The group of all commands: every error that a user can cause is one line and an exit code."""
 
+import contextlib
 import os
+import platform
+import shlex
 import sys
+import tempfile
+import traceback
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
+from mnist_ops import __version__
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.stopping import INTERRUPTED
 
@@ -20,6 +28,8 @@ class Commands(click.Group):
         except MnistOpsError as error:
             click.echo(f"mnist-ops: {error}", err=True)
             ctx.exit(error.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except KeyboardInterrupt:
             click.echo(
                 "mnist-ops: interrupted. Finished cells are kept; the same command goes on.",
@@ -32,3 +42,36 @@ class Commands(click.Group):
         except OSError as error:
             click.echo(f"mnist-ops: {error.strerror or error}: {error.filename or ''}", err=True)
             ctx.exit(1)
+        except Exception as error:
+            click.echo(f"mnist-ops: {_unforeseen(error, debug=ctx.params['debug'])}", err=True)
+            ctx.exit(1)
+
+
+def _unforeseen(error: Exception, *, debug: bool) -> str:
+    """Keep what there is to know of an error that nobody expected, and return a line about it."""
+    from mnist_ops.redaction import redacted
+    from mnist_ops.state import state_dir
+
+    details = redacted(
+        "\n".join(
+            [
+                f"mnist-ops {__version__}, Python {sys.version}, {platform.platform()}",
+                f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, command: {shlex.join(sys.argv)}",
+                "",
+                *traceback.format_exception(error),
+            ]
+        )
+    )
+    if debug:
+        click.echo(details, err=True)
+    summary = redacted(" ".join(str(error).split()))[:200]
+    what = f"unforeseen error, {type(error).__name__}: {summary}"
+    for folder in (state_dir() / "errors", Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Readable by its owner alone.
+            handle, path = tempfile.mkstemp(".txt", f"mnist-ops-{date.today()}-", folder)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(details)
+            return f"{what}. Please report it with the file {path}; `mnist-ops --debug` prints it"
+    return f"{what}. Please report it with what `mnist-ops --debug` prints"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from mnist_ops.doctor.artifacts import look_at_artifacts
 from mnist_ops.doctor.checkpoints import look_at_checkpoints
 from mnist_ops.doctor.datasets import look_at_datasets
+from mnist_ops.doctor.deleted import look_at_deleted
 from mnist_ops.doctor.disk import look_at_disk
 from mnist_ops.doctor.environment import look_at_environment
 from mnist_ops.doctor.finding import Examination, Finding, Severity
@@ -44,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     look_at_disk,
     look_at_datasets,
     look_at_store,
+    look_at_deleted,
     look_at_journals,
     look_at_checkpoints,
     look_at_other_stores,

@@ -18,7 +18,7 @@ from mnist_ops.tracking.tracker import Tracker
 _RUN_ID = "MLFLOW_RUN_ID"
 _EXPERIMENT_NAME = "MLFLOW_EXPERIMENT_NAME"
 _EXPERIMENT_ID = "MLFLOW_EXPERIMENT_ID"
-_DEFAULT_EXPERIMENT = "mnist-ops"
+DEFAULT_EXPERIMENT = "mnist-ops"
 _OURS = "mnist_ops."
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -58,7 +58,7 @@ def experiment(client: MlflowClient, name: str | None = None) -> str:
     by_variable = os.environ.get(_EXPERIMENT_NAME, "").strip()
     if name is None and (experiment_id := os.environ.get(_EXPERIMENT_ID, "").strip()):
         return _by_id(client, experiment_id, by_variable)
-    name = name or by_variable or _DEFAULT_EXPERIMENT
+    name = name or by_variable or DEFAULT_EXPERIMENT
     try:
         found, _ = find_or_make(client, name)
     except MlflowException as error:

@@ -1,11 +1,15 @@
 """Figures as files: interactive HTML, JSON, SVG and PNG."""
 
 import asyncio
+import contextlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import psutil
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
@@ -23,8 +27,9 @@ ROOM = {"title": TITLE, "legend": LEGEND}
 _WIDTH = 800
 # PNGs have more pixels, for dense screens; twice as many would bring the report to 10 MB.
 _SCALE = {"svg": 1, "png": 1.5}
-_START_TIMEOUT_S = 60
+START_TIMEOUT_S = 60.0
 _IMAGE_TIMEOUT_S = 60
+_CLOSE_TIMEOUT_S = 10.0
 _HOW = "install chromium, and `pip install kaleido`"
 
 Say = Callable[[str], None]
@@ -102,15 +107,41 @@ async def _images(figures: Sequence[Figure], kinds: Sequence[str]) -> Mapping[st
     from kaleido import Kaleido
 
     browser = Kaleido(n=1, timeout=_IMAGE_TIMEOUT_S, mathjax=False)
+    others = set(psutil.Process().children(recursive=True))
     try:
-        await asyncio.wait_for(browser.open(), _START_TIMEOUT_S)
+        with _killed_after(START_TIMEOUT_S, others):
+            await browser.open()
         return {
             _name(figure, kind): await _image(browser, figure, kind)
             for figure in figures
             for kind in kinds
         }
     finally:
-        await browser.close()
+        with _killed_after(_CLOSE_TIMEOUT_S, others), contextlib.suppress(Exception):
+            await browser.close()
+
+
+@contextmanager
+def _killed_after(limit_s: float, others: set[psutil.Process]) -> Iterator[None]:
+    """Kill the browser unless the block ends in time: whatever waits for it then goes on.
+
+    Args:
+        limit_s: seconds.
+        others: child processes that are not the browser's.
+    """
+
+    def kill() -> None:
+        for process in set(psutil.Process().children(recursive=True)) - others:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    timer = threading.Timer(limit_s, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def _image(browser: Any, figure: Figure, kind: str) -> bytes:

@@ -1,0 +1,51 @@
+"""What somebody deleted of ours, which MLflow keeps and can restore."""
+
+from collections.abc import Iterator
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run, ViewType
+
+from mnist_ops import keys
+from mnist_ops.tracking import ledger
+from mnist_ops.tracking.search import tag
+
+_PAGE = 1000
+_NAMED = 3
+
+
+def deleted_experiments(client: MlflowClient) -> list[Experiment]:
+    """Return the deleted experiments that have runs of ours, apart from the ledger's."""
+    found = client.search_experiments(ViewType.DELETED_ONLY, max_results=_PAGE)
+    return [
+        experiment
+        for experiment in found
+        if experiment.name != ledger.EXPERIMENT
+        and client.search_runs(
+            [experiment.experiment_id], f"{tag(keys.ROLE)} LIKE '%'", ViewType.ALL, max_results=1
+        )
+    ]
+
+
+def deleted_grids(client: MlflowClient) -> list[Run]:
+    """Return the deleted runs of grids in experiments that are not deleted."""
+    experiments = [e.experiment_id for e in client.search_experiments(max_results=_PAGE)]
+    is_grid = f"{tag(keys.ROLE)} = '{keys.ROLE_GRID}'"
+    return list(client.search_runs(experiments, is_grid, ViewType.DELETED_ONLY, max_results=_PAGE))
+
+
+def how_to_restore(client: MlflowClient) -> str:
+    """Return what was deleted and how to restore it, to be added to a message; may be empty."""
+    return "".join(f"; {line}" for line in list(_lines(client))[:_NAMED])
+
+
+def _lines(client: MlflowClient) -> Iterator[str]:
+    for experiment in deleted_experiments(client):
+        yield (
+            f"experiment {experiment.name!r} was deleted: `mlflow experiments restore -x "
+            f"{experiment.experiment_id}` brings its runs back"
+        )
+    for run in deleted_grids(client):
+        yield (
+            f"the grid {run.info.run_name!r} was deleted: `mlflow runs restore --run-id "
+            f"{run.info.run_id}` brings it back"
+        )
