@@ -273,9 +273,8 @@ def _auth_database(settings: ServerSettings) -> str:
         return settings.auth_database_uri
     backend = settings.backend_store_uri
     # SQLite takes one writer at a time: signing in should not wait for runs being written.
-    return (
-        backend.rpartition("/")[0] + "/basic_auth.db" if backend.startswith("sqlite") else backend
-    )
+    path = tracking.sqlite_path(backend)
+    return backend if path is None else tracking.sqlite_uri(path.with_name("basic_auth.db"))
 
 
 def _check_port(settings: ServerSettings) -> None:

@@ -208,9 +208,10 @@ def store_of(
         tempfile.TemporaryDirectory(prefix="mnist-ops-") as folder,
         tracking.unsynchronised(),
     ):
-        uri = f"sqlite:///{folder}/mlflow.db"
+        uri = tracking.sqlite_uri(Path(folder, "mlflow.db"))
         # By itself MLflow would put the artifacts into the folder that the user is in.
-        tracking.connect(uri).create_experiment(_SCRATCH, artifact_location=f"{folder}/artifacts")
+        artifacts = Path(folder, "artifacts").as_uri()
+        tracking.connect(uri).create_experiment(_SCRATCH, artifact_location=artifacts)
         for file in files:
             import_runs(file, experiment=_SCRATCH, uri=uri, progress=progress, left_out=left_out)
         yield uri

@@ -77,10 +77,11 @@ def server(
     """
     _refuse_passwords_on_the_command_line("backend_store_uri", "auth_database_uri")
 
+    from mnist_ops import tracking
     from mnist_ops.server import ServerSettings, serve
 
     settings = ServerSettings(
-        backend_store_uri=backend_store_uri or f"sqlite:///{Path.cwd() / 'mlflow.db'}",
+        backend_store_uri=backend_store_uri or tracking.sqlite_uri(Path("mlflow.db")),
         artifacts_destination=artifacts_destination,
         host=host,
         port=port,

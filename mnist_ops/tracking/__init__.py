@@ -10,7 +10,12 @@ first ``start_run`` of a process would take over the run that ``mlflow run`` ope
 
 from mnist_ops.tracking.arrays import Predictions
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
-from mnist_ops.tracking.database import unsynchronised, without_password
+from mnist_ops.tracking.database import (
+    sqlite_path,
+    sqlite_uri,
+    unsynchronised,
+    without_password,
+)
 from mnist_ops.tracking.destination import experiment, opened_for_us
 from mnist_ops.tracking.ghosts import bury_the_dead, dead_among, ghosts
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
@@ -113,6 +118,8 @@ __all__ = [
     "predictions",
     "read_record",
     "shared_tracker",
+    "sqlite_path",
+    "sqlite_uri",
     "tracking_errors",
     "unfinished_imports",
     "unsynchronised",

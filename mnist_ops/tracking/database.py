@@ -1,12 +1,13 @@
 """The database of a tracking store: its address, the file of a SQLite one, what its errors mean."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import sqlalchemy
 
@@ -19,12 +20,26 @@ def sqlite_path(uri: str) -> Path | None:
     """The file of a SQLite store, absolute; None of any other store."""
     if not uri.startswith(_SQLITE):
         return None
-    return Path(unquote(uri.removeprefix(_SQLITE))).absolute()
+    return Path(sqlalchemy.make_url(uri).database or "").absolute()
 
 
 def sqlite_uri(path: Path) -> str:
     """The tracking URI of the SQLite store at `path`."""
-    return _SQLITE + str(path.absolute())
+    plain = _SQLITE + str(path.absolute())
+    if sqlite_path(plain) == path.absolute():
+        return plain
+    # MLflow makes the folder of the path before it decodes it, which has none without a slash.
+    return _SQLITE + quote(str(path.absolute()), safe="")
+
+
+def artifact_root(folder: Path) -> str:
+    """Where MLflow is to put the artifacts of a store that is used in `folder`.
+
+    It decodes plain paths too, and quotes them badly in SQL, so that where this makes a difference
+    it is a URI.
+    """
+    root = folder.absolute() / "mlruns"
+    return str(root) if root.as_uri() == f"file://{root}" else root.as_uri()
 
 
 def open_sqlite(path: Path) -> sqlite3.Connection:
@@ -36,7 +51,7 @@ def open_sqlite(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it is not there, or cannot be opened.
     """
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)
+    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=rw", uri=True)
 
 
 @contextmanager

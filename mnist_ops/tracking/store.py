@@ -20,6 +20,7 @@ from mnist_ops.errors import TrackingUnavailable
 from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.creation import make_postgresql_tables, make_whole
 from mnist_ops.tracking.database import (
+    artifact_root,
     first_line,
     quieten,
     sqlite_path,
@@ -31,8 +32,8 @@ from mnist_ops.tracking.schema import Schema, schema_of
 CONNECT_TIMEOUT_S = 5
 # What a store raises that worked when it was connected to.
 STORE_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException)
-# Where MLflow has the artifacts of a store of its own, in the folder that it is called in.
-_ARTIFACT_ROOT = "./mlruns"
+# What MLflow reads in place of ./mlruns where it opens a database by itself.
+_ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 _HTTP = ("http://", "https://")
 # As MLflow's own client has it, for a server with a certificate that no public authority signed.
 _CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
@@ -65,8 +66,9 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
             requests.get(health, timeout=CONNECT_TIMEOUT_S, verify=_verify())
             _check_sign_in(uri)
         else:
-            check_database(uri, create=create, artifact_root=_ARTIFACT_ROOT)
-        client = CheckedClient(uri)
+            check_database(uri, create=create, artifact_root=artifact_root(Path.cwd()))
+        with _artifacts_in(artifact_root(Path.cwd())):
+            client = CheckedClient(uri)
         client.search_experiments(max_results=1)
     except requests.exceptions.SSLError as error:
         raise TrackingUnavailable(
@@ -151,6 +153,19 @@ def tracking_errors(uri: str) -> Iterator[None]:
             _refusal(error, uri)
             or f"the tracking store {without_password(uri)} failed: {first_line(error)}"
         ) from error
+
+
+@contextmanager
+def _artifacts_in(root: str) -> Iterator[None]:
+    """Have MLflow's database stores that are made in the block put artifacts below `root`."""
+    before = os.environ.get(_ARTIFACT_ROOT)
+    os.environ[_ARTIFACT_ROOT] = root
+    try:
+        yield
+    finally:
+        del os.environ[_ARTIFACT_ROOT]
+        if before is not None:
+            os.environ[_ARTIFACT_ROOT] = before
 
 
 def _check_sign_in(uri: str) -> None:
