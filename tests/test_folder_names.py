@@ -6,6 +6,7 @@ import mlflow
 import pytest
 import tracked_runs
 from click.testing import CliRunner
+from doctor_fixtures import Doctor
 
 from mnist_ops import tracking
 from mnist_ops.cli import main
