@@ -52,6 +52,16 @@ FORGED_RUNS: dict[str, Callable[[dict], None]] = {
     "an end before its start": lambda run: run.update(end_time=0),
     "a field more": lambda run: run.update(artifact_uri="file:///etc"),
     "another fingerprint in its tags": set_tag("mnist_ops.fingerprint", "b" * 16),
+    "another cell's fingerprint": lambda run: (
+        run.update(fingerprint="0" * 16),
+        set_tag("mnist_ops.fingerprint", "0" * 16)(run),
+    ),
+    "a fingerprint without a spec": lambda run: (
+        run["tags"].pop("mnist_ops.spec"),
+        run["params"].update(seed="77"),
+    ),
+    "a param that contradicts its spec": lambda run: run["params"].update(seed="77"),
+    "a number of images that is none": lambda run: run["params"].update(n_test="1e99"),
     "a test set that is not there": lambda run: run.update(test_set="0" * 16),
     "too many params": lambda run: run["params"].update({f"p{n}": "" for n in range(1001)}),
 }

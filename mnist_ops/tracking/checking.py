@@ -125,6 +125,8 @@ def _check_form(run: Run) -> None:
             raise ValueError(f"its {name} is {shown(time)}, no time")
     if info.end_time is not None and info.end_time < info.start_time - _CLOCK_MS:
         raise ValueError("it ended more than a day before it began")
+    if not isinstance(info.run_name, str | None):
+        raise ValueError(f"its name is {shown(info.run_name)}, no text")
     if not isinstance(info.artifact_uri, str):
         raise ValueError("it has no place for its artifacts")
     for entries in (run.data.tags, run.data.params):
