@@ -166,3 +166,14 @@ def test_no_mutated_image_does_harm(suffix: str, tmp_path: Path) -> None:
             refusals.append(str(error))
     print(f"{suffix}: {len(refusals)} of 60 mutated images refused, the others read")
     assert not any("\n" in refusal for refusal in refusals)
+
+
+@pytest.mark.parametrize(("white", "kind"), [(1.0, np.float32), (4095, np.uint16)])
+def test_white_of_shares_and_of_12_bits(tmp_path: Path, white: float, kind: type) -> None:
+    levels = np.zeros((28, 28), kind)
+    levels[8:20, 8:20] = white
+    path = tmp_path / "picture.tiff"
+    Image.fromarray(levels).save(path)
+    pixels = pictures.read(path, "MNIST").pixels
+    assert pixels.max() == 255
+    assert pixels.min() == 0

@@ -1,7 +1,11 @@
 """What nobody expected ends in one line, and leaves a file to be reported."""
 
+import importlib
 import stat
+import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
@@ -10,7 +14,9 @@ import pytest
 import tracked_runs
 from click.testing import CliRunner
 
+from mnist_ops import tracking
 from mnist_ops.cli import main
+from mnist_ops.errors import TrackingUnavailable
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def test_browser_that_never_answers_costs_the_images_alone(
     browser.write_text("#!/bin/sh\nexec sleep 1000\n")
     browser.chmod(0o700)
     monkeypatch.setenv("BROWSER_PATH", str(browser))
-    module = sys.modules["mnist_ops.compare.figures.export"]
+    module = importlib.import_module("mnist_ops.compare.figures.export")
     monkeypatch.setattr(module, "START_TIMEOUT_S", 3.0)
     tracked_runs.write(1)
     done = CliRunner().invoke(main, ["summarize", "--format", "html,png"])
@@ -64,3 +70,35 @@ def test_browser_that_never_answers_costs_the_images_alone(
     assert Path("report/index.html").exists()
     running = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
     assert ["sleep", "1000"] not in running
+
+
+def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from mnist_ops.workers.local import local_cluster\n"
+        "from mnist_ops.errors import InvalidInput\n"
+        "try:\n"
+        "    with local_cluster(1, None, print):\n"
+        "        pass\n"
+        "except InvalidInput as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert 'under `if __name__ == "__main__":`' in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_program_that_is_no_mlflow_server_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Bare)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(TrackingUnavailable, match="is not an MLflow server"):
+            tracking.connect(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()

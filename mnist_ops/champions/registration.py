@@ -131,7 +131,7 @@ def _registered(
     run = client.get_run(candidate.run_id)
     spec = registry.recorded_spec(run)
     images = repeats.images_of(run, spec, data_dir)
-    for version in registry.versions(client, registry.REGISTERED_MODELS[candidate.dataset]):
+    for version in registry.versions(client, registry.registered_model(candidate.dataset)):
         same = {
             keys.FINGERPRINT: candidate.fingerprint,
             keys.DATASET_DIGEST: images.digest,

@@ -30,6 +30,8 @@ WHY_UNLIKE = {
     "contrast": "it has hardly any contrast",
     "recognition": "the model recognises little in it",
 }
+# Of a terminal that has room for the picture, 28 wide, and for the lines beside it.
+_PICTURE_COLUMNS = 64
 COLUMNS = ("file", "class", "class_name", "probability", "unlike", "inverted", "error")
 
 
@@ -128,7 +130,7 @@ def _classifier(dataset: str, alias: str) -> "Classifier":
 
     uri = tracking.default_uri()
     client = tracking.connect(uri, create=False)
-    model = registry.REGISTERED_MODELS[dataset]
+    model = registry.registered_model(dataset)
     with tracking.tracking_errors(uri):
         version = registry.aliased(client, model, alias)
         if version is None:
@@ -220,7 +222,9 @@ class _ForPeople:
             if row.answer is None or row.picture is None:
                 continue
             lines = _lines(row)
-            if not console.is_terminal:
+            # The picture is made of shades, which need colours and room beside the lines.
+            shades = console.is_terminal and not console.no_color and not console.is_dumb_terminal
+            if not shades or console.width < _PICTURE_COLUMNS:
                 click.echo("\n".join([lines[0], *(f"  {line}" for line in lines[1:])]))
                 continue
             from rich.table import Table

@@ -33,6 +33,10 @@ _INK = 0.1
 _LIGHT = 127.5
 
 Grey = NDArray[np.uint8]
+# The lightest levels of 8, 10, 12 and 16 bits.
+_WHITES = (255.0, 1023.0, 4095.0, 65535.0)
+# What telephones and browsers save, and nothing here reads.
+_OTHER_FORMATS = (".heic", ".heif", ".avif")
 
 
 class UnreadableImage(MnistOpsError):
@@ -92,7 +96,8 @@ def _read_grey(path: Path) -> Grey:
                     )
                 return _grey(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise UnreadableImage(f"{path}: is no image of {', '.join(FORMATS)}") from None
+        advice = ": save it as PNG or JPEG" if path.suffix.lower() in _OTHER_FORMATS else ""
+        raise UnreadableImage(f"{path}: is no image of {', '.join(FORMATS)}{advice}") from None
     except Image.DecompressionBombError:
         raise UnreadableImage(
             f"{path}: has more than {MAX_PIXELS / 1e6:.0f} million pixels"
@@ -113,9 +118,11 @@ def _grey(image: Image.Image) -> Grey:
     """Grey levels 0 to 255 of an image of any mode."""
     if image.mode == "F" or image.mode.startswith("I"):
         levels = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        # These modes have no white of their own: 16 bits are the usual case, else the lightest.
-        sixteen = image.mode != "F" and 255 < levels.max(initial=0) <= 65535
-        white = 65535.0 if sixteen else max(float(levels.max(initial=0)), 255.0)
+        # These modes have no white of their own: it is that of the narrowest usual range, shares
+        # from 0 to 1 or 8, 10, 12 or 16 bits, which has all levels; else the lightest.
+        lightest = float(levels.max(initial=0))
+        ranges = ((1.0,) if image.mode == "F" else ()) + _WHITES
+        white = next((white for white in ranges if lightest <= white), lightest)
         return np.clip(levels * (255 / white), 0, 255).round().astype(np.uint8)
     if image.has_transparency_data:
         whole = image.convert("LA")

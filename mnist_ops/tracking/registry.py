@@ -36,8 +36,8 @@ from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.inference import FOLDER, Description
 from mnist_ops.specs import Spec, from_canonical
 
-# Data set -> registered model.
-REGISTERED_MODELS = {"MNIST": "mnist-ops-mnist", "FashionMNIST": "mnist-ops-fashion"}
+# Data set -> registered model, where that is not named after the data set.
+_REGISTERED_MODELS = {"FashionMNIST": "mnist-ops-fashion"}
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
@@ -93,6 +93,11 @@ class Version:
     model: str
     number: int
     tags: dict[str, str]
+
+
+def registered_model(dataset: str) -> str:
+    """Return the name of the registered model of a data set."""
+    return _REGISTERED_MODELS.get(dataset, f"mnist-ops-{dataset.lower()}")
 
 
 def recorded_spec(run: Run) -> Spec:
@@ -170,7 +175,7 @@ def register(
         example: an image as the model takes it, uint8 of shape (28, 28).
         note: how the model agrees with the cell's run; Markdown.
     """
-    model = REGISTERED_MODELS[description.spec.dataset]
+    model = registered_model(description.spec.dataset)
     tags = {
         keys.FAMILY: description.spec.family,
         # Of the cell: on a machine without its device the model is fitted to another spec.

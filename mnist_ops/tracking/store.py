@@ -60,10 +60,12 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
     """
     quieten()
     shown = without_password(uri)
+    is_mlflow = True
     try:
         if uri.startswith(_HTTP):
             health = uri.rstrip("/") + "/health"
-            requests.get(health, timeout=CONNECT_TIMEOUT_S, verify=_verify())
+            answer = requests.get(health, timeout=CONNECT_TIMEOUT_S, verify=_verify())
+            is_mlflow = answer.status_code == 200 and answer.text.strip() == "OK"
             _check_sign_in(uri)
         else:
             check_database(uri, create=create, artifact_root=artifact_root(Path.cwd()))
@@ -85,9 +87,16 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
             f"the tracking store {shown} needs the Python package {error.name}: install it"
         ) from None
     except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
+        # A server behind a sign-in of its own may keep even its health to itself.
+        refusal = _refusal(error, uri)
+        if not is_mlflow and not (refusal and answer.status_code == 401):
+            raise TrackingUnavailable(
+                f"the program that answers at {shown} is not an MLflow server (its /health gives "
+                f"{answer.status_code}): start one on another port, or set MLFLOW_TRACKING_URI to "
+                "one that runs"
+            ) from None
         raise TrackingUnavailable(
-            _refusal(error, uri)
-            or f"the tracking store {shown} cannot be used: {first_line(error)}"
+            refusal or f"the tracking store {shown} cannot be used: {first_line(error)}"
         ) from None
     return client
 

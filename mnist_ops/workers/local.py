@@ -6,12 +6,15 @@ What only counts before a process starts, its threads and its allocator, goes in
 what only it can do for itself, `start` does when it has begun.
 """
 
+import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -20,6 +23,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from mnist_ops import svm
 from mnist_ops.cell import THREADS
+from mnist_ops.errors import InvalidInput
 from mnist_ops.workers import start
 from mnist_ops.workers.pool import ALLOWED_DEATHS, CORE, GPU, WorkersUnavailable, one_line
 
@@ -47,6 +51,7 @@ def local_cluster(
         say: gets a line for people: where Dask shows what they do.
         streams: cells that may share the CUDA device.
     """
+    _check_guard()
     cores = usable_cores()
 
     def options(number: int) -> dict[str, Any]:
@@ -90,14 +95,15 @@ def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
     """
     for tries_left in reversed(range(START_TRIES)):
         try:
-            return SpecCluster(
-                scheduler={
-                    "cls": Scheduler,
-                    "options": {"dashboard_address": f"{LOOPBACK}:0", "host": LOOPBACK},
-                },
-                workers=nannies,
-                silence_logs=logging.CRITICAL,
-            )
+            with _without_interrupts():
+                return SpecCluster(
+                    scheduler={
+                        "cls": Scheduler,
+                        "options": {"dashboard_address": f"{LOOPBACK}:0", "host": LOOPBACK},
+                    },
+                    workers=nannies,
+                    silence_logs=logging.CRITICAL,
+                )
         except (RuntimeError, OSError, TimeoutError) as error:
             if not tries_left:
                 raise WorkersUnavailable(
@@ -105,6 +111,37 @@ def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
                     "disk? --workers 0 computes without them"
                 ) from error
     raise AssertionError("there is at least one try")
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back in this process until the block ends, and in processes it starts for good.
+
+    A terminal sends it to all of them. One that is still importing would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _check_guard() -> None:
+    """Refuse a script that worker processes, which import it, would run once more.
+
+    Raises:
+        InvalidInput: it has no ``__main__`` guard.
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if file and "__main__" not in Path(file).read_text(encoding="utf-8"):
+            raise InvalidInput(
+                f"{file} would run again in each worker process, which imports it: put what it "
+                'does under `if __name__ == "__main__":`, or use 0 workers'
+            )
 
 
 def _environment() -> dict[str, str]:
