@@ -24,7 +24,10 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# Relative, for MLflow makes a folder of an absolute path before it decodes it.
+run: export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 run: $(INSTALLED) ## The whole study (PRESET=quick|paper|rigorous), tracked in MLflow, and its report
+	-@mnist-ops sync --timeout 10  # makes the store, whole or not at all
 	mlflow run . -e main --env-manager local -P preset=$(PRESET)
 	@echo "Report: $(CURDIR)/report/index.html"
 

@@ -1,7 +1,6 @@
 """The first seconds of a store: interrupted, begun by several at once, begun by MLflow itself."""
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -39,6 +38,11 @@ def count(*arguments):
 sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", count)
 SqlAlchemyStore(f"sqlite:///{sys.argv[1]}", "./mlruns")
 """
+
+OURS_KILLED = MLFLOW_KILLED.replace(
+    "from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore",
+    "from mnist_ops.tracking import connect as SqlAlchemyStore",
+).replace(', "./mlruns"', "")
 
 
 def uri_of(path: Path) -> str:
@@ -262,12 +266,11 @@ def test_what_a_killed_mlflow_left_is_named_and_replaced(
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_begun_by_three_at_once(place: Path) -> None:
-    start = [*MNIST_OPS, "sync"]
-    for seconds in (1.5, 2.5, 3.5, 4.5):
-        process = subprocess.Popen(start)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    start, path = [*MNIST_OPS, "sync"], place / "mlflow.db"
+    for statements in (1, 40, 900, 1660):
+        script = [sys.executable, "-c", OURS_KILLED, str(path), str(statements)]
+        assert subprocess.run(script, stderr=subprocess.DEVNULL).returncode == 9
+        assert not path.exists()
     three = [subprocess.Popen(start, stderr=subprocess.PIPE) for _ in range(3)]
     assert [process.communicate()[1] for process in three] == [b""] * 3
     assert [process.returncode for process in three] == [0] * 3
