@@ -129,6 +129,10 @@ class Project:
             os.kill(int(text.split()[0]), signal.SIGKILL)
 
 
+# What a grid gives that nothing happened to: the same for all kinds.
+UNDISTURBED: dict[tuple[int, bool], Any] = {}
+
+
 class Bench:
     """Makes projects, and holds them against one that nothing happened to."""
 
@@ -138,7 +142,6 @@ class Bench:
         self.monkeypatch = monkeypatch
         self.losses = 0
         self._servers: list[Server] = []
-        self._undisturbed: dict[tuple[int, bool], Any] = {}
 
     def project(self, *, server: bool = False) -> Project:
         base = self.folder / f"round-{uuid.uuid4().hex[:8]}"
@@ -182,7 +185,7 @@ class Bench:
 
     def undisturbed(self, seeds: int, grid: Sequence[str]) -> Any:
         key = (seeds, grid is QUICK)
-        if key not in self._undisturbed:
+        if key not in UNDISTURBED:
             quiet = self.project()
             # As one process computes it; bits do not depend on who does.
             plain = [text for text in grid if not text.startswith("tcp://")]
@@ -190,8 +193,8 @@ class Bench:
                 if option in plain:
                     del plain[plain.index(option) :]
             quiet.ends_well(quiet.grid(seeds, plain))
-            self._undisturbed[key] = results(tracking.connect(quiet.uri, create=False))
-        return self._undisturbed[key]
+            UNDISTURBED[key] = results(tracking.connect(quiet.uri, create=False))
+        return UNDISTURBED[key]
 
     def forget(self, project: Project) -> None:
         """End the round's server, and delete its files."""
@@ -235,6 +238,10 @@ def bench(
     finally:
         made.close()
 
+
+not_in_a_sample = pytest.mark.skipif(
+    ROUNDS == "1", reason="takes minutes a round: make soak-edges (other tests try bad proxies)"
+)
 
 Round = Callable[[Bench, random.Random], Project]
 
@@ -433,7 +440,7 @@ def start_cluster(project: Project) -> tuple[list[subprocess.Popen[bytes]], str]
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * 3600)
-@pytest.mark.skipif(ROUNDS != "all" and int(ROUNDS) < 2, reason="takes minutes a round")
+@not_in_a_sample
 def test_processes_that_stop_for_a_while(bench: Bench) -> None:
     kinds = ["driver", "worker", "remote worker", "driver with a server"]
     rounds = [(f"{whom} stopped for {STOPPED_S} s", stopped(whom)) for whom in kinds]
@@ -561,6 +568,7 @@ def behind(kind: str, moment: str) -> Round:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * 3600)
+@not_in_a_sample
 def test_proxies_that_misbehave(bench: Bench) -> None:
     rounds = [
         (f"{kind}, at the {moment}", behind(kind, moment))
