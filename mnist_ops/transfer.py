@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from numpy.typing import NDArray
 
-from mnist_ops import exchange, tracking
+from mnist_ops import exchange, keys, tracking
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.exchange import RunRecord, TestSet
 from mnist_ops.tracking import LeftOut
@@ -38,6 +38,7 @@ class Exported:
         sha256: its digest, the same wherever the same runs were exported.
         runs: how many there are in it.
         without_predictions: of those.
+        lost_predictions: names of those of them that were computed here: theirs were logged.
         not_measured: cells of which it says why they have no run.
     """
 
@@ -46,6 +47,7 @@ class Exported:
     sha256: str
     runs: int
     without_predictions: int
+    lost_predictions: tuple[str, ...]
     not_measured: int
 
 
@@ -104,21 +106,29 @@ def export_runs(
             for fingerprint, reason in tracking.not_measured(client, left_out).items()
             if fingerprint not in known
         }
-        written = without = 0
+        written = 0
+        without: list[Run] = []
 
         def items() -> Iterator[_Item]:
-            nonlocal written, without
-            for done, item in enumerate(_read(client, runs), start=1):
+            nonlocal written
+            for done, (run, item) in enumerate(zip(runs, _read(client, runs), strict=True), 1):
                 progress(done, len(runs))
                 if isinstance(item, tracking.Invalid):
                     left_out(str(item))
                     continue
                 written += 1
-                without += item[2] is None
+                if item[2] is None:
+                    without.append(run)
                 yield item
 
         digest = exchange.write(path, items(), reasons)
-    return Exported(path, path.stat().st_size, digest, written, without, len(reasons))
+    lost = tuple(
+        f"{run.info.run_name} ({run.info.run_id[:8]})"
+        for run in without
+        if keys.IMPORTED not in run.data.tags
+    )
+    size = path.stat().st_size
+    return Exported(path, size, digest, written, len(without), lost, len(reasons))
 
 
 def import_runs(
@@ -141,7 +151,8 @@ def import_runs(
             name.
         uri: of the store; None takes MLflow's current one.
         progress: gets how many runs of how many are dealt with.
-        left_out: gets a line on each run that this version of the program cannot place.
+        left_out: gets a line on each run that this version of the program cannot place, and where
+            the store is re-pointed.
 
     Raises:
         BadArchive: the file is no export, is damaged, is of a newer version, or has a run that is
@@ -152,6 +163,7 @@ def import_runs(
     with exchange.Archive(path) as archive:
         uri, client = _store(uri, create=True)
         with tracking.tracking_errors(uri):
+            tracking.repoint_moved(uri, left_out)
             finished = tracking.finished_cells(client)
             started = tracking.unfinished_imports(client)
             parents: dict[str, tracking.Parent] = {}

@@ -292,8 +292,10 @@ def test_run_without_predictions_travels_without(
     (path,) = home.glob(f"mlruns/*/{run_id}/artifacts/{keys.PREDICTIONS}")
     path.write_bytes(b"not an archive")
     done = call("export", "a.zip", "--json")
+    assert done.exit_code == 1
     assert json.loads(done.stdout)["without_predictions"] == 1
-    assert "1 run without predictions" in done.stderr
+    assert "cannot be read: resnet18" in done.stderr
+    assert run_id[:8] in done.stderr
     there = elsewhere("other")
     call("import", str(home / "a.zip"))
     (run,) = tracking.counted_runs(there)

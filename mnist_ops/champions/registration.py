@@ -91,6 +91,7 @@ def register_best(
     # Before fits that would be in vain.
     tracking.check_writable(uri)
     with tracking.tracking_errors(uri):
+        tracking.repoint_moved(uri, say)
         runs = tracking.cell_runs(client, say, known_spec=True)
         if preset is not None and not runs.empty:
             runs = runs[runs["preset"] == preset]
@@ -137,6 +138,9 @@ def _registered(
             keys.DATASET_DIGEST: images.digest,
         }
         if same.items() <= version.tags.items():
+            if why := _unusable(client, version):
+                say(f"{candidate.name}: {why}; it is registered again")
+                break
             say(f"{candidate.name}: registered before, version {version.number}")
             return Registered(candidate, version, is_new=False)
     say(f"{candidate.name}: fitting it again, validation accuracy {candidate.val_accuracy:.2%}")
@@ -163,6 +167,8 @@ def _decide(client: MlflowClient, contender: Registered) -> Verdict:
         verdict = Verdict(True, "as before")
     elif champion.tags.get(keys.DATASET_DIGEST) != version.tags.get(keys.DATASET_DIGEST):
         verdict = Verdict(False, "the champion was tested on other images")
+    elif why := _unusable(client, champion):
+        verdict = Verdict(True, f"the champion before cannot be used: {why}")
     else:
         with tempfile.TemporaryDirectory() as temporary:
             mine, theirs = (
@@ -178,6 +184,16 @@ def _decide(client: MlflowClient, contender: Registered) -> Verdict:
     else:
         registry.set_alias(client, version, CHALLENGER)
     return verdict
+
+
+def _unusable(client: MlflowClient, version: Version) -> str | None:
+    """Why a registered model cannot be loaded; None where it can."""
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            inference.Classifier.load(registry.fetch(client, version, Path(temporary)))
+        except MnistOpsError as error:
+            return str(error)
+    return None
 
 
 def _test_predictions(

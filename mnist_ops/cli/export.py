@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mnist_ops.cli.options import json_option, run_progress, runs, say
+from mnist_ops.errors import MnistOpsError
 
 
 @click.command()
@@ -30,3 +31,9 @@ def export(file: Path, experiment: str | None, as_json: bool) -> None:
     else:
         click.echo(f"{runs(done.runs)}, {done.bytes:,} bytes: {file}")
         click.echo(f"sha256 {done.sha256}")
+    if lost := done.lost_predictions:
+        named = ", ".join(lost[:5]) + (" and others" if len(lost) > 5 else "")
+        raise MnistOpsError(
+            f"{file} has all else, but the predictions of {runs(len(lost))} cannot be read: "
+            f"{named}; `mnist-ops doctor` says more"
+        )

@@ -1,9 +1,12 @@
 """Artifacts that lie on this machine, and whether they belong to a run."""
 
-from mnist_ops.doctor.changes import Move
-from mnist_ops.doctor.finding import Examination, counted, not_looked_at, note
+from pathlib import Path
+
+from mnist_ops.doctor.changes import Move, Repoint
+from mnist_ops.doctor.finding import Examination, Finding, counted, not_looked_at, note
 from mnist_ops.doctor.fixes import Fixes
 from mnist_ops.doctor.site import Site
+from mnist_ops.tracking.artifacts import Moved, moved
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts
 
@@ -15,6 +18,8 @@ def look_at_artifacts(site: Site) -> Examination:
     if site.client is None:
         return not_looked_at(_SUBJECT)
     store = sqlite_path(site.uri)
+    if store and (elsewhere := moved(store)):
+        return Examination(_SUBJECT, "", (_moved(store, elsewhere),))
     roots = artifact_roots(site.client, store)
     if not roots:
         return Examination(_SUBJECT, "none on this machine")
@@ -48,4 +53,20 @@ def look_at_artifacts(site: Site) -> Examination:
                 mend=mend if site.force and beside else None,
             ),
         ),
+    )
+
+
+def _moved(store: Path, elsewhere: list[Moved]) -> Finding:
+    def mend(fixes: Fixes) -> str:
+        for each in elsewhere:
+            fixes.make(Repoint(str(store), each.before, each.after))
+        return f"{counted(len(elsewhere), 'experiment')} looked for beside the store"
+
+    return Finding(
+        "artifacts-moved",
+        f"the artifacts of {counted(len(elsewhere), 'experiment')} lie beside {store}, which was "
+        f"moved or copied, and says that they are in {elsewhere[0].folder.parent}",
+        "--fix has the store look beside it; so does the next command that writes",
+        tuple(each.before for each in elsewhere),
+        mend=mend,
     )

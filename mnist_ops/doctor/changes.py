@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from mnist_ops import keys
 from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.tracking.artifacts import repoint
 from mnist_ops.tracking.journal import now_ms
 
 
@@ -159,9 +160,40 @@ class Move:
         return f"{self.source} -> {self.target}"
 
 
+@dataclass(frozen=True)
+class Repoint:
+    """A SQLite store looks for the artifacts of an experiment in another folder.
+
+    Attributes:
+        store: its file, absolute.
+        before: the experiment's artifact location.
+        after: its location afterwards.
+    """
+
+    store: str
+    before: str
+    after: str
+
+    def do(self, client: MlflowClient | None) -> None:
+        """Replace the location, and the artifact URIs below it."""
+        repoint(Path(self.store), self.before, self.after)
+
+    def undo(self, client: MlflowClient | None) -> str | None:
+        """Put the location before back."""
+        if not Path(self.store).exists():
+            return f"{self.store} is not there any more"
+        repoint(Path(self.store), self.after, self.before)
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.before} -> {self.after}"
+
+
 # Each has `do`, and `undo`, which returns the reason where a change has to be left.
-Change = EndRun | SetDeleted | Move
-KINDS: dict[str, type[Change]] = {kind.__name__: kind for kind in (EndRun, SetDeleted, Move)}
+Change = EndRun | SetDeleted | Move | Repoint
+KINDS: dict[str, type[Change]] = {
+    kind.__name__: kind for kind in (EndRun, SetDeleted, Move, Repoint)
+}
 
 
 def _connected(client: MlflowClient | None) -> MlflowClient:

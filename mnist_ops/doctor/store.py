@@ -12,7 +12,7 @@ from mnist_ops.tracking import ledger
 from mnist_ops.tracking.creation import upgrade
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.schema import Schema, schema_of
-from mnist_ops.tracking.tracker import quieten_mlflow
+from mnist_ops.tracking.tracker import quieten_mlflow, store_id
 
 if TYPE_CHECKING:
     from mnist_ops.doctor.fixes import Fixes
@@ -35,7 +35,7 @@ def look_at_store(site: Site) -> Examination:
             return Examination(_SUBJECT, shown, (finding,))
         site.client = tracking.connect(site.uri, create=False)
         with tracking.tracking_errors(site.uri):
-            site.store = ledger.find(site.client, create=False)
+            site.store = store_id(site.client, create=False)
             findings = _ledger(site)
     except TrackingUnavailable as error:
         site.client = site.store = None

@@ -9,6 +9,7 @@ first ``start_run`` of a process would take over the run that ``mlflow run`` ope
 """
 
 from mnist_ops.tracking.arrays import Predictions
+from mnist_ops.tracking.artifacts import repoint_moved
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
 from mnist_ops.tracking.database import (
     sqlite_path,
@@ -117,6 +118,7 @@ __all__ = [
     "opened_for_us",
     "predictions",
     "read_record",
+    "repoint_moved",
     "shared_tracker",
     "sqlite_path",
     "sqlite_uri",

@@ -33,7 +33,7 @@ _NOTE = (
     "Kept by mnist-ops: which process computes which cell, so that no cell is computed twice. "
     "Holds no results."
 )
-_RUN_TAG = "mnist_ops.ledger_run"
+RUN_TAG = "mnist_ops.ledger_run"
 _RELEASED = "-"
 _BEAT = "beat."
 # Somebody who made the experiment makes its run right after, unless they died in between.
@@ -205,19 +205,18 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
         client.restore_experiment(experiment_id)
     deadline = time.monotonic() + _MAKER_PATIENCE_S
     while not ours and time.monotonic() < deadline:
-        run_id = client.get_experiment(experiment_id).tags.get(_RUN_TAG)
+        run_id = client.get_experiment(experiment_id).tags.get(RUN_TAG)
         if run_id or not create:
             return run_id
         time.sleep(0.1)
-    run = client.create_run(experiment_id, run_name="ledger", tags={MLFLOW_RUN_NOTE: _NOTE})
-    client.set_terminated(run.info.run_id)
-    client.set_experiment_tag(experiment_id, _RUN_TAG, run.info.run_id)
-    if client.get_experiment(experiment_id).tags.get(_RUN_TAG) != run.info.run_id:
-        raise TrackingUnavailable(
-            f"experiment {EXPERIMENT!r} does not keep a tag that was written: look at what stands "
-            "between here and the server, and start again"
-        )
-    return str(run.info.run_id)
+    return _new_run(client, experiment_id)
+
+
+def renew(client: MlflowClient) -> str:
+    """Begin another ledger in a store that has one; the id of its run, which names the store."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    return _new_run(client, experiment.experiment_id)
 
 
 def forget_the_dead(client: MlflowClient, store: str) -> None:
@@ -225,6 +224,18 @@ def forget_the_dead(client: MlflowClient, store: str) -> None:
     for owner, beat in _entries(client.get_run(store)).beats.items():
         if time.time() - beat > _FORGET_AFTER_S:
             client.delete_tag(store, _beat_key(owner))
+
+
+def _new_run(client: MlflowClient, experiment_id: str) -> str:
+    run = client.create_run(experiment_id, run_name="ledger", tags={MLFLOW_RUN_NOTE: _NOTE})
+    client.set_terminated(run.info.run_id)
+    client.set_experiment_tag(experiment_id, RUN_TAG, run.info.run_id)
+    if client.get_experiment(experiment_id).tags.get(RUN_TAG) != run.info.run_id:
+        raise TrackingUnavailable(
+            f"experiment {EXPERIMENT!r} does not keep a tag that was written: look at what stands "
+            "between here and the server, and start again"
+        )
+    return str(run.info.run_id)
 
 
 def _entries(run: Run) -> Entries:

@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, ViewType
 from mlflow.exceptions import MlflowException
 
+from mnist_ops.tracking.artifacts import local_path
 from mnist_ops.tracking.database import open_sqlite
-from mnist_ops.tracking.wholeness import local_path
 
 SET_ASIDE = "orphaned-artifacts"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")

@@ -13,7 +13,9 @@ from mlflow.exceptions import MlflowException
 from mnist_ops import keys, validity
 from mnist_ops.specs import from_canonical
 from mnist_ops.tracking.arrays import Predictions, read_predictions
+from mnist_ops.tracking.artifacts import beside_store
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, nobody, valid_cells
+from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.search import points, search, tag
 
 _PARAMS = frozenset(validity.PARAMS) | {keys.DATA_PARTS, keys.PLAIN}
@@ -127,10 +129,12 @@ def predictions(client: MlflowClient, run_id: str) -> Predictions | None:
     """The test-set predictions of a run; None where it has none that can be read."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = client.download_artifacts(run_id, keys.PREDICTIONS, folder)
+            path = _local(client, run_id) or Path(
+                client.download_artifacts(run_id, keys.PREDICTIONS, folder)
+            )
         except (MlflowException, OSError, ValueError):
             return None
-        return read_predictions(Path(path))
+        return read_predictions(path)
 
 
 def history(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, float]]:
@@ -140,6 +144,14 @@ def history(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, f
     """
     found = [(point.step, point.value) for point in points(client, run_id, metric)]
     return sorted((step, value) for step, value in found if validity.is_measurement(value))
+
+
+def _local(client: MlflowClient, run_id: str) -> Path | None:
+    """The file of a run's predictions, where the store is a file whose artifacts are here."""
+    if sqlite_path(client.tracking_uri) is None:
+        return None
+    folder = beside_store(client, client.get_run(run_id).info.artifact_uri)
+    return folder / keys.PREDICTIONS if folder else None
 
 
 def _row(run: Run) -> dict[str, object]:

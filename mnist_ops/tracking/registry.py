@@ -35,6 +35,7 @@ from mnist_ops import keys, provenance
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.inference import FOLDER, Description
 from mnist_ops.specs import Spec, from_canonical
+from mnist_ops.tracking.artifacts import MODEL_DEPTH, artifact_location, beside_store
 
 # Data set -> registered model, where that is not named after the data set.
 _REGISTERED_MODELS = {"FashionMNIST": "mnist-ops-fashion"}
@@ -253,6 +254,8 @@ def fetch(client: MlflowClient, version: Version, folder: Path, file: str = "") 
     """
     try:
         root = client.get_model_version_download_uri(version.model, str(version.number))
+        if folder_here := beside_store(client, root, MODEL_DEPTH):
+            root = artifact_location(folder_here)
         path = f"{root}/artifacts/{FOLDER}" + (f"/{file}" if file else "")
         got = mlflow.artifacts.download_artifacts(
             artifact_uri=path, dst_path=str(folder), tracking_uri=client.tracking_uri

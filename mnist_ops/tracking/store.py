@@ -1,6 +1,7 @@
 """Reach a tracking store: its address, whether it answers, and what it says when it fails."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,7 +158,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
     """Turn what MLflow raises while the store fails into one line."""
     try:
         yield
-    except STORE_ERRORS as error:
+    except (*STORE_ERRORS, sqlite3.Error) as error:
         raise TrackingUnavailable(
             _refusal(error, uri)
             or f"the tracking store {without_password(uri)} failed: {first_line(error)}"

@@ -3,15 +3,18 @@
 import contextlib
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_ops import keys, state
 from mnist_ops.tracking import ledger
+from mnist_ops.tracking.artifacts import repoint_moved
 from mnist_ops.tracking.client import CheckedClient
-from mnist_ops.tracking.database import without_password
+from mnist_ops.tracking.database import open_sqlite, sqlite_path, without_password
 from mnist_ops.tracking.delivery import REFUSED, Courier
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
 from mnist_ops.tracking.ledger import Ledger
@@ -167,11 +170,48 @@ def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tr
     check_writable(uri)
     client = connect(uri)
     with tracking_errors(uri):
-        store = ledger.find(client)
+        repoint_moved(uri, say)
+        store = store_id(client, create=True)
         assert store is not None
         state.check(store)
         ledger.forget_the_dead(client, store)
     return shared_tracker(Address(uri, store), say)
+
+
+def store_id(client: MlflowClient, *, create: bool) -> str | None:
+    """The id of a store, under which this machine keeps what belongs to it.
+
+    A copied file has its original's: it gets one of its own, so that it has no part in the
+    original's journals and claims.
+
+    Args:
+        client: of the store.
+        create: whether a store without an id gets one.
+
+    Returns:
+        None where it has none yet.
+    """
+    found = ledger.find(client, create=create)
+    if found is None or not _is_copy(client.tracking_uri, found):
+        return found
+    return ledger.renew(client) if create else None
+
+
+def _is_copy(uri: str, store: str) -> bool:
+    """Whether the store with this id was last reached in another file, which still has the id."""
+    here = sqlite_path(uri)
+    noted = sqlite_path(state.address_of(store) or "")
+    if here is None or noted is None or not noted.exists() or noted.samefile(here):
+        return False
+    try:
+        with closing(open_sqlite(noted)) as database:
+            found = database.execute(
+                "SELECT 1 FROM experiment_tags WHERE key = ? AND value = ?",
+                (ledger.RUN_TAG, store),
+            )
+            return found.fetchone() is not None
+    except sqlite3.Error:
+        return False
 
 
 _trackers: dict[Address, Tracker] = {}

@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.uri import is_local_uri
 
 from mnist_ops import keys
 from mnist_ops.tracking.arrays import read_predictions
+from mnist_ops.tracking.artifacts import beside_store
 from mnist_ops.tracking.checking import LeftOut, nobody
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.validity import is_measurement
@@ -88,11 +87,6 @@ def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
     return found
 
 
-def local_path(artifact_uri: str) -> Path | None:
-    """The folder of artifacts that lie on this machine; None of others."""
-    return Path(local_file_uri_to_path(artifact_uri)) if is_local_uri(artifact_uri) else None
-
-
 def _root(run: Run) -> str:
     """Where the runs of its experiment have their artifacts: ``<root>/<run>/artifacts``."""
     return posixpath.dirname(posixpath.dirname(run.info.artifact_uri.rstrip("/")))
@@ -120,7 +114,7 @@ def _disagreement(run: Run, content: bytes) -> str | None:
 
 def _predictions_file(client: MlflowClient, run: Run) -> bytes | Defect | None:
     """The file, what keeps from looking, or None where it is not to be seen."""
-    folder = local_path(run.info.artifact_uri)
+    folder = beside_store(client, run.info.artifact_uri)
     if folder is None:
         return _fetched(client, run)
     try:
