@@ -167,8 +167,8 @@ def _decide(client: MlflowClient, contender: Registered) -> Verdict:
         verdict = Verdict(True, "as before")
     elif champion.tags.get(keys.DATASET_DIGEST) != version.tags.get(keys.DATASET_DIGEST):
         verdict = Verdict(False, "the champion was tested on other images")
-    elif why := _unusable(client, champion):
-        verdict = Verdict(True, f"the champion before cannot be used: {why}")
+    elif _unusable(client, champion):
+        verdict = Verdict(True, f"the champion before, version {champion.number}, cannot be loaded")
     else:
         with tempfile.TemporaryDirectory() as temporary:
             mine, theirs = (
