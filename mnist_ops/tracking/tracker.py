@@ -10,6 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlflow import MlflowClient
+
 from mnist_ops import keys, state
 from mnist_ops.tracking import ledger
 from mnist_ops.tracking.artifacts import repoint_moved
