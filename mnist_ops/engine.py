@@ -25,10 +25,12 @@ from mnist_ops.workers import Needs, Pool, WorkersUnavailable, open_pool
 
 NO_CUDA = "not measured: no CUDA device"
 # How long what dead processes left behind may take to reach the store before a grid begins, and
-# its own runs at its end.
+# its own runs at its end: an outage of some minutes is waited for.
 TAKE_OVER_S = 60.0
-FINAL_DELIVERY_S = 60.0
+FINAL_DELIVERY_S = 300.0
 INTERRUPTED_DELIVERY_S = 10.0
+# A courier pauses longer after each failure; at the end of a grid it begins anew this often.
+DELIVERY_ROUND_S = 8.0
 # How often cells are looked after that another grid computes.
 POLL_S = 2.0
 
@@ -254,7 +256,8 @@ class _Grids:
         finally:
             notes = [_grid_note(p, r) for p, r in zip(plans, reports, strict=False)]
             top.close(status, "\n\n".join(notes))
-            self.tracker.courier.flush(INTERRUPTED_DELIVERY_S, insist=True)
+            patience = INTERRUPTED_DELIVERY_S if status == "KILLED" else FINAL_DELIVERY_S
+            self.tracker.courier.flush(patience, insist=True)
         return reports
 
     def _run_grid(
@@ -322,7 +325,7 @@ class _Grids:
                 not_measured=a_plan.not_measured,
             )
             parent.close(status, _grid_note(a_plan, report))
-            undelivered = self._deliver(pool, context, interrupted=status == "KILLED")
+            undelivered = self._deliver(pool, context, report, interrupted=status == "KILLED")
         return dataclasses.replace(report, undelivered=undelivered)
 
     def _compute(
@@ -356,7 +359,11 @@ class _Grids:
 
     def _look_after(self, cells: Sequence[Spec], since: int) -> tuple[list[Spec], list[Outcome]]:
         """Of cells that others compute: those that are not over, and the outcomes of the others."""
-        ended = tracking.ended_of(self.client, (cell.fingerprint for cell in cells), since)
+        try:
+            ended = tracking.ended_of(self.client, (cell.fingerprint for cell in cells), since)
+        except tracking.STORE_ERRORS:
+            # It answers again, or the user stops the grid.
+            return list(cells), []
         left = [cell for cell in cells if cell.fingerprint not in ended]
         return left, [
             _outcome_elsewhere(cell, ended[cell.fingerprint])
@@ -366,24 +373,49 @@ class _Grids:
 
     def _free(self, cells: Sequence[Spec]) -> bool:
         """Whether nobody computes some of the cells any more."""
-        entries = self.tracker.ledger.entries()
+        try:
+            entries = self.tracker.ledger.entries()
+        except tracking.STORE_ERRORS:
+            return False
         return any(entries.holder(cell.fingerprint) is None for cell in cells)
 
-    def _deliver(self, pool: Pool, context: CellContext, *, interrupted: bool) -> int:
+    def _deliver(
+        self, pool: Pool, context: CellContext, report: StudyReport, *, interrupted: bool
+    ) -> int:
         """Have the grid's runs reach the store, or say where they are; how many are left."""
         patience = INTERRUPTED_DELIVERY_S if interrupted else FINAL_DELIVERY_S
-        left = pool.flush(context, patience)
+        deadline = time.monotonic() + patience
+        told = interrupted
+        while pending := self._deliver_once(pool, context, report):
+            runs = f"{pending.total()} runs are not yet in the store ({'; '.join(pending)})"
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or (stopping.requested() and not interrupted):
+                self.display.say(
+                    f"{runs}, but in {self.tracker.journals} of the machines that computed them: "
+                    "`mnist-ops sync` uploads them from there, and so does the next start"
+                )
+                break
+            if not told:
+                self.display.say(f"{runs}: trying for {left_s:.0f} s more; Ctrl-C ends that")
+                told = True
+            time.sleep(POLL_S)
+        return pending.total()
+
+    def _deliver_once(self, pool: Pool, context: CellContext, report: StudyReport) -> Counter[str]:
+        """Return why runs do not reach the store -> how many do not."""
+        pending = pool.flush(context, DELIVERY_ROUND_S)
         with contextlib.suppress(*tracking.STORE_ERRORS):
             tracking.bury_the_dead(self.tracker)
-        self.tracker.courier.flush(patience, insist=True)
-        left += self.tracker.courier.waiting
-        if left:
-            self.display.say(
-                f"{left} runs wait in {self.tracker.journals} for the store "
-                f"({self.tracker.courier.trouble or 'another process has their cells'}): "
-                "`mnist-ops sync` hands them over, and so does the next start"
-            )
-        return left
+        self.tracker.courier.flush(DELIVERY_ROUND_S, insist=True)
+        pending += self.tracker.courier.pending
+        if not pending:
+            # A worker that is lost, or does not answer, has said nothing of what it still has.
+            with contextlib.suppress(*tracking.STORE_ERRORS):
+                cells = {outcome.spec.fingerprint for outcome in report.finished}
+                stored = tracking.finished(self.client, report.study)
+                if absent := len(cells - stored.keys()):
+                    pending["the workers that have them do not answer"] = absent
+        return pending
 
     def _open_parent(
         self,

@@ -213,6 +213,7 @@ def test_a_cell_that_another_computes_waits(processes: Processes, client: Mlflow
     here.take_over()
     here.courier.flush(20, insist=True)
     assert here.courier.waiting == 1
+    assert here.courier.pending == {"process 7 on another-host computes their cells": 1}
     assert processes.runs() == []
     theirs.close()
     assert delivered(here)

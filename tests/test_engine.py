@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from faults import Server
 from mlflow import MlflowClient
 
 from mnist_ops import engine, keys, state, stopping, tracking
@@ -192,6 +193,34 @@ def test_failed_cell_is_computed_again_when_asked(run) -> None:
     (report,), _ = run(hot, retry_failed=True)
     assert len(report.failed) == 1
     assert not report.failed_before
+
+
+@pytest.mark.slow
+def test_a_grid_waits_at_its_end_for_a_store_that_is_away(
+    small_data: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path_factory.mktemp("server"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+
+    class Outage(Recorder):
+        def outcome(self, outcome: Outcome) -> None:
+            super().outcome(outcome)
+            if len(self.outcomes) == 2:
+                server.stop()
+
+        def say(self, line: str) -> None:
+            super().say(line)
+            if "trying for" in line:
+                server.start()
+
+    display = Outage()
+    try:
+        (report,) = engine.run([SVM], here(), display)
+        assert (len(report.finished), report.undelivered) == (4, 0)
+        assert len(tracking.finished(MlflowClient(server.uri), SVM.name)) == 4
+        assert any("does not answer" in line for line in display.lines)
+    finally:
+        server.stop()
 
 
 def test_several_studies_stand_under_one_run(run, client: MlflowClient) -> None:

@@ -84,6 +84,8 @@ def first_line(error: BaseException) -> str:
         return "it cannot be written: give yourself the right to write the file and its folder"
     if "disk is full" in text or "No space left" in text:
         return "its disk is full; make room, and the same command goes on"
+    if "Max retries exceeded" in text:
+        return "it does not answer"
     return redacted(text.splitlines()[0]) if text else type(error).__name__
 
 

@@ -9,6 +9,7 @@ when the store has given back what it was sent.
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -126,7 +127,17 @@ class Courier:
     @property
     def waiting(self) -> int:
         """How many runs the store does not have whole."""
-        return sum(d.state in (State.ON_ITS_WAY, State.HELD_ELSEWHERE) for d in self._deliveries)
+        return self.pending.total()
+
+    @property
+    def pending(self) -> Counter[str]:
+        """Why the store does not have runs whole -> how many of them."""
+        trouble = self.trouble or "they are being sent"
+        return Counter(
+            d.held_by or trouble
+            for d in self._deliveries
+            if d.state in (State.ON_ITS_WAY, State.HELD_ELSEWHERE)
+        )
 
     def close(self) -> None:
         """Stop delivering; what is left stays in its journals."""
@@ -189,6 +200,7 @@ class Delivery:
         ledger: of the store.
         claimed: see `Courier.add`.
         state: how far it is.
+        held_by: who else computes the cell, in words; None where nobody does.
     """
 
     journal: Journal
@@ -196,6 +208,7 @@ class Delivery:
     ledger: Ledger
     claimed: bool
     state: State = State.ON_ITS_WAY
+    held_by: str | None = None
     _sent: int = 0
     _batch: "_Batch" = field(default_factory=lambda: _Batch())
     # A run that was asked for may have been made though no answer came.
@@ -270,9 +283,12 @@ class Delivery:
         if self.claimed and self.ledger.confirm(fingerprint):
             return True
         if fingerprint not in self.ledger.claim([fingerprint]):
+            holder = self.ledger.entries().holder(fingerprint)
+            if holder is not None:
+                self.held_by = f"process {holder.pid} on {holder.host} computes their cells"
             self.state = State.HELD_ELSEWHERE
             return False
-        self.claimed = True
+        self.claimed, self.held_by = True, None
         if not self._is_forced and self._finished_elsewhere():
             self._abandon()
             return False

@@ -7,6 +7,7 @@ that share a device are timed wrong. Those that do all the same are threads of i
 import asyncio
 import queue
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import astuple
 from typing import Protocol
@@ -20,6 +21,7 @@ from mnist_ops import stopping, tracking
 from mnist_ops.cell import CellContext, Outcome, Progress, compute, give_up
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.trajectories import Trajectory
+from mnist_ops.workers.silence import Silence
 
 OnProgress = Callable[[Progress], None]
 Say = Callable[[str], None]
@@ -61,8 +63,12 @@ class Pool(Protocol):
         """
         ...
 
-    def flush(self, context: CellContext, timeout_s: float) -> int:
-        """Have what was computed delivered; how many runs the store does not have after it."""
+    def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
+        """Deliver what other processes computed.
+
+        Returns:
+            Why the store does not have runs of theirs -> how many of them.
+        """
         ...
 
 
@@ -83,9 +89,9 @@ class InProcess:
         for trajectory in trajectories:
             yield from compute(trajectory, context, on_progress, say)
 
-    def flush(self, context: CellContext, timeout_s: float) -> int:
-        """As `Pool.flush`."""
-        return _flush(context, timeout_s)
+    def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
+        """As `Pool.flush`; there is no other process."""
+        return Counter()
 
 
 class DaskPool:
@@ -109,7 +115,7 @@ class DaskPool:
         """
         self._client = client
         self._stop = stop
-        self._opened = False
+        self._silence: Silence | None = None
         self._for_cpu = {CORE: 1.0} if counts_cores else None
         self.has_cuda = has_cuda
 
@@ -123,7 +129,8 @@ class DaskPool:
         """As `Pool.run`."""
         if not trajectories:
             return
-        client, self._opened = self._client(), True
+        client = self._client()
+        silence = self._silence = Silence(client, say)
         client.subscribe_topic(_PROGRESS, lambda event: on_progress(Progress(*event[1])))
         client.subscribe_topic(LINES, lambda event: say(event[1]))
         ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
@@ -133,7 +140,7 @@ class DaskPool:
                 future = self._submit(client, trajectory, context)
                 futures[future] = trajectory
                 future.add_done_callback(ended.put)
-            for future in self._until_all_ended(client, set(futures), ended, context):
+            for future in self._until_all_ended(client, silence, set(futures), ended, context):
                 yield from _outcomes(future, futures.pop(future), context, say)
             for trajectory in futures.values():
                 yield from (Outcome(spec, "stopped") for spec in trajectory.cells)
@@ -147,12 +154,21 @@ class DaskPool:
                 client.unsubscribe_topic(_PROGRESS)
                 client.unsubscribe_topic(LINES)
 
-    def flush(self, context: CellContext, timeout_s: float) -> int:
+    def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
         """As `Pool.flush`."""
-        if not self._opened or self._client().status != "running":
-            return 0
-        left = self._client().run(_flush_on_worker, context, timeout_s, on_error="ignore")
-        return sum(count for count in left.values() if isinstance(count, int))
+        if self._silence is None or self._client().status != "running":
+            return Counter()
+        self._silence.look()
+        # One that does not answer would be waited for.
+        left = self._client().run(
+            _flush_on_worker,
+            context,
+            timeout_s,
+            workers=self._silence.answering(),
+            on_error="ignore",
+        )
+        pending = (found for found in left.values() if isinstance(found, Counter))
+        return sum(pending, Counter[str]())
 
     def _submit(self, client: Client, trajectory: Trajectory, context: CellContext) -> Future:
         on_cuda = trajectory.fitted.device == "cuda"
@@ -171,6 +187,7 @@ class DaskPool:
     def _until_all_ended(
         self,
         client: Client,
+        silence: Silence,
         running: set[Future],
         ended: "queue.SimpleQueue[Future]",
         context: CellContext,
@@ -181,10 +198,16 @@ class DaskPool:
             try:
                 future = ended.get(timeout=_POLL_S)
             except queue.Empty:
+                silence.look()
                 if deadline is None and stopping.requested():
                     deadline = time.monotonic() + STOP_PATIENCE_S
                     # Cells that have not begun see it too, and end at once.
-                    client.run(stopping.request, context.grid, on_error="ignore")
+                    client.run(
+                        stopping.request,
+                        context.grid,
+                        workers=silence.answering(),
+                        on_error="ignore",
+                    )
                 elif deadline is not None and time.monotonic() > deadline:
                     client.cancel(list(running))
                     self._stop()
@@ -205,15 +228,11 @@ def _compute_on_worker(trajectory: Trajectory, context: CellContext) -> list[Out
     )
 
 
-def _flush(context: CellContext, timeout_s: float) -> int:
+async def _flush_on_worker(context: CellContext, timeout_s: float) -> Counter[str]:
     courier = tracking.shared_tracker(context.address).courier
-    courier.flush(timeout_s, insist=True)
-    return courier.waiting
-
-
-async def _flush_on_worker(context: CellContext, timeout_s: float) -> int:
     # Beside the worker's own business, which must go on.
-    return await asyncio.to_thread(_flush, context, timeout_s)
+    await asyncio.to_thread(courier.flush, timeout_s, insist=True)
+    return courier.pending
 
 
 def _outcomes(

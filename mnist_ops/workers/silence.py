@@ -1,0 +1,73 @@
+"""Notice workers that stop answering: a machine that sleeps, a network that is cut."""
+
+import time
+from collections.abc import Callable
+
+from distributed import Client
+
+# A worker whose cells compute answers every second or so; one that swaps may take longer.
+SILENT_AFTER_S = 45.0
+_LOOK_EVERY_S = 5.0
+_NAMED = 5
+
+
+class Silence:
+    """Which workers of a cluster do not answer.
+
+    Attributes:
+        workers: their addresses.
+    """
+
+    def __init__(self, client: Client, say: Callable[[str], None]):
+        """Watch the workers of `client`; `say` gets a line when one falls silent."""
+        self.workers: set[str] = set()
+        self._client = client
+        self._say = say
+        # Address -> its last sign of life by the scheduler's clock, and when it was new here.
+        self._seen: dict[str, tuple[float, float]] = {}
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Look at the workers, if the last look is a while ago."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_EVERY_S:
+            return
+        if now - self._looked > SILENT_AFTER_S:
+            # It was this process that stood still.
+            self._seen.clear()
+        self._looked = now
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        for address in self._seen.keys() - workers.keys():
+            del self._seen[address]
+            if address in self.workers:
+                self.workers.remove(address)
+                self._say(f"worker {address} is lost: its cells go to other workers")
+        for address, worker in workers.items():
+            seen, since = self._seen.get(address, (None, now))
+            if worker["last_seen"] != seen:
+                self._seen[address] = (worker["last_seen"], now)
+                if address in self.workers:
+                    self.workers.remove(address)
+                    self._say(f"worker {address} answers again")
+            elif now - since >= SILENT_AFTER_S and address not in self.workers:
+                self.workers.add(address)
+                self._say(
+                    f"worker {address} has not answered for {now - since:.0f} s; "
+                    f"{self._cells_of(address)}"
+                )
+
+    def answering(self) -> list[str]:
+        """Return the addresses of the workers that answer."""
+        return sorted(self._client.scheduler_info(n_workers=-1)["workers"].keys() - self.workers)
+
+    def _cells_of(self, address: str) -> str:
+        keys = self._client.processing([address]).get(address, ())
+        # Keys are a cell's name with an id.
+        names = sorted({str(key).rpartition("-")[0] for key in keys})
+        if not names:
+            return "it computes nothing"
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return (
+            f"it has {', '.join(names[:_NAMED])}{more}, which other workers get when the "
+            "scheduler gives it up (by default after 5 minutes)"
+        )
