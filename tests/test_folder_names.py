@@ -76,5 +76,8 @@ def test_every_command_works_there(project: Path, doctor: Doctor) -> None:
         ["sync"],
     ):
         assert call(main, command).exit_code == 0, command
-    assert doctor.findings() == {}
+    # The numbers are made up, and not all of them: their files are all found.
+    found = doctor.findings()
+    assert found.keys() == {"incomplete"}
+    assert all(item.endswith("no test_f1") for item in found["incomplete"].items)
     assert outside(project) == []
