@@ -268,8 +268,18 @@ def _library() -> ctypes.CDLL | None:
 
 def _compiled() -> ctypes.CDLL:
     processor = Path("/proc/cpuinfo")
-    flags = processor.read_text().partition("\nflags")[2].partition("\n")[0]
-    made_of = [SOURCE.read_text(), *FLAGS, torch.__version__, platform.platform(), flags]
+    flags = (
+        processor.read_text(encoding="utf-8", errors="replace")
+        .partition("\nflags")[2]
+        .partition("\n")[0]
+    )
+    made_of = [
+        SOURCE.read_text(encoding="utf-8"),
+        *FLAGS,
+        torch.__version__,
+        platform.platform(),
+        flags,
+    ]
     digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
     built = user_cache_path("mnist-ops") / "kernels" / f"{digest}.so"
     if not built.exists():

@@ -19,6 +19,7 @@ from rich.text import Text
 from mnist_ops.cell import Outcome
 from mnist_ops.cell import Progress as CellProgress
 from mnist_ops.eta import Estimate, duration
+from mnist_ops.texts import printable
 
 
 class GridDisplay:
@@ -34,7 +35,7 @@ class GridDisplay:
 
     def say(self, line: str) -> None:
         """Print a fact."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:
         """A study begins, of whose `cells` `skipped` are finished already.

@@ -258,7 +258,7 @@ def _auth_config(settings: ServerSettings) -> Iterator[Path | None]:
     # mkdtemp() makes a folder that only its owner can enter.
     with tempfile.TemporaryDirectory(prefix="mnist-ops-server-") as folder:
         path = Path(folder, "basic_auth.ini")
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8") as file:
             config.write(file)
         yield path
 

@@ -54,7 +54,7 @@ def note_address(store: str, uri: str) -> None:
 def address_of(store: str) -> str | None:
     """Where a store was last reached; None where that was not noted."""
     try:
-        text = (store_dir(store) / ADDRESS).read_text()
+        text = (store_dir(store) / ADDRESS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
     return text if text.isprintable() else None

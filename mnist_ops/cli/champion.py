@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import data_dir_option, json_option, say, training_bar
+from mnist_ops.cli.options import answer, data_dir_option, json_option, say, training_bar
 from mnist_ops.errors import InvalidInput
 from mnist_ops.specs import DATASETS
 
@@ -42,10 +42,10 @@ def champion(datasets: str, preset: str | None, data_dir: Path | None, as_json: 
         return
     for report in reports:
         for line in lines(report):
-            click.echo(line)
+            answer(line)
     model = reports[0].contender.version.model
-    click.echo("Use it:   mnist-ops predict IMAGE.png")
-    click.echo(f"Serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
+    answer("Use it:   mnist-ops predict IMAGE.png")
+    answer(f"Serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
 
 
 def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None) -> "list[Report]":

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mnist_ops.cli.options import data_dir_option, json_option, say
+from mnist_ops.cli.options import answer, data_dir_option, json_option, say
 from mnist_ops.errors import DataUnavailable, MnistOpsError
 from mnist_ops.specs import DATASETS
 
@@ -33,10 +33,10 @@ def data(datasets: tuple[str, ...], data_dir: Path | None, check: bool, as_json:
         click.echo(json.dumps([_status_fields(state) for state in states], indent=2))
     else:
         for state in states:
-            click.echo(f"{state.name}  {state.folder}")
-            click.echo(f"  digest {state.digest}  source: {state.source if state.intact else '-'}")
+            answer(f"{state.name}  {state.folder}")
+            answer(f"  digest {state.digest}  source: {state.source if state.intact else '-'}")
             for file in state.files:
-                click.echo(f"  {file.state:8} {file.md5_found or '-':32}  {file.name}")
+                answer(f"  {file.state:8} {file.md5_found or '-':32}  {file.name}")
     if problems:
         raise DataUnavailable("\n".join(problems))
     if not all(state.intact for state in states):

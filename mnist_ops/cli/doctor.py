@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import data_dir_option, json_option, say
+from mnist_ops.cli.options import answer, console, data_dir_option, json_option, say
 from mnist_ops.errors import InvalidInput, MnistOpsError
+from mnist_ops.texts import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,8 +43,6 @@ def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: b
     Each change of a --fix is recorded, and --undo takes the last --fix back; once more, the one
     before.
     """
-    from rich.console import Console
-
     from mnist_ops import tracking
     from mnist_ops.doctor import UNDO, Fixes, Site, diagnose
 
@@ -56,19 +55,19 @@ def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: b
         _undo(site, as_json=as_json)
         return
     fixes = Fixes(site) if fix else None
-    console = Console(highlight=False, soft_wrap=True)
+    terminal = console(stderr=False)
     found = []
     for diagnosis in diagnose(site, fixes):
         found.append(diagnosis)
         if not as_json:
-            _print(console, diagnosis)
+            _print(terminal, diagnosis)
     way_back = UNDO if fixes is not None and fixes.changes else None
     if as_json:
         subjects = [_fields(diagnosis) for diagnosis in found]
         well = all(diagnosis.is_well for diagnosis in found)
         click.echo(json.dumps({"well": well, "undo": way_back, "subjects": subjects}, indent=2))
     elif way_back:
-        click.echo(f"`{way_back}` takes this back")
+        answer(f"`{way_back}` takes this back")
     if told := _left(found, fix=fix):
         raise MnistOpsError(told)
 
@@ -80,15 +79,15 @@ def _undo(site: "Site", *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"undone": dataclasses.asdict(undone) if undone else None}, indent=2))
     elif undone is None:
-        click.echo("no fix to take back")
+        answer("no fix to take back")
     else:
-        click.echo(f"of the fix of {undone.time}")
+        answer(f"of the fix of {undone.time}")
         for line in undone.taken_back:
-            click.echo(f"  taken back: {line}")
+            answer(f"  taken back: {line}")
         for line in undone.left:
-            click.echo(f"  left as it is: {line}")
+            answer(f"  left as it is: {line}")
         if not (undone.taken_back or undone.left):
-            click.echo("  nothing had been changed")
+            answer("  nothing had been changed")
 
 
 def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
@@ -104,25 +103,26 @@ def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
     return f"{told}; `mnist-ops doctor --fix` mends {curable}"
 
 
-def _print(console: "Console", diagnosis: "Diagnosis") -> None:
+def _print(terminal: "Console", diagnosis: "Diagnosis") -> None:
     subject = diagnosis.seen.subject
     for mended in diagnosis.mended:
-        _line(console, "mended", subject, f"{mended.finding.what}: {mended.did}")
+        _line(terminal, "mended", subject, f"{mended.finding.what}: {mended.did}")
     for finding in diagnosis.seen.findings:
         word = "wrong" if finding.severity == "problem" else "note"
-        _line(console, word, subject, finding.what)
+        _line(terminal, word, subject, finding.what)
         for detail in _details(finding, diagnosis.failed.get(finding)):
-            console.print(_INDENT + detail, style="dim", markup=False)
+            terminal.print(printable(_INDENT + detail), style="dim", soft_wrap=True)
     if not diagnosis.seen.findings:
         word = "well" if diagnosis.seen.looked else "-"
-        _line(console, word, subject, diagnosis.seen.well)
+        _line(terminal, word, subject, diagnosis.seen.well)
 
 
-def _line(console: "Console", word: str, subject: str, text: str) -> None:
+def _line(terminal: "Console", word: str, subject: str, text: str) -> None:
     from rich.text import Text
 
     head = Text(word.ljust(_WORD_WIDTH), style=_STYLES[word])
-    console.print(head + Text(subject.ljust(_SUBJECT_WIDTH)) + Text(text))
+    shown = Text(subject.ljust(_SUBJECT_WIDTH) + printable(text))
+    terminal.print(head + shown, soft_wrap=True)
 
 
 def _details(finding: "Finding", failed: str | None) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import json_option, run_progress, runs, say
+from mnist_ops.cli.options import answer, json_option, run_progress, runs, say
 from mnist_ops.errors import MnistOpsError
 
 
@@ -29,8 +29,8 @@ def export(file: Path, experiment: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(done), default=str, indent=2))
     else:
-        click.echo(f"{runs(done.runs)}, {done.bytes:,} bytes: {file}")
-        click.echo(f"sha256 {done.sha256}")
+        answer(f"{runs(done.runs)}, {done.bytes:,} bytes: {file}")
+        answer(f"sha256 {done.sha256}")
     if lost := done.lost_predictions:
         named = ", ".join(lost[:5]) + (" and others" if len(lost) > 5 else "")
         raise MnistOpsError(

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from mnist_ops import __version__
+from mnist_ops.cli.options import encode_anything, say
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.stopping import INTERRUPTED
 
@@ -21,29 +22,31 @@ from mnist_ops.stopping import INTERRUPTED
 class Commands(click.Group):
     """Ends every error that a user can cause in one line and the right exit code."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line on streams that take any text."""
+        encode_anything()
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong for the user's or the world's reasons ends it here."""
         try:
             return super().invoke(ctx)
         except MnistOpsError as error:
-            click.echo(f"mnist-ops: {error}", err=True)
+            say(f"mnist-ops: {error}")
             ctx.exit(error.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            click.echo(
-                "mnist-ops: interrupted. Finished cells are kept; the same command goes on.",
-                err=True,
-            )
+            say("mnist-ops: interrupted. Finished cells are kept; the same command goes on.")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader of our output left, as `head` does; nothing is wrong.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            click.echo(f"mnist-ops: {error.strerror or error}: {error.filename or ''}", err=True)
+            say(f"mnist-ops: {error.strerror or error}: {error.filename or ''}")
             ctx.exit(1)
         except Exception as error:
-            click.echo(f"mnist-ops: {_unforeseen(error, debug=ctx.params['debug'])}", err=True)
+            say(f"mnist-ops: {_unforeseen(error, debug=ctx.params['debug'])}")
             ctx.exit(1)
 
 
@@ -63,7 +66,8 @@ def _unforeseen(error: Exception, *, debug: bool) -> str:
         )
     )
     if debug:
-        click.echo(details, err=True)
+        for line in details.splitlines():
+            say(line)
     summary = redacted(" ".join(str(error).split()))[:200]
     what = f"unforeseen error, {type(error).__name__}: {summary}"
     for folder in (state_dir() / "errors", Path(tempfile.gettempdir())):
@@ -71,7 +75,7 @@ def _unforeseen(error: Exception, *, debug: bool) -> str:
             folder.mkdir(parents=True, exist_ok=True)
             # Readable by its owner alone.
             handle, path = tempfile.mkstemp(".txt", f"mnist-ops-{date.today()}-", folder)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(details)
             return f"{what}. Please report it with the file {path}; `mnist-ops --debug` prints it"
     return f"{what}. Please report it with what `mnist-ops --debug` prints"

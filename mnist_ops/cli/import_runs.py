@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import experiment_option, json_option, run_progress, runs, say
+from mnist_ops.cli.options import answer, experiment_option, json_option, run_progress, runs, say
 
 
 @click.command("import")
@@ -28,4 +28,4 @@ def import_runs(file: Path, experiment: str | None, as_json: bool) -> None:
     else:
         present = f", {runs(done.present)} were here" if done.present else ""
         left_out = f", {runs(done.left_out)} left out" if done.left_out else ""
-        click.echo(f"{runs(done.imported)} imported{present}{left_out}")
+        answer(f"{runs(done.imported)} imported{present}{left_out}")

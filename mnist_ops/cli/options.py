@@ -1,5 +1,8 @@
 """What several commands share: options, and lines for people."""
 
+import io
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,14 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mnist_ops.errors import InvalidInput
+from mnist_ops.texts import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from mnist_ops.specs import Spec
 
 # What a parameter of the MLproject says where the user leaves it alone.
 UNSET = "preset"
+
+_UTF8_MODE = "PYTHONUTF8"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,13 +110,49 @@ def training_bar(spec: "Spec", steps: int) -> Iterator[Callable[[], None]]:
         yield lambda: bars.advance(task)
 
 
-def console(*, quiet: bool = False) -> "Console":
-    """The terminal of what is said beside a command's answer; `quiet` drops it."""
-    from rich.console import Console
+def console(*, stderr: bool = True, quiet: bool = False) -> "Console":
+    """Return the terminal for people, which shows texts of others as texts and obeys none.
 
-    return Console(stderr=True, quiet=quiet)
+    Args:
+        stderr: for what is told beside a command's answer; else for the answer.
+        quiet: drop it all.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class PlainTexts(Console):
+        def render(
+            self, renderable: "RenderableType", options: "ConsoleOptions | None" = None
+        ) -> "Iterator[Segment]":
+            for segment in super().render(renderable, options):
+                lines = segment.text.split("\n")
+                text = segment.text if segment.control else "\n".join(map(printable, lines))
+                yield Segment(text, segment.style, segment.control)
+
+    return PlainTexts(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def encode_anything() -> None:
+    """Make every text something that can be printed, and every file name something to be stored.
+
+    On stdout and stderr, escapes stand for characters that their encoding does not have. Where the
+    locale's encoding of file names is another than UTF-8, a name with an accent is no text that
+    MLflow, JSON or an address could take: Python is started again in its UTF-8 mode.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get(_UTF8_MODE) != "1":
+        os.environ[_UTF8_MODE] = "1"
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def answer(line: str) -> None:
+    """Print a line for people on stdout."""
+    click.echo(printable(line))
 
 
 def say(line: str) -> None:
     """A line for people, beside a command's answer."""
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)

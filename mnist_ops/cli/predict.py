@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import json_option, say
+from mnist_ops.cli.options import answer, console, json_option, say
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.specs import DATASETS
+from mnist_ops.texts import field, file_uri
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -32,7 +33,7 @@ WHY_UNLIKE = {
 }
 # Of a terminal that has room for the picture, 28 wide, and for the lines beside it.
 _PICTURE_COLUMNS = 64
-COLUMNS = ("file", "class", "class_name", "probability", "unlike", "inverted", "error")
+COLUMNS = ("file", "class", "class_name", "probability", "unlike", "inverted", "error", "uri")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Row:
     """What is said of one file.
 
     Attributes:
-        file: as the user named it.
+        file: as the user named it, for people.
+        uri: its address, with every byte of its name.
         picture: what the model saw; None where the file cannot be read.
         answer: class, class name, probability of each class and what is unlike the training
             images; empty where the file cannot be read.
@@ -48,6 +50,7 @@ class Row:
     """
 
     file: str
+    uri: str
     picture: "Picture | None" = None
     answer: dict[str, Any] | None = None
     error: str | None = None
@@ -60,6 +63,7 @@ class Row:
             **(self.answer or {}),
             "inverted": picture.inverted if picture else None,
             "error": self.error,
+            "uri": self.uri,
         }
 
 
@@ -88,6 +92,9 @@ def predict(
 
     Says so where an image looks unlike those that the model was trained on. Dark-on-light images
     are inverted. `mnist-ops champion` registers the models.
+
+    A program finds a file, whatever bytes are in its name, by the field `uri` of JSON and CSV: its
+    file: address, percent-encoded. `file` is for people.
     """
     if bool(images) == (batch is not None):
         raise InvalidInput("give either image files, or a folder with --batch")
@@ -167,7 +174,7 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
     place = {number: row for row, number in enumerate(read)}
     for number, path in enumerate(files):
         if number in errors:
-            yield Row(_shown(path), error=_shown(errors[number]))
+            yield Row(_shown(path), file_uri(path), error=_shown(errors[number]))
             continue
         row = place[number]
         found = int(answers.classes[row])
@@ -179,7 +186,7 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
             "probabilities": dict(zip(names, probabilities, strict=True)),
             "unlike": list(answers.unlike[row]),
         }
-        yield Row(_shown(path), read[number], answer)
+        yield Row(_shown(path), file_uri(path), read[number], answer)
 
 
 def _shown(text: str | Path) -> str:
@@ -207,7 +214,8 @@ class _Csv:
         for row in rows:
             fields = row.as_dict()
             fields["unlike"] = " ".join(fields.get("unlike", ()))
-            self._writer.writerow(fields)
+            safe = {k: field(v) if isinstance(v, str) else v for k, v in fields.items()}
+            self._writer.writerow(safe)
         sys.stdout.flush()
 
 
@@ -215,24 +223,23 @@ class _ForPeople:
     """Lines, and on a terminal the picture that the model saw."""
 
     def print(self, rows: Sequence[Row]) -> None:
-        from rich.console import Console
-
-        console = Console(highlight=False)
+        terminal = console(stderr=False)
         for row in rows:
             if row.answer is None or row.picture is None:
                 continue
             lines = _lines(row)
             # The picture is made of shades, which need colours and room beside the lines.
-            shades = console.is_terminal and not console.no_color and not console.is_dumb_terminal
-            if not shades or console.width < _PICTURE_COLUMNS:
-                click.echo("\n".join([lines[0], *(f"  {line}" for line in lines[1:])]))
+            shades = terminal.is_terminal and not terminal.no_color and terminal.encoding == "utf-8"
+            if not shades or terminal.is_dumb_terminal or terminal.width < _PICTURE_COLUMNS:
+                for line in (lines[0], *(f"  {line}" for line in lines[1:])):
+                    answer(line)
                 continue
             from rich.table import Table
 
             grid = Table.grid(padding=(0, 2))
             grid.add_row(drawn(row.picture), _told(row, lines))
-            console.print(grid)
-            console.print()
+            terminal.print(grid)
+            terminal.print()
 
 
 def _lines(row: Row) -> list[str]:

@@ -12,6 +12,7 @@ import click
 from mnist_ops import stopping
 from mnist_ops.cli.options import (
     UNSET,
+    answer,
     cells,
     console,
     count,
@@ -196,7 +197,8 @@ def run(
 
         fitted = {cell.dataset for study in studies for cell in study.cells(preset, choices)}
         for became in register([name for name in DATASETS if name in fitted], None, data_dir):
-            say("\n".join(lines(became)))
+            for line in lines(became):
+                say(line)
     if as_json:
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
     else:
@@ -261,8 +263,8 @@ def _print_plans(plans: "Sequence[Plan]", *, as_json: bool) -> None:
         click.echo(json.dumps(for_program, indent=2))
         return
     for cell, why in listed.items():
-        click.echo(f"{cell.fingerprint}  {cell.study:14}  {cell.name}{why and f'  ({why})'}")
-    click.echo(cells(len(listed)), err=True)
+        answer(f"{cell.fingerprint}  {cell.study:14}  {cell.name}{why and f'  ({why})'}")
+    say(cells(len(listed)))
 
 
 def _print_reports(reports: "Sequence[StudyReport]", folder: Path | None) -> None:
@@ -274,11 +276,11 @@ def _print_reports(reports: "Sequence[StudyReport]", folder: Path | None) -> Non
         parts += [f"{len(report.failed_before)} failed before"] if report.failed_before else []
         reasons = Counter(report.not_measured.values())
         parts += [f"{cells(count)} {why}" for why, count in reasons.items()]
-        click.echo(f"{report.study}: {', '.join(parts)}")
+        answer(f"{report.study}: {', '.join(parts)}")
     if folder is None:
-        click.echo("Compare: `mlflow ui`. Tables: `mnist-ops summarize`.")
+        answer("Compare: `mlflow ui`. Tables: `mnist-ops summarize`.")
     else:
-        click.echo(f"Report: {(folder / 'index.html').absolute()}")
+        answer(f"Report: {(folder / 'index.html').absolute()}")
 
 
 def _report_fields(report: "StudyReport") -> dict[str, Any]:

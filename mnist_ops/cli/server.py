@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import json_option, say
+from mnist_ops.cli.options import answer, json_option, say
 from mnist_ops.errors import InvalidInput
 
 
@@ -99,7 +99,7 @@ def server(
         if as_json:
             click.echo(json.dumps({"uri": uri, "pid": os.getpid()}))
         else:
-            click.echo(f"Ready: MLFLOW_TRACKING_URI={uri}  (Ctrl-C ends it)")
+            answer(f"Ready: MLFLOW_TRACKING_URI={uri}  (Ctrl-C ends it)")
 
     serve(settings, ready, say)
     say("The server has ended.")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import json_option, say
+from mnist_ops.cli.options import answer, console, json_option, say
 from mnist_ops.eta import duration
+from mnist_ops.texts import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -43,8 +44,6 @@ def status(watch: bool, every: float, as_json: bool) -> None:
     Works from any terminal that reaches the tracking store (MLFLOW_TRACKING_URI). Cells that were
     finished before a grid began count as done, and not as its speed.
     """
-    from rich.console import Console
-
     from mnist_ops import tracking
     from mnist_ops.status import grid_status
 
@@ -61,19 +60,19 @@ def status(watch: bool, every: float, as_json: bool) -> None:
                 return
             time.sleep(every)
 
-    console = Console(highlight=False)
+    terminal = console(stderr=False)
     if as_json:
         for grids in looks():
             click.echo(json.dumps([_fields(grid) for grid in grids], indent=None if watch else 2))
-    elif watch and console.is_terminal:
-        _watch(console, looks())
-    elif console.is_terminal:
+    elif watch and terminal.is_terminal:
+        _watch(terminal, looks())
+    elif terminal.is_terminal:
         for grids in looks():
-            console.print(drawn(grids))
+            terminal.print(drawn(grids))
     else:
         for grids in looks():
             for line in lines(grids):
-                click.echo(line)
+                answer(line)
 
 
 def lines(grids: "Sequence[GridStatus]") -> list[str]:
@@ -102,7 +101,7 @@ def drawn(grids: "Sequence[GridStatus]") -> "RenderableType":
         state, style = _STATES[grid.state]
         head = Text.assemble((_title(grid), "bold"), "  ", (state, style))
         if grid.host and grid.state == "running":
-            head.append(f" on {grid.host}")
+            head.append(printable(f" on {grid.host}"))
         head.append(f"  {_times(grid)}", style="dim")
         # A bar by itself ends no line.
         bar = Table.grid()
@@ -120,11 +119,11 @@ def drawn(grids: "Sequence[GridStatus]") -> "RenderableType":
     return Group(*parts[:-1])
 
 
-def _watch(console: "Console", looks: "Iterator[list[GridStatus]]") -> None:
+def _watch(terminal: "Console", looks: "Iterator[list[GridStatus]]") -> None:
     from rich.live import Live
 
     try:
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(console=terminal, auto_refresh=False) as live:
             for grids in looks:
                 live.update(drawn(grids), refresh=True)
     except KeyboardInterrupt:
@@ -133,7 +132,7 @@ def _watch(console: "Console", looks: "Iterator[list[GridStatus]]") -> None:
 
 
 def _title(grid: "GridStatus") -> str:
-    return f"{grid.study} ({grid.preset})" if grid.preset else grid.study
+    return printable(f"{grid.study} ({grid.preset})" if grid.preset else grid.study)
 
 
 def _counts(grid: "GridStatus") -> str:
@@ -155,7 +154,7 @@ def _times(grid: "GridStatus") -> str:
 
 
 def _name(fit: "RunningFit") -> str:
-    return f"{fit.name} (and {fit.others} more)" if fit.others else fit.name
+    return printable(f"{fit.name} (and {fit.others} more)" if fit.others else fit.name)
 
 
 def _epochs(fit: "RunningFit") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import json_option, say
+from mnist_ops.cli.options import answer, json_option, say
 from mnist_ops.cli.sources import from_option, store_of
 from mnist_ops.errors import InvalidInput, MnistOpsError
 
@@ -97,8 +97,8 @@ def summarize(
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
         for line in report.lines():
-            click.echo(line)
-        click.echo(f"Report: {report.page.absolute()}")
+            answer(line)
+        answer(f"Report: {report.page.absolute()}")
     if open_page and _has_desktop():
         click.launch(str(report.page))
     if check and (lost := report.lost(baseline)):

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from mnist_ops.cli.options import json_option, say
+from mnist_ops.cli.options import answer, json_option, say
 from mnist_ops.errors import TrackingUnavailable
 
 
@@ -38,7 +38,7 @@ def sync(timeout: float, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"delivered": found - left, "left": left, "trouble": trouble}))
     else:
-        click.echo(f"{found - left} runs handed over, {left} left")
+        answer(f"{found - left} runs handed over, {left} left")
     if left:
         raise TrackingUnavailable(
             f"{left} runs are left in {tracker.journals}: "

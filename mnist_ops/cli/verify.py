@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_ops.cli.options import cells, data_dir_option, json_option, say, training_bar
+from mnist_ops.cli.options import answer, cells, data_dir_option, json_option, say, training_bar
 from mnist_ops.cli.sources import from_option, store_of
 from mnist_ops.errors import MnistOpsError
 
@@ -50,7 +50,7 @@ def verify(
             left_out=say,
         ):
             repeats.append(found)
-            (say if as_json else click.echo)(_line(found))
+            (say if as_json else answer)(_line(found))
     if as_json:
         click.echo(json.dumps([asdict(r) | {"confirms": r.confirms} for r in repeats], indent=2))
     if lost := [found for found in repeats if not found.confirms]:

@@ -25,6 +25,7 @@ from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.svms import gain
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.published import Number
+from mnist_ops.compare.render import csv_text
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Interval, Mean
 from mnist_ops.compare.tables.champions import CHOSEN_ON
@@ -160,7 +161,7 @@ def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
 
 def to_csv(frame: pd.DataFrame) -> str:
     """The frame as CSV, numbers to six significant digits."""
-    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return csv_text(frame, float_format="%.6g")
 
 
 def _row(number: Number, table: Table, evidence: Evidence) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The report in a page of Markdown, as a README shows it: what was measured, how it compares.
 
-The same runs give the same text.
+The same runs give the same text. What is formatted into `Markdown` is escaped by it.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from mnist_ops import keys
 from mnist_ops.compare import agreement as published_numbers
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.provenance import provenance
-from mnist_ops.compare.render import markdown_table
+from mnist_ops.compare.render import Markdown, markdown_table
 from mnist_ops.compare.runs import STUDY, TIME
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.wording import agreement_rows, finding_texts, official_sentence
@@ -44,7 +44,7 @@ def digest(report: "Report", figures: Mapping[str, str]) -> str:
     parts = [
         _runs(report),
         _headlines(report),
-        *(f"![{FIGURES[stem]}]({address})" for stem, address in figures.items()),
+        *(Markdown(f"![{FIGURES[stem]}]({address})") for stem, address in figures.items()),
         _agreement(report),
         _disagreements(report),
         _findings(report),
@@ -53,31 +53,46 @@ def digest(report: "Report", figures: Mapping[str, str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _runs(report: "Report") -> str:
+def _runs(report: "Report") -> Markdown:
     selection = report.selection
     source = provenance(selection.runs)
-    studies = ", ".join(f"{r.finished} of {r.expected} of `{r.study}`" for r in selection.coverage)
+    studies = Markdown(", ").join(
+        Markdown("{} of {} of {}").format(row.finished, row.expected, Markdown.code(row.study))
+        for row in selection.coverage
+    )
     total = selection.total
     machines = "; ".join(f"{m.text} ({m.runs} runs)" for m in source.machines)
     libraries = ", ".join(f"{name} {'/'.join(v)}" for name, v in source.versions.items())
     without = Counter(cell.reason or cell.status for cell in selection.not_finished)
-    lacking = "".join(f" Without a result: {n} ({why})." for why, n in without.items())
-    return (
-        f"Preset `{selection.preset}`: {total.finished} of {total.expected} cells ({studies})."
-        f"{lacking}\n\nMeasured from {source.first} to {source.last} on {machines}, "
-        f"with {libraries}."
+    lacking = Markdown().join(
+        Markdown(" Without a result: {} ({}).").format(n, why) for why, n in without.items()
+    )
+    return Markdown(
+        "Preset {}: {} of {} cells ({}).{}\n\nMeasured from {} to {} on {}, with {}."
+    ).format(
+        Markdown.code(selection.preset),
+        total.finished,
+        total.expected,
+        studies,
+        lacking,
+        source.first,
+        source.last,
+        machines,
+        libraries,
     )
 
 
-def _headlines(report: "Report") -> str:
+def _headlines(report: "Report") -> Markdown:
     rows = [
         (row["description"], row["metric"], row["published"], row["measured"], row["interval"])
         for row in agreement_rows(report.agreement)
         if row["table"] == "11" and row["measured"]
     ]
-    answers = "".join(f"\n- {line.question}: {line.answer}" for line in report.headlines)
+    answers = Markdown().join(
+        Markdown("\n- {}: {}").format(line.question, line.answer) for line in report.headlines
+    )
     head = ("The study's best", "Metric", "Published", "Our best, by validation", "95% of repeats")
-    return f"{markdown_table(head, rows, 'llrrr')}\n{answers}"
+    return markdown_table(head, rows, "llrrr") + Markdown("\n") + answers
 
 
 def _agreement(report: "Report") -> str:
@@ -126,7 +141,7 @@ def _findings(report: "Report") -> str:
         texts = finding_texts(finding)
         interval = f" ({texts['interval']})" if texts["interval"] else ""
         effect = f"{texts['effect']} {finding.effect_unit}{interval}" if texts["effect"] else ""
-        rows.append((finding.id, finding.claim, f"**{finding.verdict}**", effect))
+        rows.append((finding.id, finding.claim, Markdown(f"**{finding.verdict}**"), effect))
     counts = Counter(finding.verdict for finding in report.findings)
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
     head = ("", "Claim of the study", "Verdict", "Effect (95% interval)")
@@ -142,7 +157,7 @@ def _times(report: "Report") -> str:
         attributed = len(part) - len(trained)
         rows.append(
             (
-                f"`{study}`",
+                Markdown.code(str(study)),
                 model_label(str(model)),
                 str(len(trained)),
                 f"{hours:.2f} h" if hours >= 1 else f"{60 * hours:.1f} min",

@@ -1,11 +1,17 @@
-"""Tables as CSV, Markdown and LaTeX: the same text for the same table, always."""
+"""Tables as CSV, Markdown and LaTeX: the same text for the same table, always.
+
+Each kind of output has one place that escapes what a text may hold: `csv_text`, `Markdown`, `_tex`.
+"""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import pandas as pd
+from markupsafe import Markup
 
 from mnist_ops.compare.tables.table import PLAIN, Column, Kind, Table, Value
+from mnist_ops.texts import field
 
 # Where nothing is to be said, people see a dash, and programs an empty field.
 NOTHING = "\N{EN DASH}"
@@ -27,7 +33,27 @@ _TEX = {
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{EN DASH}": "--",
 }
-_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": r"\|", "*": r"\*", "`": r"\`"}
+# What Markdown takes for more than text, but underscores, which at worst slant it; GitHub links
+# addresses by themselves.
+_MARKDOWN = re.compile(r"[&<>|*`\\\[\]~$]|:(?=//)|(?<=www)\.|@(?=\w)", re.IGNORECASE)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;", ".": "&#46;", "@": "&#64;"}
+
+
+class Markdown(Markup):
+    """Markdown that stays as it is; what is formatted or joined into it is escaped."""
+
+    @classmethod
+    def escape(cls, text: object, /) -> "Markdown":
+        """Return `text` as Markdown that shows it, in one line."""
+        if isinstance(text, Markdown):
+            return text
+        line = _one_line(str(text))
+        return cls(_MARKDOWN.sub(lambda m: _ENTITIES.get(m[0], f"\\{m[0]}"), line))
+
+    @classmethod
+    def code(cls, text: str) -> "Markdown":
+        """Return `text` as a span of code, also in a table."""
+        return cls("`{}`".format(_one_line(text).replace("`", "'").replace("|", "/")))
 
 
 def plain(value: Value, kind: Kind) -> str:
@@ -59,20 +85,28 @@ def to_csv(table: Table) -> str:
     """The table as CSV under its columns' names."""
     frame = _texts(table, plain)
     frame.columns = [column.name for column in table.columns]
-    return frame.to_csv(index=False, lineterminator="\n")
+    return csv_text(frame)
+
+
+def csv_text(frame: pd.DataFrame, float_format: str | None = None) -> str:
+    """The frame as CSV without formulas: whoever opens it in a spreadsheet runs nothing."""
+    texts = frame.select_dtypes("object")
+    safe = texts.map(lambda value: field(value) if isinstance(value, str) else value)
+    whole = frame.assign(**{str(name): safe[name] for name in safe})
+    return whole.to_csv(index=False, lineterminator="\n", float_format=float_format)
 
 
 def to_markdown(table: Table, source: str) -> str:
     """The table as a GitHub pipe table under its title, notes below, `source` last."""
-    frame = _texts(table, readable).map(_markdown)
-    frame.columns = [_markdown(column.heading) for column in table.columns]
+    frame = _texts(table, readable).map(Markdown.escape)
+    frame.columns = [Markdown.escape(column.heading) for column in table.columns]
     body = frame.to_markdown(
         index=False,
         disable_numparse=True,
         colalign=["right" if is_numeric(table, column) else "left" for column in table.columns],
     )
-    notes = "".join(f"- {_markdown(note)}\n" for note in (*table.notes, source))
-    return f"**Table {table.number}: {_markdown(table.title)}**\n\n{body}\n\n{notes}"
+    notes = "".join(f"- {Markdown.escape(note)}\n" for note in (*table.notes, source))
+    return f"**Table {table.number}: {Markdown.escape(table.title)}**\n\n{body}\n\n{notes}"
 
 
 def to_latex(table: Table, source: str) -> str:
@@ -91,11 +125,11 @@ def to_latex(table: Table, source: str) -> str:
     return f"% Needs \\usepackage{{booktabs}}.\n{comments}{body}"
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """Cells of Markdown as a pipe table; `align` has ``l`` or ``r`` for each column."""
-    cells = [[text.replace("|", r"\|") for text in row] for row in rows]
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> Markdown:
+    """Texts and Markdown as a pipe table; `align` has ``l`` or ``r`` for each column."""
+    cells = [[str(Markdown.escape(text)) for text in row] for row in rows]
     sides = {"l": "left", "r": "right"}
-    return str(
+    return Markdown(
         pd.DataFrame(cells, columns=list(head)).to_markdown(
             index=False, disable_numparse=True, colalign=[sides[letter] for letter in align]
         )
@@ -125,10 +159,6 @@ def _decimals(value: float, kind: Kind) -> int:
     if kind.significant and 0 < abs(value) < 1:
         return max(decimals, kind.significant - 1 - math.floor(math.log10(abs(value))))
     return decimals
-
-
-def _markdown(text: str) -> str:
-    return _one_line("".join(_MARKDOWN.get(letter, letter) for letter in text))
 
 
 def _tex(text: str) -> str:

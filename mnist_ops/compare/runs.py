@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mnist_ops.texts import printable
 from mnist_ops.validity import METRICS, PARAMS, flag
 
 RUN_ID = "run_id"
@@ -49,13 +50,14 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with every column of `COLUMNS` and the tag columns, each of its type.
 
-    A value that cannot be read as its column's type is missing. The rows come in the order of
-    their start, then run id, whatever order they arrive in; the argument is left as it is.
+    A value that cannot be read as its column's type is missing; texts are `printable`. The rows
+    come in the order of their start, then run id, whatever order they arrive in; the argument is
+    left as it is.
     """
     columns = {name: _READERS[kind](_column(runs, name)) for name, kind in COLUMNS.items()}
     for name in sorted(map(str, runs.columns)):
         if name.startswith((HARDWARE_PREFIX, VERSION_PREFIX)):
-            columns[name] = _text(_column(runs, name))
+            columns[printable(name)] = _text(_column(runs, name))
     frame = pd.DataFrame(columns, index=range(len(runs)))
     return frame.sort_values([START_TIME, RUN_ID], ignore_index=True, na_position="first")
 
@@ -70,7 +72,11 @@ def _column(runs: pd.DataFrame, name: str) -> list[object]:
 
 
 def _text(values: Iterable[object]) -> pd.Series:
-    return pd.Series([None if _absent(v) else str(v) for v in values], dtype="object")
+    return pd.Series([None if _absent(v) else _lines(str(v)) for v in values], dtype="object")
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.splitlines()))
 
 
 def _number(values: Iterable[object]) -> pd.Series:

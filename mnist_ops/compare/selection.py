@@ -28,6 +28,7 @@ from mnist_ops.compare.runs import (
 from mnist_ops.errors import MnistOpsError
 from mnist_ops.grids import DEFAULT_PRECISION, PRESETS, official_label, same_size
 from mnist_ops.specs import DEVICES, ResNetSpec, Spec
+from mnist_ops.texts import printable
 
 # Of two presets with as many finished cells, the larger one answers better.
 _PREFERRED = ("rigorous", "paper", "quick")
@@ -343,7 +344,7 @@ def _cells(
                 name=spec.name,
                 study=spec.study,
                 status=states.MISSING if reason is None else states.NOT_MEASURED,
-                reason=reason or "no run in the store",
+                reason=printable(reason or "no run in the store"),
                 expected=True,
                 params=states.spec_params(spec),
                 metrics={},

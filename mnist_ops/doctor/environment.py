@@ -47,7 +47,7 @@ def _asked_for() -> tuple[str, list[str]]:
     """
     project = Path(mnist_ops.__file__).parents[1] / "pyproject.toml"
     if project.exists():
-        declared = tomllib.loads(project.read_text())["project"]
+        declared = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
         if declared.get("name") == _DISTRIBUTION:
             return declared["requires-python"], declared["dependencies"]
     about = metadata.metadata(_DISTRIBUTION)

@@ -92,7 +92,7 @@ def _owner(pid: int) -> Owner:
 
 def _system() -> tuple[str, str]:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()[:8]
         # Containers of one machine share its boot, not its process ids.
         return boot, str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:

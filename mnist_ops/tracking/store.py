@@ -17,7 +17,7 @@ from mlflow.utils.rest_utils import http_request, verify_rest_response
 from sqlalchemy.exc import SQLAlchemyError
 
 from mnist_ops import durable
-from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.errors import InvalidInput, TrackingUnavailable
 from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.creation import make_postgresql_tables, make_whole
 from mnist_ops.tracking.database import (
@@ -42,11 +42,21 @@ _INSECURE_TLS = "MLFLOW_TRACKING_INSECURE_TLS"
 
 
 def default_uri() -> str:
-    """MLflow's own tracking URI, a SQLite path made absolute so that workers see the same file."""
-    # A secret or a file that a variable is set from may end in a line end.
-    uri = mlflow.get_tracking_uri().strip()
-    path = sqlite_path(uri)
-    return uri if path is None else sqlite_uri(path)
+    """MLflow's own tracking URI, a SQLite path made absolute so that workers see the same file.
+
+    Raises:
+        InvalidInput: the path has bytes that are no text, which no address of a store can have.
+    """
+    try:
+        # A secret or a file that a variable is set from may end in a line end.
+        uri = mlflow.get_tracking_uri().strip()
+        path = sqlite_path(uri)
+        return uri if path is None else sqlite_uri(path)
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            f"MLflow cannot keep a store in a folder whose name is no UTF-8 ({Path.cwd()}): "
+            "rename it, or set MLFLOW_TRACKING_URI to a store elsewhere"
+        ) from None
 
 
 def connect(uri: str, *, create: bool = True) -> MlflowClient:

@@ -11,7 +11,7 @@ from mnist_ops.compare.beyond.budget import budget_topic
 from mnist_ops.compare.beyond.noise import noise_topic
 from mnist_ops.compare.beyond.topic import Topic
 from mnist_ops.compare.beyond.weights import weights_topic
-from mnist_ops.compare.render import markdown_table
+from mnist_ops.compare.render import Markdown, markdown_table
 from mnist_ops.compare.selection import Selection
 
 __all__ = ["Topic", "all_topics", "to_markdown"]
@@ -40,11 +40,11 @@ def to_markdown(topics: Sequence[Topic], pictures: Mapping[str, str]) -> str:
         topics: in order.
         pictures: stem of a figure -> address of its picture, for those that are shown.
     """
-    parts = []
+    parts: list[str] = []
     for topic in topics:
-        parts += [f"## {topic.title}", *topic.paragraphs]
+        parts += [f"## {topic.title}", *map(Markdown.escape, topic.paragraphs)]
         if topic.figure is not None and topic.figure.stem in pictures:
             parts.append(f"![{topic.figure.title}]({pictures[topic.figure.stem]})")
-            parts.append(f"*{topic.figure.caption}*")
+            parts.append(Markdown("*{}*").format(topic.figure.caption))
         parts.append(markdown_table(topic.head, topic.rows, topic.align))
     return "\n\n".join(parts) + "\n"

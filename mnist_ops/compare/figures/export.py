@@ -24,6 +24,8 @@ SCRIPT = f"{FOLDER}/plotly.min.js"
 # What the script that draws needs to know of the layout.
 ROOM = {"title": TITLE, "legend": LEGEND}
 
+_FOREIGN_TAG = re.compile("<(?!/?(?:br|i|extra)>)")
+
 _WIDTH = 800
 # PNGs have more pixels, for dense screens; twice as many would bring the report to 10 MB.
 _SCALE = {"svg": 1, "png": 1.5}
@@ -69,9 +71,13 @@ def export(
 
 
 def to_json(figure: Figure) -> str:
-    """Data and layout as plotly.js reads them; the same text for the same figure, always."""
+    """Data and layout as plotly.js reads them; the same text for the same figure, always.
+
+    Of what plotly.js takes for HTML in a text, only what our own texts use is left.
+    """
     read = json.loads(figure.drawing.to_json(engine="json"))
-    return json.dumps(read, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(read, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _FOREIGN_TAG.sub("&lt;", text)
 
 
 def inline_json(figure: Figure) -> str:
@@ -151,7 +157,7 @@ async def _image(browser: Any, figure: Figure, kind: str) -> bytes:
         "height": figure.height,
         "scale": _SCALE[kind],
     }
-    drawing = figure.drawing.to_dict()
+    drawing = json.loads(to_json(figure))
     for place, trace in enumerate(drawing["data"]):
         # One drawn by lot would be in the picture.
         trace["uid"] = f"{place:06x}"
