@@ -113,6 +113,25 @@ def test_place_that_was_chosen_elsewhere_is_left_alone(
     assert len(list(work.glob(f"mlruns/*/*/artifacts/{keys.PREDICTIONS}"))) == 1
 
 
+def test_location_that_mlflow_would_decode_is_put_right(
+    home: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``mlflow run`` leaves it in a folder whose name has an escape."""
+    folder = home / "below" / "a%41b"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    shutil.copy(empty_store, folder)
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        location = str(folder / "mlruns" / "0")
+        database.execute("UPDATE experiments SET artifact_location = ?", (location,))
+        database.commit()
+    finished_run(connected())
+    client = connected()
+    client.log_text(client.create_run("0").info.run_id, "text", "file.txt")
+    assert [path.name for path in (home / "below").iterdir()] == ["a%41b"]
+    assert tracking.predictions(client, only_run(client)) is not None
+
+
 def test_model_of_a_moved_store(project: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connected()
     logged = client.create_logged_model("0", "a model")
