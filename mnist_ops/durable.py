@@ -6,7 +6,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -35,7 +35,7 @@ def replace(path: Path, *parts: bytes | memoryview) -> None:
     """
     fresh = path.with_name(f".{path.name}.new")
     with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         check_room(path.parent, sum(map(len, parts)))
         try:
             with fresh.open("wb") as file:
@@ -47,6 +47,31 @@ def replace(path: Path, *parts: bytes | memoryview) -> None:
             fresh.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def private_folder(folder: Path) -> None:
+    """Make `folder`, and those above it that are missing, for their owner alone."""
+    # mkdir() gives the mode to the last folder only.
+    for missing in [path for path in (folder, *folder.parents) if not path.exists()][::-1]:
+        missing.mkdir(0o700, exist_ok=True)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Have what this process and its children make while the block runs for their owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def tighten(path: Path) -> None:
+    """Take `path` from everybody but its owner, where it is there and this user may."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            path.chmod(mode & ~0o077)
 
 
 def sync_folder(folder: Path) -> None:

@@ -26,7 +26,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from mnist_ops import tracking
+from mnist_ops import durable, tracking
 from mnist_ops.errors import InvalidInput, MnistOpsError
 from mnist_ops.redaction import redacted
 
@@ -145,9 +145,15 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], say: Say) -> N
     """
     _check_port(settings)
     _check_packages(settings)
-    _check_database(settings)
+    with durable.private_files():
+        _check_database(settings)
     _check_bucket(settings.artifacts_destination)
-    with _auth_config(settings) as config, _terminable() as stopped:
+    _tighten(settings)
+    with (
+        durable.private_files(),
+        _auth_config(settings) as config,
+        _terminable() as stopped,
+    ):
         environment = _environment(settings, config)
         process = subprocess.Popen(
             _command(settings),
@@ -174,7 +180,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], say: Say) -> N
 
 
 def _command(settings: ServerSettings) -> list[str]:
-    uvicorn = ["--no-access-log"]
+    uvicorn = ["--no-access-log", "--http", "mnist_ops.own_origin:OwnOriginProtocol"]
     if settings.tls_certificate and settings.tls_key:
         uvicorn += ["--ssl-certfile", str(settings.tls_certificate)]
         uvicorn += ["--ssl-keyfile", str(settings.tls_key)]
@@ -235,6 +241,17 @@ def _environment(settings: ServerSettings, auth_config: Path | None) -> dict[str
             else {}
         ),
     }
+
+
+def _tighten(settings: ServerSettings) -> None:
+    """Take from others what they could read past the server: passwords' hashes, guarded runs."""
+    stores = [_auth_database(settings)]
+    guarded = []
+    if settings.auth:
+        stores.append(settings.backend_store_uri)
+        guarded.append(Path(settings.artifacts_destination))
+    for path in (*filter(None, map(tracking.sqlite_path, stores)), *guarded):
+        durable.tighten(path)
 
 
 @contextmanager

@@ -20,12 +20,18 @@ def state_dir() -> Path:
 
 
 def check(store: str | None = None) -> None:
-    """Raise `NotWritable` unless the folder of all this, or of one store, can be written."""
+    """Raise `NotWritable` unless the folder of all this, or of one store, can be written.
+
+    That of a store, with journals and perhaps an address that signs in, is its owner's alone from
+    now on.
+    """
     folders = [state_dir()]
     if store is not None:
         folders = [journals_dir(store), checkpoint_path(store, "").parent]
     for folder in folders:
         durable.check_writable(folder, "choose another folder with MNIST_OPS_STATE", folder=True)
+    if store is not None:
+        durable.tighten(store_dir(store))
 
 
 def store_dir(store: str) -> Path:

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.errors import TrackingUnavailable
-from mnist_ops.server import ServerSettings, _command, _environment
+from mnist_ops.server import ServerSettings, _command, _environment, _tighten
 
 PUBLIC = ["--host", "0.0.0.0"]
 TLS = ["--behind-tls-proxy"]
@@ -86,7 +86,8 @@ def test_bucket_that_does_not_answer_is_one_line(home: Path) -> None:
 
 
 def settings(**changed: object) -> ServerSettings:
-    return ServerSettings("postgresql://me:secret@db/x", "s3://runs", **changed)
+    known = {"backend_store_uri": "postgresql://me:secret@db/x", "artifacts_destination": "s3://x"}
+    return ServerSettings(**known | changed)
 
 
 def test_command_line_has_no_secret_and_one_worker() -> None:
@@ -119,10 +120,26 @@ def test_public_server_answers_to_its_names_alone() -> None:
     assert origins == [f"https://{host}" for host in hosts]
 
 
+def test_what_is_guarded_is_its_owners_alone(home: Path) -> None:
+    users, runs = home / "basic_auth.db", home / "mlflow.db"
+    for path in (users, runs):
+        path.touch()
+        path.chmod(0o644)
+    artifacts = home / "mlartifacts"
+    artifacts.mkdir(0o755)
+    known = {"backend_store_uri": f"sqlite:///{runs}", "artifacts_destination": str(artifacts)}
+    _tighten(settings(**known))
+    assert [path.stat().st_mode & 0o777 for path in (users, runs)] == [0o600, 0o644]
+    _tighten(settings(**known, auth=True, admin_password=PASSWORD))
+    assert [p.stat().st_mode & 0o777 for p in (users, runs, artifacts)] == [0o600, 0o600, 0o700]
+
+
 @pytest.mark.slow
 def test_it_starts_answers_and_ends(home: Path) -> None:
     """On SQLite, without sign-in: what a first user types."""
-    with services.mnist_ops_server(environment={}, folder=home) as uri:
+    folder = home / "new"
+    folder.mkdir()
+    with services.mnist_ops_server(environment={}, folder=folder) as uri:
         assert tracking.cell_runs(tracking.connect(uri)).empty
         foreign = requests.get(
             f"{uri}/api/2.0/mlflow/experiments/search?max_results=1",
@@ -137,6 +154,21 @@ def test_it_starts_answers_and_ends(home: Path) -> None:
             timeout=10,
         )
         assert written.status_code == 403
+        # A page of another port of this machine is as foreign; the server's own is not.
+        for origin, status in (("http://localhost:1234", 403), ("null", 403), (uri, 200)):
+            written = requests.post(
+                f"{uri}/api/2.0/mlflow/experiments/create",
+                json={"name": f"of {origin}"},
+                headers={"Origin": origin},
+                timeout=10,
+            )
+            assert written.status_code == status, origin
+        client = tracking.connect(uri)
+        run = client.create_run("0")
+        client.log_text(run.info.run_id, "x", "x.txt")
+        made = [folder / "mlflow.db", *(folder / "mlartifacts").rglob("*")]
+        assert len(made) > 3
+        assert not any(path.stat().st_mode & 0o077 for path in made)
         # 127.1 is 127.0.0.1 by a name that the server does not know.
         with pytest.raises(TrackingUnavailable, match="does not answer to the name") as caught:
             tracking.connect(uri.replace("127.0.0.1", "127.1"))

@@ -52,6 +52,7 @@ class Commands(click.Group):
 
 def _unforeseen(error: Exception, *, debug: bool) -> str:
     """Keep what there is to know of an error that nobody expected, and return a line about it."""
+    from mnist_ops.durable import private_folder
     from mnist_ops.redaction import redacted
     from mnist_ops.state import state_dir
 
@@ -72,7 +73,7 @@ def _unforeseen(error: Exception, *, debug: bool) -> str:
     what = f"unforeseen error, {type(error).__name__}: {summary}"
     for folder in (state_dir() / "errors", Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             # Readable by its owner alone.
             handle, path = tempfile.mkstemp(".txt", f"mnist-ops-{date.today()}-", folder)
             with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:

@@ -154,7 +154,7 @@ def _last(record: list[dict[str, Any]], site: Site) -> dict[str, Any] | None:
 def _alone() -> Iterator[None]:
     """Keep other processes of this machine from fixing and undoing."""
     path = state.state_dir() / f"{RECORD}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.private_folder(path.parent)
     try:
         with FileLock(path, timeout=0):
             yield
@@ -196,6 +196,8 @@ def _is_entry(entry: Any) -> bool:
 
 def _append(kind: str, **fields: Any) -> None:
     path = state.state_dir() / RECORD
+    with durable.write_errors(path):
+        path.touch(0o600)
     with durable.write_errors(path), path.open("ab") as file:
         # Begun on a line of its own: the one before may be torn.
         file.write(b"\n" + json.dumps({"kind": kind, **fields}).encode() + b"\n")

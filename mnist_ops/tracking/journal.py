@@ -194,7 +194,7 @@ def _lock(folder: Path) -> FileLock:
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:
             with durable.write_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+                durable.private_folder(folder)
                 found = folder.stat()
                 lock.acquire(timeout=0)
                 if os.path.samestat(found, folder.stat()):
