@@ -365,7 +365,7 @@ def test_server_of_another_program() -> None:
 
     with HTTPServer(("127.0.0.1", 0), Other) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(TrackingUnavailable, match="cannot be used") as caught:
+        with pytest.raises(TrackingUnavailable, match="is not an MLflow server") as caught:
             tracking.connect(f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
     assert "\n" not in str(caught.value)
