@@ -1,5 +1,6 @@
 """Where a run was computed: hardware, library versions, commit."""
 
+import getpass
 import os
 import platform
 import subprocess
@@ -41,6 +42,15 @@ def arithmetic(device: str) -> dict[str, str]:
     return {name: found[name] for name in names}
 
 
+def user() -> str:
+    """The name of who runs this process; in a container the system may know a number alone."""
+    try:
+        return getpass.getuser()
+    # Until Python 3.13 it raises what its parts do.
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
 def _cpu_name() -> str:
     try:
         for line in (
@@ -71,11 +81,17 @@ def _version(library: str) -> str:
 
 
 def _git_commit() -> str:
-    """The commit of the folder that the code lies in; ``unknown`` outside a checkout."""
+    """The commit of the folder that the code lies in; ``unknown`` outside a checkout.
+
+    Git refuses a checkout of another user, since its settings might run programs. This process runs
+    the code that lies there already.
+    """
     folder = Path(__file__).resolve().parent
+    # Without locks nothing is written into it.
+    git = ["git", "-c", "safe.directory=*", "--no-optional-locks"]
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             cwd=folder,
             capture_output=True,
             text=True,

@@ -7,6 +7,7 @@ import shlex
 import sys
 import tempfile
 import traceback
+import warnings
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong for the user's or the world's reasons ends it here."""
+        _let_warnings_pass()
         try:
+            _check_home()
             return super().invoke(ctx)
         except MnistOpsError as error:
             say(f"mnist-ops: {error}")
@@ -48,6 +51,27 @@ class Commands(click.Group):
         except Exception as error:
             say(f"mnist-ops: {_unforeseen(error, debug=ctx.params['debug'])}")
             ctx.exit(1)
+
+
+def _let_warnings_pass() -> None:
+    """Have no warning of a library end the program, whatever Python was told to make of them."""
+    options = [option for option in sys.warnoptions if not option.startswith("error")]
+    if options == sys.warnoptions:
+        return
+    # Processes that this one starts get both.
+    sys.warnoptions[:] = options
+    os.environ["PYTHONWARNINGS"] = ",".join(options)
+    warnings.filters = [rule for rule in warnings.filters if rule[0] != "error"]
+    # The default, which this sets, is in force from then on.
+    warnings.simplefilter("default", append=True)
+
+
+def _check_home() -> None:
+    """Raise `MnistOpsError` where the system does not say which folder is the user's."""
+    with contextlib.suppress(RuntimeError):
+        if Path.home().is_absolute():
+            return
+    raise MnistOpsError("it is not known where your home folder is: set HOME to it")
 
 
 def _unforeseen(error: Exception, *, debug: bool) -> str:

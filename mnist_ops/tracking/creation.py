@@ -8,13 +8,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 import psutil
 import sqlalchemy
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow.store.db import utils
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,6 +35,8 @@ from mnist_ops.tracking.schema import Schema, schema_of
 QUIET_S = 3.0
 # How long a program that has the file open may pause in that.
 PATIENCE_S = 60.0
+# How long one that makes a store as we do may take, on a busy machine.
+_MAKING_S = 300.0
 _POLL_S = 0.25
 # What SQLite keeps beside a file while it is written.
 _COMPANIONS = ("-journal", "-wal", "-shm")
@@ -138,7 +140,14 @@ def make_postgresql_tables(engine: sqlalchemy.Engine) -> None:
 def _alone(path: Path) -> Iterator[None]:
     """Be the only one that makes or upgrades the store at `path`; leave nothing beside it."""
     lock = _beside(path, "lock")
-    with FileLock(lock):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(lock, timeout=_MAKING_S))
+        except Timeout:
+            raise TrackingUnavailable(
+                f"another process has been making the tracking store {path} for {_MAKING_S:.0f} s, "
+                "or is paused: end it, and the same command goes on"
+            ) from None
         _remove_new(path)
         try:
             yield

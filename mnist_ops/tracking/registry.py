@@ -6,7 +6,6 @@ that compute it: another machine needs torch, torchvision, scikit-learn and safe
 computes it with the code that it was registered with.
 """
 
-import getpass
 import shutil
 import tempfile
 import time
@@ -271,7 +270,7 @@ def fetch(client: MlflowClient, version: Version, folder: Path, file: str = "") 
 def _open_run(client: MlflowClient, spec: Spec, cell: Run, note: str) -> str:
     """A run of the role ``champion``, without a fingerprint: no reader takes it for a cell."""
     tags = {
-        MLFLOW_USER: getpass.getuser(),
+        MLFLOW_USER: provenance.user(),
         MLFLOW_SOURCE_NAME: "mnist-ops champion",
         MLFLOW_PARENT_RUN_ID: cell.info.run_id,
         MLFLOW_RUN_NOTE: note,

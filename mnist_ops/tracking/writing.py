@@ -1,6 +1,5 @@
 """Write runs: the parents of grids, and the cells below them."""
 
-import getpass
 import io
 import json
 import uuid
@@ -296,7 +295,7 @@ def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:
 
 
 def _own_tags() -> dict[str, str]:
-    return {MLFLOW_USER: getpass.getuser(), MLFLOW_SOURCE_NAME: "mnist-ops"}
+    return {MLFLOW_USER: provenance.user(), MLFLOW_SOURCE_NAME: "mnist-ops"}
 
 
 def _cell_note(spec: Spec, preset: str) -> str:

@@ -12,24 +12,28 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from ctypes.util import find_library
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import dask
+import psutil
 import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
-from mnist_ops import svm
+from mnist_ops import stopping, svm
 from mnist_ops.cell import THREADS
-from mnist_ops.errors import InvalidInput
+from mnist_ops.errors import InvalidInput, Stopped
 from mnist_ops.workers import start
 from mnist_ops.workers.pool import ALLOWED_DEATHS, CORE, GPU, WorkersUnavailable, one_line
 
 # Dask runs what it is sent, so a cluster of this machine's own listens to this machine only.
 LOOPBACK = "127.0.0.1"
 START_TRIES = 3
+_POLL_S = 0.1
 
 
 def usable_cores() -> list[int]:
@@ -91,19 +95,23 @@ def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
     """A cluster of workers that have all started; one that dies while it does is no reason yet.
 
     Raises:
+        Stopped: somebody asks to stop before they have.
         WorkersUnavailable: they keep dying.
     """
+
+    def begin() -> SpecCluster:
+        return SpecCluster(
+            scheduler={
+                "cls": Scheduler,
+                "options": {"dashboard_address": f"{LOOPBACK}:0", "host": LOOPBACK},
+            },
+            workers=nannies,
+            silence_logs=logging.CRITICAL,
+        )
+
     for tries_left in reversed(range(START_TRIES)):
         try:
-            with _without_interrupts():
-                return SpecCluster(
-                    scheduler={
-                        "cls": Scheduler,
-                        "options": {"dashboard_address": f"{LOOPBACK}:0", "host": LOOPBACK},
-                    },
-                    workers=nannies,
-                    silence_logs=logging.CRITICAL,
-                )
+            return _unless_stopped(begin)
         except (RuntimeError, OSError, TimeoutError) as error:
             if not tries_left:
                 raise WorkersUnavailable(
@@ -113,20 +121,37 @@ def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
     raise AssertionError("there is at least one try")
 
 
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back in this process until the block ends, and in processes it starts for good.
+def _unless_stopped(begin: Callable[[], SpecCluster]) -> SpecCluster:
+    """Return the cluster that `begin` starts; end its processes where somebody asks to stop.
 
-    A terminal sends it to all of them. One that is still importing would print a traceback.
+    A terminal sends Ctrl-C to them, too. One that is still importing would print a traceback, so
+    the signal is blocked in them until they ignore it.
+
+    Raises:
+        Stopped: somebody asked to stop.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # Its start would unblock the signal in the thread that first starts a process.
+    resource_tracker.ensure_running()
+    this = psutil.Process()
+    others = set(this.children())
+    with ThreadPoolExecutor(1, initializer=_block_interrupts) as thread:
+        starting = thread.submit(begin)
+        while not wait([starting], _POLL_S).done:
+            if stopping.requested():
+                for process in set(this.children()) - others:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+    if stopping.requested():
+        if not starting.exception():
+            starting.result().close()
+        raise Stopped("interrupted")
+    return starting.result()
+
+
+def _block_interrupts() -> None:
+    """Block Ctrl-C in this thread, and in the threads and processes that it starts."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _check_guard() -> None:

@@ -19,7 +19,7 @@ from distributed.scheduler import KilledWorker
 
 from mnist_ops import stopping, tracking
 from mnist_ops.cell import CellContext, Outcome, Progress, compute, give_up
-from mnist_ops.errors import MnistOpsError
+from mnist_ops.errors import MnistOpsError, Stopped
 from mnist_ops.trajectories import Trajectory
 from mnist_ops.workers.silence import Silence
 
@@ -129,7 +129,11 @@ class DaskPool:
         """As `Pool.run`."""
         if not trajectories:
             return
-        client = self._client()
+        try:
+            client = self._client()
+        except Stopped:
+            yield from (Outcome(spec, "stopped") for each in trajectories for spec in each.cells)
+            return
         silence = self._silence = Silence(client, say)
         client.subscribe_topic(_PROGRESS, lambda event: on_progress(Progress(*event[1])))
         client.subscribe_topic(LINES, lambda event: say(event[1]))
