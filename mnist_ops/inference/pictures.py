@@ -92,15 +92,17 @@ def _read_grey(path: Path) -> Grey:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImage(
                         f"{path}: has {image.width} x {image.height} pixels, more than "
-                        f"{MAX_PIXELS / 1e6:.0f} million"
+                        f"{MAX_PIXELS / 1e6:.0f} million: make it smaller"
                     )
                 return _grey(ImageOps.exif_transpose(image))
+    except UnreadableImage:
+        raise
     except UnidentifiedImageError:
         advice = ": save it as PNG or JPEG" if path.suffix.lower() in _OTHER_FORMATS else ""
         raise UnreadableImage(f"{path}: is no image of {', '.join(FORMATS)}{advice}") from None
     except Image.DecompressionBombError:
         raise UnreadableImage(
-            f"{path}: has more than {MAX_PIXELS / 1e6:.0f} million pixels"
+            f"{path}: has more than {MAX_PIXELS / 1e6:.0f} million pixels: make it smaller"
         ) from None
     except MemoryError:
         raise UnreadableImage(f"{path}: does not fit into memory") from None
