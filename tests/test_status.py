@@ -178,7 +178,7 @@ def test_grid_of_another_version_is_told_as_far_as_it_goes(client: MlflowClient)
 
 
 def test_store_without_a_grid(client: MlflowClient) -> None:
-    with pytest.raises(MnistOpsError, match="no grid in the store yet"):
+    with pytest.raises(MnistOpsError, match="no grid in the store: start one"):
         grid_status(client, time.time())
 
 
