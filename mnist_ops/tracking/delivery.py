@@ -17,6 +17,7 @@ from enum import Enum, auto
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.uri import is_http_uri
 
 from mnist_ops import keys
 from mnist_ops.errors import MnistOpsError
@@ -339,7 +340,9 @@ class Delivery:
         if self.journal.run_id is None:
             run_id = next(iter(self._of_this_journal()), None) if self._may_exist else None
             if run_id is None:
-                self._may_have_twins |= self._may_exist
+                # Below MLflow's client a request whose answer is lost is sent again.
+                over_http = is_http_uri(self.client.tracking_uri)
+                self._may_have_twins |= self._may_exist or over_http
                 self._may_exist = True
                 run = self.client.create_run(
                     event["experiment_id"],
