@@ -13,7 +13,7 @@ from model_fixtures import NETWORK
 from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
-from mnist_ops import fast_norm, flat_weights, kernels, models, train
+from mnist_ops import fast_norm, flat_weights, kernels, models, resuming, train
 from mnist_ops.data import split_of
 from mnist_ops.determinism import reproducible
 from mnist_ops.flat_weights import FlatWeights
@@ -41,6 +41,12 @@ def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "usable", lambda: False)
 
 
+def batches_of(trainer: train._Trainer) -> list[Tensor]:
+    """The batches of the next epoch, in the order that the trainer draws."""
+    order = torch.randperm(len(trainer.train_index), generator=trainer.order)
+    return resuming.batches(trainer.train_index[order], trainer.spec)
+
+
 def trainer_of(spec: ResNetSpec) -> train._Trainer:
     images = fixture_images("MNIST")
     parts = split_of(spec, images)
@@ -52,7 +58,7 @@ def trainer_of(spec: ResNetSpec) -> train._Trainer:
 def trained(spec: ResNetSpec) -> tuple[list[float], dict[str, Tensor]]:
     """Losses of a few steps, and the network's state after them."""
     trainer = trainer_of(spec)
-    losses = [float(trainer.take_step(b)) for b in trainer._batches()[:STEPS]]
+    losses = [float(trainer.take_step(b)) for b in batches_of(trainer)[:STEPS]]
     return losses, trainer.network.state_dict()
 
 
@@ -83,7 +89,7 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
     network = rewrite(models.build(spec.model, spec.seed), models.IMAGE_SHAPE).train()
     trainer.network, trainer.flat = network, None
     trainer.optimizer = train._optimizer(spec, network, None)
-    expected = [float(trainer.take_step(b)) for b in trainer._batches()[:STEPS]]
+    expected = [float(trainer.take_step(b)) for b in batches_of(trainer)[:STEPS]]
     assert losses == expected
     # torch updates what is left of each weight's vector of 16 in another precision.
     for name, value in network.state_dict().items():
@@ -92,7 +98,7 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
 
 def test_half_a_training_and_the_rest_give_the_bits_of_the_whole() -> None:
     whole, rest = trainer_of(SPEC), trainer_of(SPEC)
-    batches = whole._batches()
+    batches = batches_of(whole)
     half = trainer_of(SPEC)
     for batch in batches[:2]:
         half.take_step(batch)
