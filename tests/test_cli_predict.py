@@ -6,7 +6,10 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -117,7 +120,66 @@ def test_a_file_may_have_any_name(with_champion: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     names = sorted(Path(row["file"]).name for row in rows)
     assert names == ["000.png", "caf�.png", "two�lines.png", "�[31mred.png"]
-    assert len(call("predict", "--batch", str(folder), "--json").stdout.splitlines()) == 4
+    listed = call("predict", "--batch", str(folder), "--json").stdout.splitlines()
+    assert len(listed) == 4
+    for row in (*rows, *map(json.loads, listed)):
+        # A program in any language gets at the bytes.
+        assert Path(os.fsdecode(unquote_to_bytes(row["uri"].removeprefix("file://")))).exists()
+
+
+IN_EVERY_ENCODING = """
+import sys
+from mnist_ops.cli import main
+from mnist_ops.cli.options import encode_anything
+
+encode_anything()
+for command in (
+    ["predict", "images/\u00e9\u6570.png"],
+    ["predict", "--batch", "images"],
+    ["doctor"],
+    ["summarize", "--format", "html"],
+):
+    print("$", command[0])
+    main(command, standalone_mode=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["latin-1", "C"],
+)
+def test_output_that_cannot_encode_a_name(with_champion: Path, environment: dict[str, str]) -> None:
+    folder = with_champion / "caf\u00e9"
+    folder.mkdir()
+    shutil.move(with_champion / "mlflow.db", folder)
+    shutil.move(with_champion / "mlruns", folder)
+    images = write_all(folder / "images", images_of_test()[:1])
+    shutil.copy(images / "000.png", images / "\u00e9\u6570.png")
+    script = with_champion / "commands.py"
+    script.write_text(IN_EVERY_ENCODING, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=folder,
+        env=os.environ | environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+    )
+    told = done.stderr.decode("latin-1")
+    assert done.returncode == 0, told
+    assert "Traceback" not in told
+    _, one, batch, doctor, report = re.split(rb"^\$ \w+\n", done.stdout, flags=re.MULTILINE)
+    # Where the locale has ASCII alone, UTF-8 is written, as Python itself would.
+    shown = b"\\u6570" if "PYTHONIOENCODING" in environment else "\u6570".encode()
+    assert re.search(re.escape(shown) + rb"\.png: \w+ \(", one)
+    rows = list(csv.DictReader(io.StringIO(batch.decode("latin-1"))))
+    assert [Path(row["uri"]).name for row in rows] == ["000.png", "%C3%A9%E6%95%B0.png"]
+    assert b"caf" in doctor
+    assert b"Report: " in report
+    assert (folder / "report" / "index.html").read_bytes().decode("utf-8")
 
 
 def test_used_wrongly_ends_with_2(home: Path) -> None:

@@ -1,5 +1,6 @@
 """What several commands share: options, and lines for people."""
 
+import codecs
 import io
 import os
 import sys
@@ -141,7 +142,9 @@ def encode_anything() -> None:
     """
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get(_UTF8_MODE) != "1":
         os.environ[_UTF8_MODE] = "1"
-        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        # ASCII is no choice of the user's, but a locale's that was never set.
+        if codecs.lookup(sys.stdout.encoding).name != "ascii":
+            os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
