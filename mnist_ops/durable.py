@@ -132,7 +132,7 @@ def check_writable(path: Path, instead: str = "", *, folder: bool = False) -> No
 
 
 def advice(error: OSError) -> str:
-    """What to do about `error`, which kept something from being written."""
+    """Return what to do about `error`, which kept something from being written."""
     if error.errno in _FULL:
         return "make room"
     if error.errno in _FORBIDDEN:

@@ -83,7 +83,7 @@ def _check_optimizer(
 
 
 def _alike(found: Any, own: Any, but: Iterable[str] = ()) -> bool:
-    """Whether `found` has the form of `own`, and its numbers are finite."""
+    """Return whether `found` has the types and shapes of `own`, and finite numbers."""
     if isinstance(own, Tensor):
         return (
             isinstance(found, Tensor)

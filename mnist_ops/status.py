@@ -201,7 +201,7 @@ def _fits(
 
 @dataclass(frozen=True)
 class _Counts:
-    """How many cells a grid has, as it wrote when it began."""
+    """Return how many cells a grid has, as it wrote when it began."""
 
     cells: int
     before: int

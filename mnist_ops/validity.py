@@ -1,4 +1,4 @@
-"""What the values of a run may be: a store or a file may hold anything."""
+"""Check the values of a run from a store or a file, which may hold anything."""
 
 import dataclasses
 import math
@@ -79,7 +79,7 @@ def flag(text: str) -> bool | None:
 
 
 def is_measurement(value: object) -> bool:
-    """Whether `value` is a number that something can have."""
+    """Return whether `value` is a number that a measurement can give."""
     return isinstance(value, int | float) and abs(value) <= _MAX_NUMBER
 
 

@@ -19,18 +19,23 @@ from mnist_ops.tracking.tracker import store_id
 pytestmark = pytest.mark.usefixtures("small_data")
 
 
-@pytest.fixture
-def project(home: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's folder with a finished run."""
-    folder = home / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+def with_a_finished_run(folder: Path, empty_store: Path) -> None:
+    """Put a store into `folder`, where the process is, with artifacts beside it by plain path."""
     shutil.copy(empty_store, folder)
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         location = str(folder / "mlruns" / "0")
         database.execute("UPDATE experiments SET artifact_location = ?", (location,))
         database.commit()
     finished_run(connected())
+
+
+@pytest.fixture
+def project(home: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder with a finished run."""
+    folder = home / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with_a_finished_run(folder, empty_store)
     return folder
 
 
@@ -120,12 +125,7 @@ def test_location_that_mlflow_would_decode_is_put_right(
     folder = home / "below" / "a%41b"
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
-    shutil.copy(empty_store, folder)
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        location = str(folder / "mlruns" / "0")
-        database.execute("UPDATE experiments SET artifact_location = ?", (location,))
-        database.commit()
-    finished_run(connected())
+    with_a_finished_run(folder, empty_store)
     client = connected()
     client.log_text(client.create_run("0").info.run_id, "text", "file.txt")
     assert [path.name for path in (home / "below").iterdir()] == ["a%41b"]

@@ -187,7 +187,7 @@ def _decide(client: MlflowClient, contender: Registered) -> Verdict:
 
 
 def _unusable(client: MlflowClient, version: Version) -> str | None:
-    """Why a registered model cannot be loaded; None where it can."""
+    """Return why a registered model cannot be loaded; None where it can."""
     with tempfile.TemporaryDirectory() as temporary:
         try:
             inference.Classifier.load(registry.fetch(client, version, Path(temporary)))

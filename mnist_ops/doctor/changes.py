@@ -1,6 +1,6 @@
-"""What a fix changes, as data: recorded before it is done, and taken back from its record.
+"""The changes of a fix, as data: each is recorded before it is made, and undone from its record.
 
-Each change compares before it is taken back: what was changed again meanwhile is left as it is.
+A change is undone only where nothing else has changed the same thing since.
 """
 
 from dataclasses import dataclass

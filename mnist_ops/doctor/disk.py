@@ -50,7 +50,7 @@ def look_at_disk(site: Site) -> Examination:
 
 
 def _forbidden(site: Site) -> Iterator[Finding]:
-    """What must be written and may not; data sets that are whole need not be."""
+    """Yield an issue for each place that must be written and cannot be."""
     for check in (state.check, partial(tracking.check_writable, site.uri)):
         try:
             check()

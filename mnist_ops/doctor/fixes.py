@@ -62,7 +62,7 @@ class Fixes:
             _append("did", fix=self.id, text=did)
 
     def aside(self, path: Path) -> Path:
-        """Where to move `path`, which is below this machine's folder of the store."""
+        """Return where to move `path`, which is below this machine's folder of the store."""
         folder = self._site.state_dir
         assert folder is not None
         within = path.relative_to(folder)
@@ -88,7 +88,7 @@ class Fixes:
 
 @dataclass(frozen=True)
 class Undone:
-    """What became of a fix that was taken back.
+    """The outcome of undoing a fix.
 
     Attributes:
         fix: its id.
@@ -177,7 +177,7 @@ def _read() -> list[dict[str, Any]]:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether what was read has the form of what is written, as far as it is used."""
+    """Return whether a line that was read has the form of a line of the record."""
     texts = {"fix": ("time",), "did": ("text",), "change": ("type",), "undone": ()}
     if not isinstance(entry, dict) or entry.get("kind") not in tuple(texts):
         return False

@@ -56,7 +56,7 @@ def look_at_journals(site: Site) -> Examination:
 
 
 def unused_of(site: Site, journals: Iterable[Left]) -> list[Left]:
-    """Those that no living process has, of this machine or of one that shares its folders."""
+    """Return the journals that no living process has open, on this machine or another."""
     free = [found for found in journals if not found.in_use]
     elsewhere = {f.owner for f in free if f.owner is not None and not f.owner.is_here}
     living = elsewhere - site.dead_among(elsewhere)

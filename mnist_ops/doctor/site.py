@@ -38,7 +38,7 @@ class Site:
     _dead: dict[tracking.Owner, bool] = field(default_factory=dict, init=False)
 
     def dead_among(self, owners: Collection[tracking.Owner]) -> set[tracking.Owner]:
-        """Those of `owners` that are surely dead; each is looked for once."""
+        """Return the `owners` that are certainly dead; each is looked for once."""
         if self.client is None or self.store is None:
             return set()
         new = {owner for owner in owners if owner not in self._dead}

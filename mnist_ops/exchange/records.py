@@ -181,7 +181,7 @@ class RunRecord:
 
     @property
     def unknown(self) -> str:
-        """Why this version of the program cannot tell which cell it is of; empty where it can."""
+        """Return why this version cannot tell which cell the run is of; empty where it can."""
         try:
             self._check_cell()
         except validity.OtherVersion as error:

@@ -35,7 +35,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run predicted for its test images.
+    """Predictions of a run for its test images.
 
     Attributes:
         predicted: uint8, shape (n_test,).
@@ -49,7 +49,7 @@ class Predictions:
 
 
 def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
-    """What is in a predictions file; None where it is none, or its arrays do not fit each other.
+    """Read a predictions file; None where it is not one, or its arrays differ in length.
 
     Nothing larger than predictions can be is unpacked, and no pickle is read.
     """

@@ -1,8 +1,8 @@
-"""Where the artifacts of a SQLite store are, also after its folder was moved or copied.
+"""Find the artifacts of a SQLite store, also after its folder was moved or copied.
 
-MLflow writes absolute paths into a store. What lies beside the store, at the end of such a path, is
-what the path meant before the folder was moved: it is read from there, and what is written goes
-there once the store is re-pointed. Locations that were chosen elsewhere are left alone.
+MLflow writes absolute paths into a store. Where the end of such a path exists beside the store, the
+artifacts are read from there; commands that write first change the paths in the store. Locations
+that the user chose elsewhere are left alone.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def local_path(location: str) -> Path | None:
 
 
 def artifact_location(folder: Path) -> str:
-    """What MLflow is to be told of a folder of artifacts, so that it reads `folder` from it."""
+    """Return the artifact location that MLflow reads as `folder`."""
     text = str(folder.absolute())
     # MLflow decodes plain paths, too.
     return text if local_path(text) == folder.absolute() else folder.absolute().as_uri()
@@ -162,5 +162,5 @@ def repoint_moved(uri: str, say: Callable[[str], None]) -> None:
 
 
 def _holds(folder: Path, runs: set[str]) -> bool:
-    """Whether some of `runs` have their artifacts in an experiment's `folder`."""
+    """Return whether some of `runs` have their artifacts in an experiment's `folder`."""
     return folder.is_dir() and any(path.name in runs for path in folder.iterdir())

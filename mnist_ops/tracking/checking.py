@@ -1,4 +1,4 @@
-"""Whether a run is one that may count: what a store holds is input from anyone.
+"""Check the runs of a store: anyone may have written them.
 
 Every run passes here on its way from MLflow to the rest of the program: `fault` in each search,
 `cell_of` where it is to be a cell's result. One that does not pass is named, and left out.
@@ -68,7 +68,7 @@ def once(say: LeftOut) -> LeftOut:
 
 
 def fault(run: Run) -> Invalid | None:
-    """What is wrong with a run, whatever it is of: its status, its times, the form of its tags."""
+    """Return what is wrong with the status, times or tags of a run; None where nothing is."""
     try:
         _check_form(run)
     except ValueError as error:

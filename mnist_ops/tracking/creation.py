@@ -223,7 +223,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _put_in_place(fresh: Path, path: Path) -> bool:
-    """Whether `fresh` became `path`; not where another program has made one meanwhile."""
+    """Give `fresh` the name `path`; return False where another program has made `path`."""
     try:
         _link(fresh, path)
     except FileExistsError:

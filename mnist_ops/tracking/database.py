@@ -33,7 +33,7 @@ def sqlite_uri(path: Path) -> str:
 
 
 def artifact_root(folder: Path) -> str:
-    """Where MLflow is to put the artifacts of a store that is used in `folder`.
+    """Return the artifact root of a store that is used in `folder`.
 
     It decodes plain paths too, and quotes them badly in SQL, so that where this makes a difference
     it is a URI.

@@ -1,4 +1,4 @@
-"""What somebody deleted of ours, which MLflow keeps and can restore."""
+"""Find deleted experiments and grids of this project, which MLflow can restore."""
 
 from collections.abc import Iterator
 

@@ -132,7 +132,7 @@ class Courier:
 
     @property
     def pending(self) -> Counter[str]:
-        """Why the store does not have runs whole -> how many of them."""
+        """Reason why runs are pending -> how many of them."""
         trouble = self.trouble or "they are being sent"
         return Counter(
             d.held_by or trouble

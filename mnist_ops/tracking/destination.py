@@ -1,4 +1,4 @@
-"""Where a grid's runs go: the run that ``mlflow run`` opened for it, or an experiment.
+"""Choose where a grid's runs go: a run that ``mlflow run`` opened for it, or an experiment.
 
 ``MLFLOW_RUN_ID`` outlives its run in many a shell, job script and service. So the run that it names
 is taken over only if it can be nothing but the one that ``mlflow run`` opened just now.

@@ -69,7 +69,7 @@ _OPTIONAL = {"dataset": _texts, "machine": _texts}
 
 
 def are_events(found: Sequence[Any]) -> bool:
-    """Whether `found` is what a journal may have: one opening event, and others behind it."""
+    """Return whether `found` are the events of a journal: an opening one, and others after it."""
     return all(_is_event(event) for event in found) and all(
         (event["kind"] == "open") == (number == 0) for number, event in enumerate(found)
     )

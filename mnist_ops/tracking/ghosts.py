@@ -26,7 +26,7 @@ DeadAmong = Callable[[set[Owner]], set[Owner]]
 def dead_among(
     owners: Collection[Owner], ledger: Ledger, say: Callable[[str], None] = lambda line: None
 ) -> set[Owner]:
-    """Those of `owners` that are surely dead.
+    """Return the `owners` that are certainly dead.
 
     A process of this machine is looked up. Of another machine only signs of life tell, and its
     clock need not agree with ours: one whose last sign seems old is watched, and lives if another

@@ -237,7 +237,7 @@ def read(folder: Path) -> tuple[bytes, list[Event], int]:
 
 
 def _parse(content: bytes) -> tuple[list[Any], int]:
-    """What the lines hold, without one that was torn, and how many bytes they take."""
+    """Return the events of the whole lines, and how many bytes these take."""
     found: list[Any] = []
     whole = 0
     for line in content.splitlines(keepends=True):

@@ -239,7 +239,7 @@ def _new_run(client: MlflowClient, experiment_id: str) -> str:
 
 
 def _entries(run: Run) -> Entries:
-    """What the ledger's run says; what somebody else has written there is nobody's claim."""
+    """Read the claims in the ledger's run; params of another form are passed over."""
     claims: dict[str, tuple[int, Owner | None]] = {}
     for key, value in run.data.params.items():
         fingerprint, _, number = str(key).rpartition(".")

@@ -62,7 +62,7 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether this machine can look the process up."""
+        """Return whether this machine can look the process up."""
         return self.place == Owner.this_process().place
 
     def lives(self, last_beat: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a database store has the schema of this MLflow.
+"""Compare the schema of a database store with that of this MLflow.
 
 MLflow itself refuses any other schema, so this looks past its client, and only reads.
 """
@@ -90,7 +90,7 @@ def _of_file(path: Path) -> Schema:
 
 
 def _is_used(database: sqlite3.Connection, table: str) -> bool:
-    """Whether a table has rows that MLflow has not written by itself."""
+    """Return whether a table has rows beside those that MLflow writes by itself."""
     if table == "alembic_version":
         return False
     # Beside the default one an experiment is a user's.

@@ -124,7 +124,7 @@ def _experiments(client: MlflowClient) -> Iterator[str]:
 
 
 def _at_once(client: MlflowClient, ask: Callable[[], T]) -> T:
-    """What `ask` returns; asked again, for as long as MLflow does, where the store is away.
+    """Return what `ask` returns; while the store is away ask again for as long as MLflow does.
 
     Raises:
         _Unreadable: the store is not away, and fails at this twice.

@@ -200,7 +200,7 @@ def store_id(client: MlflowClient, *, create: bool) -> str | None:
 
 
 def _is_copy(uri: str, store: str) -> bool:
-    """Whether the store with this id was last reached in another file, which still has the id."""
+    """Return whether the store with this id was last used in another file that still has it."""
     here = sqlite_path(uri)
     noted = sqlite_path(state.address_of(store) or "")
     if here is None or noted is None or not noted.exists() or noted.samefile(here):

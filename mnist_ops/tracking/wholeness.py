@@ -1,4 +1,4 @@
-"""Whether what a finished run says is all there, and agrees with itself.
+"""Check that a finished run has all of its parts, and that they agree.
 
 A file that a look does not find need not be lost: the look may go to the wrong place. It counts as
 lost only where the same look finds something else that belongs there.
@@ -34,7 +34,7 @@ _TRIES = 3
 
 
 class Lack(Enum):
-    """What a finished run lacks."""
+    """A part that a finished run lacks."""
 
     # Its accuracy, so that it has no result.
     RESULT = auto()
@@ -46,7 +46,7 @@ class Lack(Enum):
 
 @dataclass(frozen=True)
 class Defect:
-    """What a finished run lacks, and why that is thought."""
+    """A part that a finished run lacks, and the evidence."""
 
     lack: Lack
     why: str
@@ -88,7 +88,7 @@ def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
 
 
 def _root(run: Run) -> str:
-    """Where the runs of its experiment have their artifacts: ``<root>/<run>/artifacts``."""
+    """Return the folder of the artifacts of all runs of its experiment."""
     return posixpath.dirname(posixpath.dirname(run.info.artifact_uri.rstrip("/")))
 
 

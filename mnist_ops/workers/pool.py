@@ -90,7 +90,7 @@ class InProcess:
             yield from compute(trajectory, context, on_progress, say)
 
     def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
-        """As `Pool.flush`; there is no other process."""
+        """See `Pool.flush`; there is no other process."""
         return Counter()
 
 

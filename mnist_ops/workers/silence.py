@@ -12,7 +12,7 @@ _NAMED = 5
 
 
 class Silence:
-    """Which workers of a cluster do not answer.
+    """Workers of a cluster that do not answer.
 
     Attributes:
         workers: their addresses.
