@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,13 @@ class Command:
 
     def workers(self) -> list[psutil.Process]:
         """Its Dask workers."""
-        return [
-            child
-            for child in psutil.Process(self.process.pid).children(recursive=True)
-            if "spawn_main" in " ".join(child.cmdline())
-        ]
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            # A process may end between being listed and being looked at.
+            with suppress(psutil.NoSuchProcess):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def kill_a_worker(self, dice: random.Random) -> bool:
         """SIGKILL for one of its Dask workers; whether there was one."""

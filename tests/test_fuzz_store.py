@@ -201,7 +201,9 @@ def check(uri: str, path: Path, store: Healthy, changed: set[str], *, report: bo
     assert len(ours) <= grid["done"] <= grid["cells"]
     assert grid["running"] + grid["failed"] + grid["left"] + grid["done"] <= grid["cells"]
     call("doctor", "--json", codes=(0, 1))
-    exported = json.loads(call("export", "out.zip", "--json").stdout)
+    export = call("export", "out.zip", "--json", codes=(0, 1))
+    exported = json.loads(export.stdout)
+    assert export.exit_code == bool(exported["lost_predictions"])
     assert len(ours) <= exported["runs"] <= RUNS
     if report:
         told = call("summarize", "--format", "json", "--preset", "custom-60-40", "--json")

@@ -245,8 +245,9 @@ def test_interrupted_import_goes_on(
 def test_killed_import_goes_on(exported: Path, elsewhere: Callable[[str], MlflowClient]) -> None:
     there = elsewhere("other")
     code = (
-        "import os, mlflow\n"
-        "mlflow.MlflowClient.log_artifact = lambda *_: os.kill(os.getpid(), 9)\n"
+        "import os\n"
+        "from mnist_ops.tracking.client import CheckedClient\n"
+        "CheckedClient.log_artifact = lambda *_: os.kill(os.getpid(), 9)\n"
         "from mnist_ops.cli import main\n"
         f"main(['import', {str(exported)!r}])\n"
     )
