@@ -144,10 +144,12 @@ def run(
     as_json: bool,
 ) -> None:
     """Run the cells of STUDY that are not finished yet, each as an MLflow run."""
-    asked = dict(_axis(text) for text in axes) | {"dataset": datasets}
+    asked = [_axis(text) for text in axes] + [("dataset", datasets)]
+    given = [(axis, text) for axis, text in asked if text != UNSET]
+    if len(given) > len(dict(given)):
+        raise InvalidInput("an axis is given twice: give its values once, with commas")
     studies = _with_axes(
-        list(STUDIES.values()) if study == "all" else [STUDIES[study]],
-        {axis: text for axis, text in asked.items() if text != UNSET},
+        list(STUDIES.values()) if study == "all" else [STUDIES[study]], dict(given)
     )
 
     # After the options are read: what follows imports torch and mlflow, which takes seconds.
