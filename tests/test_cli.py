@@ -68,7 +68,8 @@ def test_dry_run_for_a_program(home: Path) -> None:
 def test_a_data_set_may_be_set_as_an_axis(home: Path) -> None:
     by_axis = call("run", "svm_grid", "--set", "dataset=MNIST", "--dry-run")
     assert by_axis.stdout == call("run", "svm_grid", "--datasets", "MNIST", "--dry-run").stdout
-    assert by_axis.stdout and "fashion" not in by_axis.stdout
+    assert by_axis.stdout
+    assert "fashion" not in by_axis.stdout
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,8 @@ def test_a_data_set_may_be_set_as_an_axis(home: Path) -> None:
 )
 def test_an_axis_given_twice_is_refused(home: Path, axes: list[str]) -> None:
     result = call("run", "svm_grid", *axes, "--dry-run")
-    assert result.exit_code == 2 and "given twice" in result.stderr
+    assert result.exit_code == 2
+    assert "given twice" in result.stderr
 
 
 def test_an_axis_goes_to_the_studies_that_have_it(home: Path) -> None:
