@@ -8,7 +8,8 @@ PRESET ?= quick
 RECORDED := mlruns/recorded
 PAGES := build/pages
 # Files that the documents point to.
-SOURCES_SHOWN := live_taps.py fast_conv.py fast_norm.py flat_weights.py kernels.py inference/likeness.py
+SOURCES_SHOWN := $(addprefix fitting/fast/,cropped_kernels.py fast_conv.py fast_norm.py flat_weights.py kernels.py) \
+	serving/inference/out_of_distribution.py
 
 # `mlflow run --env-manager local` starts the `python` that it finds first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -38,10 +39,10 @@ test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser,
 	pytest -m slow -n auto --dist loadfile
 
 soak: $(INSTALLED) ## 40 grids with a random fault each, against undisturbed ones: prints what came of each
-	pytest -m slow tests/test_soak.py -s
+	pytest -m slow tests/end_to_end/test_soak.py -s
 
 soak-edges: $(INSTALLED) ## Hours of cut first starts, moved folders, wrong clocks, stopped processes, bad proxies
-	MNIST_OPS_EDGE_ROUNDS=all pytest -m slow tests/test_soak_edges.py -s
+	MNIST_OPS_EDGE_ROUNDS=all pytest -m slow tests/end_to_end/test_soak_edges.py -s
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	ruff check .
@@ -56,10 +57,10 @@ bench-accuracy: $(INSTALLED) ## Fast against plain, 5 seeds, 2 whole epochs: hou
 	python -m tests.benchmarks.accuracy
 
 team: $(INSTALLED) ## The study on PostgreSQL, S3 and sign-in (on loopback), its tables against SQLite's
-	python tests/team_study.py --preset $(PRESET)
+	python tests/support/team_study.py --preset $(PRESET)
 
 audit: $(INSTALLED) ## Known vulnerabilities of what is installed, if the service that knows can be reached
-	python tests/audit.py
+	python tests/support/audit.py
 
 report: $(INSTALLED) ## The report from the runs recorded with the project: no training
 	mnist-ops summarize --from $(RECORDED) --open
@@ -70,10 +71,10 @@ results: $(INSTALLED) ## Put the results of the recorded runs into the documents
 	cp report/findings.json mnist_ops/compare/baseline.json
 
 site: $(INSTALLED) ## The project's pages: these documents, the report and the recorded runs, into site/
-	rm -rf $(PAGES) && mkdir -p $(PAGES)/mnist_ops/inference
+	rm -rf $(PAGES) && mkdir -p $(PAGES)
 	cp README.md $(PAGES)/index.md
 	cp -r CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs $(PAGES)
-	for file in $(SOURCES_SHOWN); do cp mnist_ops/$$file $(PAGES)/mnist_ops/$$file; done
+	for file in $(SOURCES_SHOWN); do install -D -m 644 mnist_ops/$$file $(PAGES)/mnist_ops/$$file; done
 	cp -r $(RECORDED) $(PAGES)/recorded
 	mnist-ops summarize --from $(RECORDED) --out $(PAGES)/report
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --config-file docs/mkdocs.yml

@@ -1,7 +1,7 @@
 """Q2: the same trainings on a CPU and on a CUDA device, FashionMNIST."""
 
-from mnist_ops.grids import Study
-from mnist_ops.specs import ResNetSpec
+from mnist_ops.study.grids import Study
+from mnist_ops.study.specs import ResNetSpec
 
 STUDY = Study(
     name="device_compare",

@@ -1,7 +1,7 @@
 """Q1(a): ResNet-18 and ResNet-50 on both data sets, over the study's hyper-parameters."""
 
-from mnist_ops.grids import Study
-from mnist_ops.specs import ResNetSpec
+from mnist_ops.study.grids import Study
+from mnist_ops.study.specs import ResNetSpec
 
 STUDY = Study(
     name="resnet_grid",

@@ -1,7 +1,7 @@
 """Q1(b): support vector machines as the traditional baseline, over kernel, C and gamma."""
 
-from mnist_ops.grids import Study
-from mnist_ops.specs import SvmSpec
+from mnist_ops.study.grids import Study
+from mnist_ops.study.specs import SvmSpec
 
 STUDY = Study(
     name="svm_grid",

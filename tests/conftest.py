@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from mnist_ops import tracking
 from mnist_ops.data import DATASETS
-from mnist_ops.tracking import ledger
+from mnist_ops.tracking import claims
 
 pytest_plugins = ["transfer_fixtures"]
 
@@ -52,7 +52,7 @@ def client(home: Path) -> MlflowClient:
 @pytest.fixture
 def store(client: MlflowClient) -> str:
     """The id of the store in `home`, as a grid that has used it leaves it."""
-    found = ledger.find(client)
+    found = claims.find(client)
     assert found is not None
     return found
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops.cli.options import answer, data_dir_option, json_option, say, training_bar
-from mnist_ops.errors import InvalidInput
-from mnist_ops.specs import DATASETS
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study.specs import DATASETS
 
 if TYPE_CHECKING:
-    from mnist_ops.champions import Report
+    from mnist_ops.serving.champions import Report
 
 
 @click.command()
@@ -56,7 +56,7 @@ def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None)
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
     from mnist_ops import tracking
-    from mnist_ops.champions import register_best
+    from mnist_ops.serving.champions import register_best
 
     uri = tracking.default_uri()
     return register_best(

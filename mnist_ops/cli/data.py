@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from mnist_ops.cli.options import answer, data_dir_option, json_option, say
-from mnist_ops.errors import DataUnavailable, MnistOpsError
-from mnist_ops.specs import DATASETS
+from mnist_ops.core.errors import DataUnavailable, MnistOpsError
+from mnist_ops.study.specs import DATASETS
 
 
 @click.command()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops.cli.options import answer, console, data_dir_option, json_option, say
-from mnist_ops.errors import InvalidInput, MnistOpsError
-from mnist_ops.texts import printable
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.core.escaping import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mnist_ops.doctor import Diagnosis, Finding, Site
+    from mnist_ops.ops.doctor import Diagnosis, Finding, Site
 
 _WORD_WIDTH, _SUBJECT_WIDTH = 8, 15
 _INDENT = " " * (_WORD_WIDTH + _SUBJECT_WIDTH)
@@ -44,7 +44,7 @@ def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: b
     before.
     """
     from mnist_ops import tracking
-    from mnist_ops.doctor import UNDO, Fixes, Site, diagnose
+    from mnist_ops.ops.doctor import UNDO, Fixes, Site, diagnose
 
     if undo and (fix or force):
         raise InvalidInput("--undo stands alone: it takes back what --fix has done")
@@ -73,7 +73,7 @@ def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: b
 
 
 def _undo(site: "Site", *, as_json: bool) -> None:
-    from mnist_ops.doctor import undo_last
+    from mnist_ops.ops.doctor import undo_last
 
     undone = undo_last(site)
     if as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mnist_ops.cli.options import answer, json_option, run_progress, runs, say
-from mnist_ops.errors import MnistOpsError
+from mnist_ops.core.errors import MnistOpsError
 
 
 @click.command()
@@ -20,7 +20,7 @@ def export(file: Path, experiment: str | None, as_json: bool) -> None:
     Params, metrics with their history, tags, predictions and times; of each cell the run that the
     report uses. The same runs give the same bytes.
     """
-    from mnist_ops.transfer import export_runs
+    from mnist_ops.tracking.exchange.transfer import export_runs
 
     with run_progress("Reading runs") as progress:
         done = export_runs(file, experiment=experiment, progress=progress, left_out=say)

@@ -16,8 +16,8 @@ import click
 
 from mnist_ops import __version__
 from mnist_ops.cli.options import encode_anything, say
-from mnist_ops.errors import MnistOpsError
-from mnist_ops.stopping import INTERRUPTED
+from mnist_ops.core.cancellation import INTERRUPTED
+from mnist_ops.core.errors import MnistOpsError
 
 
 class Commands(click.Group):
@@ -76,9 +76,9 @@ def _check_home() -> None:
 
 def _unforeseen(error: Exception, *, debug: bool) -> str:
     """Keep what there is to know of an error that nobody expected, and return a line about it."""
-    from mnist_ops.durable import private_folder
-    from mnist_ops.redaction import redacted
-    from mnist_ops.state import state_dir
+    from mnist_ops.core.atomic_files import private_folder
+    from mnist_ops.core.paths import state_dir
+    from mnist_ops.core.redaction import redacted
 
     details = redacted(
         "\n".join(

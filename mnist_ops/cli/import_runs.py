@@ -19,7 +19,7 @@ def import_runs(file: Path, experiment: str | None, as_json: bool) -> None:
     A cell that has a finished run here keeps it; nothing is overwritten. FILE is checked whole
     before anything is written. After an interruption the same command goes on.
     """
-    from mnist_ops import transfer
+    from mnist_ops.tracking.exchange import transfer
 
     with run_progress("Writing runs") as progress:
         done = transfer.import_runs(file, experiment=experiment, progress=progress, left_out=say)

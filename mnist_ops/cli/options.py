@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnist_ops.errors import InvalidInput
-from mnist_ops.texts import printable
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.core.escaping import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from mnist_ops.specs import Spec
+    from mnist_ops.study.specs import Spec
 
 # What a parameter of the MLproject says where the user leaves it alone.
 UNSET = "preset"

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops.cli.options import answer, console, json_option, say
-from mnist_ops.errors import InvalidInput, MnistOpsError
-from mnist_ops.specs import DATASETS
-from mnist_ops.texts import field, file_uri
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.core.escaping import field, file_uri
+from mnist_ops.study.specs import DATASETS
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from mnist_ops.inference import Classifier
-    from mnist_ops.inference.pictures import Picture
+    from mnist_ops.serving.inference import Classifier
+    from mnist_ops.serving.inference.preprocessing import Picture
 
 # As many as a model computes at a time.
 BATCH = 256
@@ -114,7 +114,7 @@ def predict(
 
 
 def _files_in(folder: Path) -> list[Path]:
-    from mnist_ops.inference.pictures import SUFFIXES
+    from mnist_ops.serving.inference.preprocessing import SUFFIXES
 
     if not folder.is_dir():
         raise InvalidInput(f"--batch takes a folder, and {folder} is none")
@@ -132,8 +132,8 @@ def _classifier(dataset: str, alias: str) -> "Classifier":
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
     from mnist_ops import tracking
-    from mnist_ops.inference import Classifier
-    from mnist_ops.tracking import registry
+    from mnist_ops.serving import registry
+    from mnist_ops.serving.inference import Classifier
 
     uri = tracking.default_uri()
     client = tracking.connect(uri, create=False)
@@ -156,19 +156,19 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
     """A row a file, in their order."""
     import numpy as np
 
-    from mnist_ops.inference import pictures
+    from mnist_ops.serving.inference import preprocessing
 
     read: dict[int, Picture] = {}
     errors: dict[int, str] = {}
     for number, path in enumerate(files):
         try:
-            read[number] = pictures.read(path, dataset)
-        except pictures.UnreadableImage as error:
+            read[number] = preprocessing.read(path, dataset)
+        except preprocessing.UnreadableImage as error:
             errors[number] = str(error)
     answers = classifier.answer(
         np.stack([picture.pixels for picture in read.values()])
         if read
-        else np.empty((0, pictures.SIZE, pictures.SIZE), np.uint8)
+        else np.empty((0, preprocessing.SIZE, preprocessing.SIZE), np.uint8)
     )
     names = classifier.description.class_names
     place = {number: row for row, number in enumerate(read)}

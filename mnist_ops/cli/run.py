@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops import stopping
 from mnist_ops.cli.options import (
     UNSET,
     answer,
@@ -21,13 +20,14 @@ from mnist_ops.cli.options import (
     json_option,
     say,
 )
-from mnist_ops.errors import InvalidInput, MnistOpsError
-from mnist_ops.grids import PRESETS, Choices, Study, parse_values, preset_label
-from mnist_ops.specs import DATASETS, DEVICES, PRECISIONS
+from mnist_ops.core import cancellation
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.study.grids import PRESETS, Choices, Study, parse_values, preset_label
+from mnist_ops.study.specs import DATASETS, DEVICES, PRECISIONS
 from pipelines import STUDIES
 
 if TYPE_CHECKING:
-    from mnist_ops.engine import Plan, StudyReport
+    from mnist_ops.runner.engine import Plan, StudyReport
 
 
 @click.command()
@@ -162,8 +162,8 @@ def run(
     )
     worker_count = count("--workers", workers, unset="auto")
 
-    from mnist_ops import engine
-    from mnist_ops.progress import GridDisplay
+    from mnist_ops.cli.progress import GridDisplay
+    from mnist_ops.runner import engine
 
     settings = engine.Settings(
         preset=preset,
@@ -183,7 +183,7 @@ def run(
     if dry_run:
         _print_plans(engine.plan_locally(studies, settings), as_json=as_json)
         return
-    stopping.on_signals()
+    cancellation.on_signals()
     reports = engine.run(studies, settings, GridDisplay(console(quiet=quiet)))
     if report is not None:
         labels = {
@@ -191,7 +191,7 @@ def run(
             for a_plan in engine.plan_locally(studies, settings)
             for cell in a_plan.cells
         }
-        from mnist_ops.reports import write_report
+        from mnist_ops.ops.reports import write_report
 
         write_report(report, preset=labels.pop() if len(labels) == 1 else None, say=say)
     if with_champions:

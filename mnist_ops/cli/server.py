@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mnist_ops.cli.options import answer, json_option, say
-from mnist_ops.errors import InvalidInput
+from mnist_ops.core.errors import InvalidInput
 
 
 @click.command()
@@ -78,7 +78,7 @@ def server(
     _refuse_passwords_on_the_command_line("backend_store_uri", "auth_database_uri")
 
     from mnist_ops import tracking
-    from mnist_ops.server import ServerSettings, serve
+    from mnist_ops.ops.server import ServerSettings, serve
 
     settings = ServerSettings(
         backend_store_uri=backend_store_uri or tracking.sqlite_uri(Path("mlflow.db")),
@@ -106,7 +106,7 @@ def server(
 
 
 def _refuse_passwords_on_the_command_line(*options: str) -> None:
-    from mnist_ops.redaction import redacted
+    from mnist_ops.core.redaction import redacted
 
     context = click.get_current_context()
     for option in options:

@@ -27,7 +27,8 @@ def from_option(command: F) -> F:
 @contextmanager
 def store_of(sources: Sequence[Path]) -> Iterator[str]:
     """The URI of MLflow's current store, or of one that has the runs of `sources` alone."""
-    from mnist_ops import tracking, transfer
+    from mnist_ops import tracking
+    from mnist_ops.tracking.exchange import transfer
 
     if not sources:
         yield tracking.default_uri()

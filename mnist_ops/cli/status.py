@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops.cli.options import answer, console, json_option, say
-from mnist_ops.eta import duration
-from mnist_ops.texts import printable
+from mnist_ops.core.escaping import printable
+from mnist_ops.runner.eta import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from mnist_ops.status import GridStatus, RunningFit
+    from mnist_ops.ops.status import GridStatus, RunningFit
 
 _STATES = {
     "running": ("running", "bold green"),
@@ -45,7 +45,7 @@ def status(watch: bool, every: float, as_json: bool) -> None:
     finished before a grid began count as done, and not as its speed.
     """
     from mnist_ops import tracking
-    from mnist_ops.status import grid_status
+    from mnist_ops.ops.status import grid_status
 
     uri = tracking.default_uri()
     client = tracking.connect(uri, create=False)

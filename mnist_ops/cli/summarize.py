@@ -9,7 +9,7 @@ import click
 
 from mnist_ops.cli.options import answer, json_option, say
 from mnist_ops.cli.sources import from_option, store_of
-from mnist_ops.errors import InvalidInput, MnistOpsError
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
 
 FULLEST = "fullest"
 FORMATS = ("html", "json", "svg", "png")
@@ -80,7 +80,7 @@ def summarize(
     if pictures is not None and not into:
         raise InvalidInput("--pictures is for what --into shows: name a file with --into")
 
-    from mnist_ops.reports import write_report
+    from mnist_ops.ops.reports import write_report
 
     with store_of(sources) as uri:
         report = write_report(

@@ -5,7 +5,7 @@ import json
 import click
 
 from mnist_ops.cli.options import answer, json_option, say
-from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.core.errors import TrackingUnavailable
 
 
 @click.command()

@@ -9,10 +9,10 @@ import click
 
 from mnist_ops.cli.options import answer, cells, data_dir_option, json_option, say, training_bar
 from mnist_ops.cli.sources import from_option, store_of
-from mnist_ops.errors import MnistOpsError
+from mnist_ops.core.errors import MnistOpsError
 
 if TYPE_CHECKING:
-    from mnist_ops.repeats import Repeat
+    from mnist_ops.serving.verify import Repeat
 
 
 @click.command()
@@ -36,7 +36,7 @@ def verify(
     and library versions like the run's every prediction is the same; elsewhere the accuracy is,
     but for chance (McNemar's test). Exits with 1 where it is not. Nothing is tracked.
     """
-    from mnist_ops.repeats import repeat
+    from mnist_ops.serving.verify import repeat
 
     repeats = []
     with store_of(sources) as uri:

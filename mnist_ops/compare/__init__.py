@@ -21,22 +21,22 @@ from mnist_ops.compare import agreement as published_numbers
 from mnist_ops.compare import findings as claims
 from mnist_ops.compare import page
 from mnist_ops.compare.cells import Cell
-from mnist_ops.compare.digest import FIGURES, digest
 from mnist_ops.compare.files import CannotWrite, publish
 from mnist_ops.compare.findings import Finding, NoBaseline, Verdict
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.headlines import Headline, headlines
+from mnist_ops.compare.markdown_summary import FIGURES, digest
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
 from mnist_ops.compare.runs import PRESET, STATUS, STUDY
 from mnist_ops.compare.sections import BEYOND, RESULTS, replace_sections, sections_in
 from mnist_ops.compare.selection import Coverage, NoRuns, Note, Selection, select
 from mnist_ops.compare.tables import Table, all_tables
-from mnist_ops.grids import PRESETS, official_label
-from mnist_ops.specs import Spec
+from mnist_ops.study.grids import PRESETS, official_label
+from mnist_ops.study.specs import Spec
 
 if TYPE_CHECKING:
-    from mnist_ops.compare.beyond import Topic
+    from mnist_ops.compare.extra_analyses import Topic
     from mnist_ops.compare.figures.confusion import Pixels
     from mnist_ops.compare.figures.learning import History
 
@@ -166,7 +166,7 @@ class Report:
             InvalidInput: the file cannot be read, or has no marks.
             CannotWrite: the pictures cannot be copied, or the file not be written.
         """
-        from mnist_ops.compare.beyond import to_markdown
+        from mnist_ops.compare.extra_analyses import to_markdown
 
         stems = {
             RESULTS: tuple(FIGURES),
@@ -245,7 +245,7 @@ def summarize(
         CannotWrite: the report cannot be written; an older one in `out` is as it was.
     """
     # plotly takes a second to import: who only reads findings does without it.
-    from mnist_ops.compare.beyond import all_topics
+    from mnist_ops.compare.extra_analyses import all_topics
     from mnist_ops.compare.figures import all_figures, export
 
     predictions, history = functools.cache(predictions), functools.cache(history)

@@ -17,22 +17,22 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_ops import keys
 from mnist_ops.compare import published, statistics
 from mnist_ops.compare.cells import DEVICE_COMPARE, RESNET_GRID, SVM_GRID
-from mnist_ops.compare.chance import ACCURACY, F1, Score, chance, fewest_images
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.svms import gain
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.published import Number
 from mnist_ops.compare.render import csv_text
+from mnist_ops.compare.seed_noise import ACCURACY, F1, Score, chance, fewest_images
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Interval, Mean
 from mnist_ops.compare.tables.champions import CHOSEN_ON
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import VARIANT
 from mnist_ops.compare.tables.table import Table, Value
-from mnist_ops.grids import PRESETS
+from mnist_ops.core import keys
+from mnist_ops.study.grids import PRESETS
 
 # The columns of the frame.
 COLUMNS = (

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_ops import keys
-from mnist_ops.specs import Spec
-from mnist_ops.validity import METRICS, PARAMS
+from mnist_ops.core import keys
+from mnist_ops.study.specs import Spec
+from mnist_ops.study.validity import METRICS, PARAMS
 
 RESNET_GRID = "resnet_grid"
 SVM_GRID = "svm_grid"

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mnist_ops import durable
-from mnist_ops.errors import MnistOpsError
+from mnist_ops.core import atomic_files
+from mnist_ops.core.errors import MnistOpsError
 
 
 class CannotWrite(MnistOpsError):
@@ -36,7 +36,7 @@ def publish(files: Mapping[str, bytes], out: Path) -> list[Path]:
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with durable.work_folder(out) as temporary:
+        with atomic_files.work_folder(out) as temporary:
             fresh, old = temporary / "new", temporary / "old"
             for name, content in files.items():
                 _write(fresh / name, content)
@@ -48,7 +48,7 @@ def publish(files: Mapping[str, bytes], out: Path) -> list[Path]:
         # mkdir() on a path that is a file says no more than that it exists.
         reason = "it is not a folder" if out.is_file() else error.strerror or str(error)
         raise CannotWrite(
-            f"cannot write the report to {out}: {reason}; {durable.advice(error)}"
+            f"cannot write the report to {out}: {reason}; {atomic_files.advice(error)}"
         ) from error
     return [out / name for name in files]
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from mnist_ops import keys
 from mnist_ops.compare import statistics
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
 from mnist_ops.compare.findings.devices import speedups
@@ -12,7 +11,8 @@ from mnist_ops.compare.render import minus
 from mnist_ops.compare.statistics import Interval
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
-from mnist_ops.specs import DATASETS
+from mnist_ops.core import keys
+from mnist_ops.study.specs import DATASETS
 
 
 @dataclass(frozen=True)

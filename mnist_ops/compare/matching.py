@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_ops.compare.cells import IDENTITY, run_params, spec_params
 from mnist_ops.compare.runs import FINGERPRINT, STUDY
-from mnist_ops.specs import Spec
+from mnist_ops.study.specs import Spec
 
 _Identity = tuple[Any, ...]
 

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_ops.compare.runs import (
-    END_TIME,
-    GIT_COMMIT,
-    HARDWARE_PREFIX,
-    START_TIME,
-    VERSION_PREFIX,
-)
+from mnist_ops.compare.runs import END_TIME, GIT_COMMIT, HARDWARE_PREFIX, START_TIME, VERSION_PREFIX
 
 # What a tag says where there is nothing to say.
 _NONE = ("", "none", "none used", "unknown")

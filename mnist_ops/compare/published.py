@@ -14,7 +14,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from mnist_ops import keys
+from mnist_ops.core import keys
 
 # Names of the printed quantities; training times are named as the metric of a run.
 ACCURACY = "accuracy"

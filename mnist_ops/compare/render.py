@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mnist_ops.compare.tables.table import PLAIN, Column, Kind, Table, Value
-from mnist_ops.texts import field
+from mnist_ops.core.escaping import field
 
 # Where nothing is to be said, people see a dash, and programs an empty field.
 NOTHING = "\N{EN DASH}"

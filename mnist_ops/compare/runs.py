@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_ops.texts import printable
-from mnist_ops.validity import METRICS, PARAMS, flag
+from mnist_ops.core.escaping import printable
+from mnist_ops.study.validity import METRICS, PARAMS, flag
 
 RUN_ID = "run_id"
 EXPERIMENT_ID = "experiment_id"

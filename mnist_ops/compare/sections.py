@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mnist_ops.compare.files import publish
-from mnist_ops.errors import InvalidInput
+from mnist_ops.core.errors import InvalidInput
 
 # What can stand in a file: the results, and what the study could not show.
 RESULTS = "results"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_ops import keys
 from mnist_ops.compare import cells as states
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.matching import matched_fingerprints
@@ -25,10 +24,11 @@ from mnist_ops.compare.runs import (
     records,
     typed,
 )
-from mnist_ops.errors import MnistOpsError
-from mnist_ops.grids import DEFAULT_PRECISION, PRESETS, official_label, same_size
-from mnist_ops.specs import DEVICES, ResNetSpec, Spec
-from mnist_ops.texts import printable
+from mnist_ops.core import keys
+from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.core.escaping import printable
+from mnist_ops.study.grids import DEFAULT_PRECISION, PRESETS, official_label, same_size
+from mnist_ops.study.specs import DEVICES, ResNetSpec, Spec
 
 # Of two presets with as many finished cells, the larger one answers better.
 _PREFERRED = ("rigorous", "paper", "quick")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torchvision.datasets import FashionMNIST
 
-from mnist_ops.errors import InvalidInput
+from mnist_ops.core.errors import InvalidInput
 
 
 @dataclass(frozen=True)

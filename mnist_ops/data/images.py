@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 import torchvision.datasets
 
+from mnist_ops.core.errors import DataUnavailable
 from mnist_ops.data.catalog import dataset_info
 from mnist_ops.data.mapped import mapped
 from mnist_ops.data.store import FileStatus, absolute, status
-from mnist_ops.errors import DataUnavailable
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from mnist_ops import durable
+from mnist_ops.core import atomic_files
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def _map(path: Path, parts: Sequence[Tensor]) -> Tensor:
 def _write(path: Path, parts: Sequence[Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Put in place in one piece: other processes may be writing it too, or mapping the old one.
-    with durable.work_folder(path.parent) as folder:
+    with atomic_files.work_folder(path.parent) as folder:
         fresh = folder / path.name
         with fresh.open("wb") as file:
             for part in parts:

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from mnist_ops.core.errors import InvalidInput
 from mnist_ops.data.images import Images
-from mnist_ops.errors import InvalidInput
-from mnist_ops.specs import Spec
+from mnist_ops.study.specs import Spec
 
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1

@@ -17,10 +17,10 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
-from mnist_ops import durable
+from mnist_ops.core import atomic_files
+from mnist_ops.core.errors import DataUnavailable, InvalidInput
 from mnist_ops.data.catalog import DatasetInfo, dataset_info
 from mnist_ops.data.sources import SOURCES, Say, Source, SourceFailed, folder_source
-from mnist_ops.errors import DataUnavailable, InvalidInput
 
 ON_DISK = "found on disk"
 RECORD = "source.json"
@@ -187,7 +187,7 @@ def _writing(info: DatasetInfo, root: Path, say: Say) -> Iterator[None]:
 def _not_written(folder: Path, error: OSError) -> InvalidInput:
     return InvalidInput(
         f"data directory {folder} cannot be written ({error.strerror or error}): "
-        f"{durable.advice(error)}, with --data-dir or MNIST_OPS_DATA"
+        f"{atomic_files.advice(error)}, with --data-dir or MNIST_OPS_DATA"
     )
 
 

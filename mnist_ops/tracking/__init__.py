@@ -11,17 +11,10 @@ first ``start_run`` of a process would take over the run that ``mlflow run`` ope
 from mnist_ops.tracking.arrays import Predictions
 from mnist_ops.tracking.artifacts import repoint_moved
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
-from mnist_ops.tracking.database import (
-    sqlite_path,
-    sqlite_uri,
-    unsynchronised,
-    without_password,
-)
+from mnist_ops.tracking.claims import Entries, Ledger
+from mnist_ops.tracking.database import sqlite_path, sqlite_uri, unsynchronised, without_password
 from mnist_ops.tracking.destination import experiment, opened_for_us
-from mnist_ops.tracking.ghosts import bury_the_dead, dead_among, ghosts
-from mnist_ops.tracking.journal import JournalBusy, JournalGone
-from mnist_ops.tracking.ledger import Entries, Ledger
-from mnist_ops.tracking.moving import (
+from mnist_ops.tracking.exchange.moving import (
     counted_runs,
     digest_of,
     drop_doubles,
@@ -33,7 +26,8 @@ from mnist_ops.tracking.moving import (
     unfinished_imports,
     write_record,
 )
-from mnist_ops.tracking.owner import Owner
+from mnist_ops.tracking.journal import JournalBusy, JournalGone
+from mnist_ops.tracking.process_id import Owner
 from mnist_ops.tracking.reading import (
     cell_runs,
     ended_of,
@@ -45,6 +39,7 @@ from mnist_ops.tracking.reading import (
     not_measured,
     predictions,
 )
+from mnist_ops.tracking.stale_runs import bury_the_dead, dead_among, ghosts
 from mnist_ops.tracking.store import (
     CONNECT_TIMEOUT_S,
     STORE_ERRORS,
@@ -54,20 +49,8 @@ from mnist_ops.tracking.store import (
     default_uri,
     tracking_errors,
 )
-from mnist_ops.tracking.tracker import (
-    Address,
-    Tracker,
-    close_tracker,
-    open_tracker,
-    shared_tracker,
-)
-from mnist_ops.tracking.writing import (
-    CellPlace,
-    CellRun,
-    Parent,
-    ParentRun,
-    open_parent,
-)
+from mnist_ops.tracking.tracker import Address, Tracker, close_tracker, open_tracker, shared_tracker
+from mnist_ops.tracking.writing import CellPlace, CellRun, Parent, ParentRun, open_parent
 
 __all__ = [
     "CONNECT_TIMEOUT_S",

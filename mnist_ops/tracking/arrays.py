@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ops.exchange.records import MAX_INDEX
-from mnist_ops.specs import N_CLASSES
+from mnist_ops.study.specs import N_CLASSES
+from mnist_ops.tracking.exchange.records import MAX_INDEX
 
 # Of numpy's header, which says what the array is.
 _MAX_HEADER = 4096

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from mlflow.entities import Run, RunStatus
 
-from mnist_ops import keys, validity
-from mnist_ops.exchange.records import MAX_TAG, MAX_TIME, portable_text
-from mnist_ops.validity import shown
+from mnist_ops.core import keys
+from mnist_ops.study import validity
+from mnist_ops.study.validity import shown
+from mnist_ops.tracking.exchange.records import MAX_TAG, MAX_TIME, portable_text
 
 LeftOut = Callable[[str], None]
 

@@ -19,8 +19,8 @@ from mlflow.store.db import utils
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
-from mnist_ops import durable
-from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.core import atomic_files
+from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.tracking.database import (
     first_line,
     open_sqlite,
@@ -97,7 +97,7 @@ def upgrade(uri: str) -> Path:
     quieten()
     if user := _user_of(path):
         raise TrackingUnavailable(f"{path} is in use by {user}: end it, and try again")
-    durable.check_room(path.parent, path.stat().st_size)
+    atomic_files.check_room(path.parent, path.stat().st_size)
     kept = _other_name(path, "before-upgrade")
     with _alone(path):
         fresh = _beside(path, "new")
@@ -117,7 +117,7 @@ def upgrade(uri: str) -> Path:
         _sync(fresh)
         _link(path, kept)
         fresh.replace(path)
-        durable.sync_folder(path.parent)
+        atomic_files.sync_folder(path.parent)
     return kept
 
 
@@ -228,7 +228,7 @@ def _put_in_place(fresh: Path, path: Path) -> bool:
         _link(fresh, path)
     except FileExistsError:
         return False
-    durable.sync_folder(path.parent)
+    atomic_files.sync_folder(path.parent)
     return True
 
 

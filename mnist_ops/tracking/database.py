@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import sqlalchemy
 
-from mnist_ops.redaction import redacted
+from mnist_ops.core.redaction import redacted
 
 _SQLITE = "sqlite:///"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run, ViewType
 
-from mnist_ops import keys
-from mnist_ops.tracking import ledger
+from mnist_ops.core import keys
+from mnist_ops.tracking import claims
 from mnist_ops.tracking.search import tag
 
 _PAGE = 1000
@@ -19,7 +19,7 @@ def deleted_experiments(client: MlflowClient) -> list[Experiment]:
     return [
         experiment
         for experiment in found
-        if experiment.name != ledger.EXPERIMENT
+        if experiment.name != claims.EXPERIMENT
         and client.search_runs(
             [experiment.experiment_id], f"{tag(keys.ROLE)} LIKE '%'", ViewType.ALL, max_results=1
         )

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from mnist_ops.errors import InvalidInput, TrackingUnavailable
+from mnist_ops.core.errors import InvalidInput, TrackingUnavailable
 from mnist_ops.tracking.database import first_line
 from mnist_ops.tracking.experiments import find_or_make
 from mnist_ops.tracking.tracker import Tracker

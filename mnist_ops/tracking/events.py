@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from mnist_ops import keys
+from mnist_ops.core import keys
 
 Event = dict[str, Any]
 

@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from mnist_ops import keys
+from mnist_ops.core import keys
 from mnist_ops.tracking.checking import LeftOut, nobody
 from mnist_ops.tracking.search import points, search, tag
 

@@ -29,8 +29,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mnist_ops import durable
-from mnist_ops.errors import MnistOpsError
+from mnist_ops.core import atomic_files
+from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.tracking.events import Event, are_events
 
 FILE = "journal.jsonl"
@@ -85,11 +85,11 @@ class Journal:
             raise JournalDamaged(
                 f"journal set aside ({damage}): its run is not gone on with; {self.folder}"
             ) from None
-        with durable.write_errors(path):
+        with atomic_files.write_errors(path):
             self._file = path.open("ab", buffering=0)
             self._file.truncate(whole)
         if not content:
-            durable.sync_folder(folder)
+            atomic_files.sync_folder(folder)
 
     def append(self, kind: str, **fields: Any) -> None:
         """Add an event, on disk when this returns.
@@ -106,7 +106,7 @@ class Journal:
                 raise JournalGone("another process finished this cell")
             whole = self._file.tell()
             try:
-                with durable.write_errors(self.folder):
+                with atomic_files.write_errors(self.folder):
                     # A disk that fills takes a part of what it is given before it says so.
                     while line:
                         line = line[self._file.write(line) :]
@@ -122,7 +122,7 @@ class Journal:
         Raises:
             DiskFull: there is no room.
         """
-        durable.replace(self.folder / name, content)
+        atomic_files.replace(self.folder / name, content)
         self.append("artifact", file=name)
 
     @property
@@ -193,8 +193,8 @@ def _lock(folder: Path) -> FileLock:
     lock = FileLock(folder / LOCK, thread_local=False)
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:
-            with durable.write_errors(folder):
-                durable.private_folder(folder)
+            with atomic_files.write_errors(folder):
+                atomic_files.private_folder(folder)
                 found = folder.stat()
                 lock.acquire(timeout=0)
                 if os.path.samestat(found, folder.stat()):

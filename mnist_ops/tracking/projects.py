@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from mnist_ops import keys
+from mnist_ops.core import keys
 from mnist_ops.tracking.search import search, tag
 
 # An environment that takes an hour to build is not being built any more; and the clock of the

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mlflow import MlflowClient
 
-from mnist_ops import keys
+from mnist_ops.core import keys
 from mnist_ops.tracking.events import Event
 
 

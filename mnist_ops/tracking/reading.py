@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from mnist_ops import keys, validity
-from mnist_ops.specs import from_canonical
+from mnist_ops.core import keys
+from mnist_ops.study import validity
+from mnist_ops.study.specs import from_canonical
 from mnist_ops.tracking.arrays import Predictions, read_predictions
 from mnist_ops.tracking.artifacts import beside_store
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, nobody, valid_cells

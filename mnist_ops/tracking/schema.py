@@ -16,7 +16,7 @@ from mlflow.store.db.base_sql_model import Base
 from mlflow.store.tracking.dbmodels.initial_models import Base as FirstBase
 from sqlalchemy.exc import SQLAlchemyError
 
-from mnist_ops.errors import TrackingUnavailable
+from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.tracking.database import first_line, open_sqlite, sqlite_path, without_password
 
 # Where a migration copies a table to while it changes it.

@@ -16,8 +16,8 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 from sqlalchemy.exc import SQLAlchemyError
 
-from mnist_ops import durable
-from mnist_ops.errors import InvalidInput, TrackingUnavailable
+from mnist_ops.core import atomic_files
+from mnist_ops.core.errors import InvalidInput, TrackingUnavailable
 from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.creation import make_postgresql_tables, make_whole
 from mnist_ops.tracking.database import (
@@ -160,7 +160,7 @@ def check_writable(uri: str) -> None:
         return
     # Beside the file SQLite writes its journal, and MLflow the artifacts.
     for written in (path.parent, path, path.parent / "mlruns"):
-        durable.check_writable(written, "set MLFLOW_TRACKING_URI to another store")
+        atomic_files.check_writable(written, "set MLFLOW_TRACKING_URI to another store")
 
 
 @contextmanager

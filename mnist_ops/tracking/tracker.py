@@ -12,15 +12,15 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from mnist_ops import keys, state
-from mnist_ops.tracking import ledger
+from mnist_ops.core import keys, paths
+from mnist_ops.tracking import claims
 from mnist_ops.tracking.artifacts import repoint_moved
+from mnist_ops.tracking.claims import Ledger
 from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.database import open_sqlite, sqlite_path, without_password
-from mnist_ops.tracking.delivery import REFUSED, Courier
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
-from mnist_ops.tracking.ledger import Ledger
 from mnist_ops.tracking.store import check_writable, connect, tracking_errors
+from mnist_ops.tracking.uploader import REFUSED, Courier
 
 _OF_MLFLOW = {
     # The courier tries again by itself, and must not hang in MLflow's own retries until then.
@@ -65,8 +65,8 @@ class Tracker:
         self.client = CheckedClient(address.uri)
         self.ledger = Ledger(self.client, address.store)
         self.courier = Courier(self.client, self.ledger, say)
-        self.journals = state.journals_dir(address.store)
-        state.note_address(address.store, without_password(address.uri))
+        self.journals = paths.journals_dir(address.store)
+        paths.note_address(address.store, without_password(address.uri))
 
     def open_journal(self, folder: Path) -> Journal:
         """The journal in `folder`; where that is damaged it is set aside, and a new one begun.
@@ -175,8 +175,8 @@ def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tr
         repoint_moved(uri, say)
         store = store_id(client, create=True)
         assert store is not None
-        state.check(store)
-        ledger.forget_the_dead(client, store)
+        paths.check(store)
+        claims.forget_the_dead(client, store)
     return shared_tracker(Address(uri, store), say)
 
 
@@ -193,23 +193,23 @@ def store_id(client: MlflowClient, *, create: bool) -> str | None:
     Returns:
         None where it has none yet.
     """
-    found = ledger.find(client, create=create)
+    found = claims.find(client, create=create)
     if found is None or not _is_copy(client.tracking_uri, found):
         return found
-    return ledger.renew(client) if create else None
+    return claims.renew(client) if create else None
 
 
 def _is_copy(uri: str, store: str) -> bool:
     """Return whether the store with this id was last used in another file that still has it."""
     here = sqlite_path(uri)
-    noted = sqlite_path(state.address_of(store) or "")
+    noted = sqlite_path(paths.address_of(store) or "")
     if here is None or noted is None or not noted.exists() or noted.samefile(here):
         return False
     try:
         with closing(open_sqlite(noted)) as database:
             found = database.execute(
                 "SELECT 1 FROM experiment_tags WHERE key = ? AND value = ?",
-                (ledger.RUN_TAG, store),
+                (claims.RUN_TAG, store),
             )
             return found.fetchone() is not None
     except sqlite3.Error:

@@ -17,13 +17,14 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 
-from mnist_ops import keys, provenance
-from mnist_ops.errors import MnistOpsError
-from mnist_ops.redaction import redacted
-from mnist_ops.results import EpochResult, FitResult
-from mnist_ops.specs import Spec
+from mnist_ops.core import keys
+from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.core.redaction import redacted
+from mnist_ops.study.results import EpochResult, FitResult
+from mnist_ops.study.specs import Spec
+from mnist_ops.tracking import provenance
 from mnist_ops.tracking.journal import Journal, now_ms
-from mnist_ops.tracking.owner import Owner
+from mnist_ops.tracking.process_id import Owner
 from mnist_ops.tracking.races import settled
 from mnist_ops.tracking.tracker import Tracker
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from scipy.stats import t
 
-from mnist_ops import keys, train
+from mnist_ops.core import keys
 from mnist_ops.data import load
-from mnist_ops.determinism import reproducible
-from mnist_ops.specs import ResNetSpec
-from mnist_ops.workers.local import usable_cores
+from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.resnet import train
+from mnist_ops.runner.workers.local import usable_cores
+from mnist_ops.study.specs import ResNetSpec
 
 DEFAULT_OUT = Path("build/benchmarks/accuracy.jsonl")
 CONFIDENCE = 0.95

@@ -31,12 +31,14 @@ import psutil
 import torch
 from torch import nn
 
-from mnist_ops import kernels, live_taps, models, provenance, train
 from mnist_ops.data import default_data_dir, load, split
-from mnist_ops.determinism import reproducible
-from mnist_ops.specs import ResNetSpec
-from mnist_ops.trajectories import trajectories
-from mnist_ops.workers import local
+from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.fast import cropped_kernels, kernels
+from mnist_ops.fitting.resnet import models, train
+from mnist_ops.runner.fit_groups import trajectories
+from mnist_ops.runner.workers import local
+from mnist_ops.study.specs import ResNetSpec
+from mnist_ops.tracking import provenance
 from pipelines import resnet_grid
 
 DEFAULT_OUT = Path("build/benchmarks/resnet.json")
@@ -266,10 +268,10 @@ def shortest_step(case: Case, rates: dict[str, float]) -> float:
 @cache
 def weights_times_pixels(model: str) -> int:
     """Multiply-accumulates of one image that no padding makes zero."""
-    network = live_taps.rewrite(models.build(model, seed=0), models.IMAGE_SHAPE)
+    network = cropped_kernels.rewrite(models.build(model, seed=0), models.IMAGE_SHAPE)
     count = 0
     for layer in network.modules():
-        if isinstance(layer, live_taps.LiveConv2d):
+        if isinstance(layer, cropped_kernels.LiveConv2d):
             g = layer.geometry
             met = [
                 sum(

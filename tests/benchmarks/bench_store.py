@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 # Beside the tests, whose parts it is made of.
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import parallel_writers
 import services

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from mnist_ops import provenance, train
 from mnist_ops.data import load, split
-from mnist_ops.determinism import reproducible
-from mnist_ops.grids import DEFAULT_PRECISION
-from mnist_ops.specs import ResNetSpec
+from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.resnet import train
+from mnist_ops.study.grids import DEFAULT_PRECISION
+from mnist_ops.study.specs import ResNetSpec
+from mnist_ops.tracking import provenance
 
 DEFAULT_OUT = Path("build/benchmarks/streams.json")
 DATASET = "MNIST"

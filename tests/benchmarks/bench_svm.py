@@ -1,8 +1,9 @@
 """SVM grid against scikit-learn's `SVC`: same images, same cores, same moment.
 
 Each repetition draws a split of its own (its number is the seed), fits all configurations with
-`mnist_ops.svm` and with the opponent (`plain_svm`) one right after the other, and compares times,
-predictions and support vectors. Ours runs on processes of one thread, as the engine's workers are,
+`mnist_ops.fitting.svm` and with the opponent (`plain_svm`) one right after the other, and compares
+times, predictions and support vectors. Ours runs on processes of one thread, as the engine's
+workers are,
 started and with the images loaded before the clock; the opponent on joblib's. Peak memory is that
 of our worker processes together, without the file pages (of libraries) that they share. Beside
 the ratio of wall clock stands that of processor time, which other work on the machine hardly moves.
@@ -30,9 +31,11 @@ import numpy as np
 import psutil
 from sklearn.preprocessing import StandardScaler
 
-from mnist_ops import data, keys, svm
-from mnist_ops.results import FitResult
-from mnist_ops.specs import DATASETS, SvmSpec
+from mnist_ops import data
+from mnist_ops.core import keys
+from mnist_ops.fitting import svm
+from mnist_ops.study.results import FitResult
+from mnist_ops.study.specs import DATASETS, SvmSpec
 from tests.benchmarks import plain_svm
 
 Configuration = tuple[str, str, float]

@@ -59,10 +59,12 @@ def main() -> None:
 
 def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, object]:
     """Tracked against untracked, as ratios less 1."""
-    from mnist_ops import cell, data, tracking, train
-    from mnist_ops.determinism import reproducible
-    from mnist_ops.specs import ResNetSpec
-    from mnist_ops.trajectories import Trajectory
+    from mnist_ops import data, tracking
+    from mnist_ops.fitting.determinism import reproducible
+    from mnist_ops.fitting.resnet import train
+    from mnist_ops.runner import task
+    from mnist_ops.runner.fit_groups import Trajectory
+    from mnist_ops.study.specs import ResNetSpec
 
     images = data.load("MNIST")
     spec = ResNetSpec(
@@ -80,19 +82,19 @@ def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, o
     parent = tracking.Parent("0" * 32, "0")
 
     def untracked() -> None:
-        with reproducible(cell.THREADS):
+        with reproducible(task.THREADS):
             train.fit(spec, images)
 
     def tracked(seed: int) -> None:
         one = replace(spec, seed=seed)
-        context = cell.CellContext(
+        context = task.CellContext(
             tracker.address,
             parent,
             None,
             {one.fingerprint: "paper"},
             forced=True,
         )
-        (outcome,) = cell.compute(Trajectory(one.fingerprint, (one,)), context, lambda _: None)
+        (outcome,) = task.compute(Trajectory(one.fingerprint, (one,)), context, lambda _: None)
         assert outcome.state == "finished", outcome.error
 
     untracked()
@@ -125,9 +127,12 @@ def _clocked(work: Callable[[], None]) -> dict[str, float]:
 
 def outage(folder: Path, seconds: float) -> dict[str, object]:
     """Step times of a training before, while and after its server is away, in milliseconds."""
-    from mnist_ops import cell, data, keys, tracking, train
-    from mnist_ops.specs import ResNetSpec
-    from mnist_ops.trajectories import Trajectory
+    from mnist_ops import data, tracking
+    from mnist_ops.core import keys
+    from mnist_ops.fitting.resnet import train
+    from mnist_ops.runner import task
+    from mnist_ops.runner.fit_groups import Trajectory
+    from mnist_ops.study.specs import ResNetSpec
 
     server = Server(folder)
     tracker = tracking.open_tracker(server.uri)
@@ -154,9 +159,9 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
 
     train._Trainer._step = clocked  # type: ignore[method-assign,assignment]
     parent = tracking.Parent("0" * 32, tracking.experiment(tracker.client, "outage"))
-    context = cell.CellContext(tracker.address, parent, None, {spec.fingerprint: "custom"})
+    context = task.CellContext(tracker.address, parent, None, {spec.fingerprint: "custom"})
     trajectory = Trajectory(spec.fingerprint, (spec,))
-    working = threading.Thread(target=cell.compute, args=(trajectory, context, lambda _: None))
+    working = threading.Thread(target=task.compute, args=(trajectory, context, lambda _: None))
     working.start()
     time.sleep(seconds / 3)
     gone = time.perf_counter()

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare.figures import axes, bars
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.numbers import (
@@ -32,6 +31,7 @@ from mnist_ops.compare.figures.style import (
 from mnist_ops.compare.tables import Table
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import VARIANT
+from mnist_ops.core import keys
 
 _TABLES = {"MNIST": 2, "FashionMNIST": 3}
 _QUANTITY = "accuracy_pct"

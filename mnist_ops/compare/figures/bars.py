@@ -7,13 +7,7 @@ from plotly import graph_objects as go
 
 from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.numbers import hidden, repeated
-from mnist_ops.compare.figures.style import (
-    INK,
-    PUBLISHED,
-    SOFT,
-    colour,
-    published_marker,
-)
+from mnist_ops.compare.figures.style import INK, PUBLISHED, SOFT, colour, published_marker
 
 # Of the room of one category, what its bars take.
 _FILLED = 0.82

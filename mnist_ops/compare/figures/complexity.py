@@ -5,7 +5,6 @@ from typing import Any
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
 from mnist_ops.compare.figures import axes
@@ -23,6 +22,7 @@ from mnist_ops.compare.figures.style import (
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, grouped, mean
+from mnist_ops.core import keys
 
 _COLUMNS = ["source", "dataset", "model", "configuration", "flops", "accuracy_pct"]
 

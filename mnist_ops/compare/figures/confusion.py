@@ -8,13 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare.cells import RESNET_GRID
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.style import panels
 from mnist_ops.compare.predictions import Predictions, PredictionsOf
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champions import champion
+from mnist_ops.core import keys
 
 CLASSES = {
     "MNIST": tuple("0123456789"),

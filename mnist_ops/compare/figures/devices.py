@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare.figures import axes, bars
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.numbers import (
@@ -24,6 +23,7 @@ from mnist_ops.compare.figures.style import PUBLISHED, SOFT, colour, panels, pub
 from mnist_ops.compare.tables import Table
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import VARIANT
+from mnist_ops.core import keys
 
 ACCURACY = "accuracy_pct"
 TIME = "train_time_s"

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID
 from mnist_ops.compare.figures.figure import Figure
@@ -15,6 +14,7 @@ from mnist_ops.compare.figures.style import COLOUR_SCALE, ON_COLOUR_SCALE, panel
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT, grouped
+from mnist_ops.core import keys
 
 _STEMS = {"MNIST": "figure-02a", "FashionMNIST": "figure-02b"}
 _TABLES = {"MNIST": 2, "FashionMNIST": 3}

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare.cells import RESNET_GRID, Cell
 from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.figure import Figure
@@ -17,6 +16,7 @@ from mnist_ops.compare.figures.style import SOFT, colour, panels, say_absent
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champions import champion
 from mnist_ops.compare.tables.measure import TO_PERCENT, models_of
+from mnist_ops.core import keys
 
 # A run and one of its metrics -> its value at each step.
 History: TypeAlias = Callable[[str, str], list[tuple[int, float]]]

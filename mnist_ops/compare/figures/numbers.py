@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_ops import keys
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import absence, values_of
 from mnist_ops.compare.tables.table import Table, Value
+from mnist_ops.core import keys
 
 # What a frame says of a quantity: mean and deviation over n repetitions, the published value, and
 # the word that stands where nothing was measured.

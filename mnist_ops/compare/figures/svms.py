@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.numbers import (
@@ -26,6 +25,7 @@ from mnist_ops.compare.figures.style import (
     say_absent,
 )
 from mnist_ops.compare.tables import Table
+from mnist_ops.core import keys
 
 _TABLES = {"MNIST": 5, "FashionMNIST": 6}
 # Quantity in the tables -> how its axis is called.

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
 from mnist_ops.compare.figures import axes, bars
@@ -35,6 +34,7 @@ from mnist_ops.compare.runs import STUDY, TIME
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT, grouped, mean
+from mnist_ops.core import keys
 
 _NAMES = (keys.OPTIMIZER, keys.BATCH_SIZE, keys.EPOCHS)
 _TIME_AXIS = {"type": "log", "dtick": 1, "title_text": "Training time (s), logarithmic"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_ops.compare.findings.finding import Finding, Verdict
-from mnist_ops.errors import InvalidInput, MnistOpsError
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
 
 # Recorded with the package: the findings of the project's own measured runs.
 RECORDED = "baseline.json"

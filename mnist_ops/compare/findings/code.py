@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
 from mnist_ops.compare.findings import printed, rules
@@ -12,7 +11,8 @@ from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair, contrast
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.findings.rules import Outcome
-from mnist_ops.grids import PRESETS
+from mnist_ops.core import keys
+from mnist_ops.study.grids import PRESETS
 
 SECTION = "What follows from the code"
 

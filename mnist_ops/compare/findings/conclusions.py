@@ -1,6 +1,5 @@
 """Section 5.2: what the study takes away from all of it."""
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, Cell
 from mnist_ops.compare.findings import printed, rules
@@ -20,6 +19,7 @@ from mnist_ops.compare.findings.resnets import (
 )
 from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.findings.svms import networks_beat_machines, printed_gain
+from mnist_ops.core import keys
 
 SECTION = "5.2 Key takeaways"
 

@@ -2,7 +2,6 @@
 
 from statistics import fmean
 
-from mnist_ops import keys
 from mnist_ops.compare import published, statistics
 from mnist_ops.compare.cells import DEVICE_COMPARE, RESNET_GRID
 from mnist_ops.compare.findings import printed, rules
@@ -11,7 +10,8 @@ from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair, contra
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.tables.measure import grouped
-from mnist_ops.specs import DEVICES
+from mnist_ops.core import keys
+from mnist_ops.study.specs import DEVICES
 
 SECTION = "4.5 Q2 Key findings"
 SPEEDUP = "speed-up: training time on the CPU over that on the GPU"

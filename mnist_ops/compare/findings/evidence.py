@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mnist_ops import keys
 from mnist_ops.compare import statistics
 from mnist_ops.compare.cells import IDENTITY, Cell
 from mnist_ops.compare.predictions import Predictions, PredictionsOf
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, absence, grouped
+from mnist_ops.core import keys
 
 # Params that may change nothing at all: pin_memory on a CPU, gamma on images of unit variance.
 # Two cells that differ in one of them only, and agree in every score, are one training twice.

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean, geometric_mean
 from typing import Any
 
-from mnist_ops import keys
 from mnist_ops.compare import published
+from mnist_ops.core import keys
 
 ValuePair = tuple[float, float]
 

@@ -3,22 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, Cell
 from mnist_ops.compare.findings import printed, rules
 from mnist_ops.compare.findings.claim import Claim
-from mnist_ops.compare.findings.evidence import (
-    Contrast,
-    Evidence,
-    configurations,
-    contrast,
-    merged,
-)
+from mnist_ops.compare.findings.evidence import Contrast, Evidence, configurations, contrast, merged
 from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
-from mnist_ops.specs import DATASETS
+from mnist_ops.core import keys
+from mnist_ops.study.specs import DATASETS
 
 SECTION = "2.8 Q1(a) Key findings"
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from mnist_ops import keys
 from mnist_ops.compare import statistics
 from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.statistics import ALPHA, Comparison, Interval
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT
+from mnist_ops.core import keys
 
 # What "consistently" and "always" ask of the matched configurations.
 MOST = 0.9

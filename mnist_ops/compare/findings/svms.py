@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID, Cell
 from mnist_ops.compare.findings import printed, rules
@@ -12,7 +11,8 @@ from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison
 from mnist_ops.compare.tables.champions import champion
-from mnist_ops.specs import DATASETS
+from mnist_ops.core import keys
+from mnist_ops.study.specs import DATASETS
 
 SECTION = "3.5 Q1(b) Key findings"
 _HIGHEST_C = 10.0

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID, Cell
 from mnist_ops.compare.selection import Selection
@@ -19,6 +18,7 @@ from mnist_ops.compare.tables.measure import (
     repeated,
 )
 from mnist_ops.compare.tables.table import F1, PERCENT, Column, Table, Value, build
+from mnist_ops.core import keys
 
 # How a champion is chosen -> the metric that it has the most of.
 CHOSEN_ON = {

@@ -1,6 +1,5 @@
 """Table 10: what a network costs, as its runs logged it."""
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import DEVICE_COMPARE, RESNET_GRID, Cell
 from mnist_ops.compare.selection import Selection
@@ -13,6 +12,7 @@ from mnist_ops.compare.tables.measure import (
     values_of,
 )
 from mnist_ops.compare.tables.table import MILLIONS, RATIO, Column, Table, Value, build
+from mnist_ops.core import keys
 
 # Complexity is told relative to the study's smaller network.
 _REFERENCE = "resnet18"

@@ -1,11 +1,11 @@
 """Table 1: how the runs were configured, beside what the study says of its own."""
 
-from mnist_ops import keys
 from mnist_ops.compare.cells import IDENTITY, RESNET_GRID, SVM_GRID, Cell
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import absence, grouped
 from mnist_ops.compare.tables.table import Column, Table, build
+from mnist_ops.core import keys
 
 # The study pools the training and the test images of a data set.
 POOL = 70_000

@@ -1,6 +1,5 @@
 """Tables 8 and 9: the same trainings on a CPU and on a CUDA device."""
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import DEVICE_COMPARE
 from mnist_ops.compare.selection import Selection
@@ -20,6 +19,7 @@ from mnist_ops.compare.tables.measure import (
     row_keys,
 )
 from mnist_ops.compare.tables.table import PERCENT, RATIO, SECONDS, Table, Value, build
+from mnist_ops.core import keys
 
 _BY_DEVICE = {
     keys.DEVICE: "Device",

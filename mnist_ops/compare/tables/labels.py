@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from mnist_ops import keys
+from mnist_ops.core import keys
 
 
 def model_label(model: str) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, TypeAlias, TypeVar
 
-from mnist_ops import keys
 from mnist_ops.compare import cells as states
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.tables.table import Column, Kind, Value
+from mnist_ops.core import keys
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import RESNET_GRID, Cell
 from mnist_ops.compare.selection import Selection
@@ -22,6 +21,7 @@ from mnist_ops.compare.tables.measure import (
     row_keys,
 )
 from mnist_ops.compare.tables.table import PERCENT, Table, build
+from mnist_ops.core import keys
 
 _BY_BATCH = {
     keys.BATCH_SIZE: "Batch Size",

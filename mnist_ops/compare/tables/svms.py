@@ -1,6 +1,5 @@
 """Tables 5 and 6: the support vector machines over kernel, C and gamma."""
 
-from mnist_ops import keys
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import SVM_GRID
 from mnist_ops.compare.selection import Selection
@@ -16,6 +15,7 @@ from mnist_ops.compare.tables.measure import (
     row_keys,
 )
 from mnist_ops.compare.tables.table import F1, PERCENT, SECONDS, Table, build
+from mnist_ops.core import keys
 
 _BY_KERNEL = {keys.KERNEL: "Kernel", keys.C: "C", keys.GAMMA: "Gamma"}
 

@@ -1,0 +1,168 @@
+"""The report in a page of Markdown, as a README shows it: what was measured, how it compares.
+
+The same runs give the same text. What is formatted into `Markdown` is escaped by it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mnist_ops.compare import agreement as published_numbers
+from mnist_ops.compare.findings.finding import Verdict
+from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
+from mnist_ops.compare.provenance import provenance
+from mnist_ops.compare.render import Markdown, markdown_table
+from mnist_ops.compare.runs import STUDY, TIME
+from mnist_ops.compare.tables.labels import model_label
+from mnist_ops.core import keys
+
+if TYPE_CHECKING:
+    from mnist_ops.compare import Report
+
+# The figures that say most, and what each shows.
+FIGURES: Mapping[str, str] = {
+    "published-against-measured": "Every published accuracy against the measured one",
+    "figure-01": "Accuracy of the ResNets, published and measured",
+    "accuracy-against-time": "Accuracy against training time",
+}
+
+_AGREEMENT_WORDS = (
+    published_numbers.YES,
+    published_numbers.NO,
+    published_numbers.NOT_COMPARABLE,
+    published_numbers.NOT_MEASURED,
+)
+
+
+def digest(report: "Report", figures: Mapping[str, str]) -> str:
+    """The report as Markdown.
+
+    Args:
+        report: what was measured.
+        figures: stem -> address of its picture, for those that are shown.
+    """
+    parts = [
+        _runs(report),
+        _headlines(report),
+        *(Markdown(f"![{FIGURES[stem]}]({address})") for stem, address in figures.items()),
+        _agreement(report),
+        _disagreements(report),
+        _findings(report),
+        _times(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _runs(report: "Report") -> Markdown:
+    selection = report.selection
+    source = provenance(selection.runs)
+    studies = Markdown(", ").join(
+        Markdown("{} of {} of {}").format(row.finished, row.expected, Markdown.code(row.study))
+        for row in selection.coverage
+    )
+    total = selection.total
+    machines = "; ".join(f"{m.text} ({m.runs} runs)" for m in source.machines)
+    libraries = ", ".join(f"{name} {'/'.join(v)}" for name, v in source.versions.items())
+    without = Counter(cell.reason or cell.status for cell in selection.not_finished)
+    lacking = Markdown().join(
+        Markdown(" Without a result: {} ({}).").format(n, why) for why, n in without.items()
+    )
+    return Markdown(
+        "Preset {}: {} of {} cells ({}).{}\n\nMeasured from {} to {} on {}, with {}."
+    ).format(
+        Markdown.code(selection.preset),
+        total.finished,
+        total.expected,
+        studies,
+        lacking,
+        source.first,
+        source.last,
+        machines,
+        libraries,
+    )
+
+
+def _headlines(report: "Report") -> Markdown:
+    rows = [
+        (row["description"], row["metric"], row["published"], row["measured"], row["interval"])
+        for row in agreement_rows(report.agreement)
+        if row["table"] == "11" and row["measured"]
+    ]
+    answers = Markdown().join(
+        Markdown("\n- {}: {}").format(line.question, line.answer) for line in report.headlines
+    )
+    head = ("The study's best", "Metric", "Published", "Our best, by validation", "95% of repeats")
+    return markdown_table(head, rows, "llrrr") + Markdown("\n") + answers
+
+
+def _agreement(report: "Report") -> str:
+    frame = report.agreement
+    rows = []
+    for (number, metric), part in frame.groupby(["table", "metric"], sort=False):
+        counts = Counter(part["agrees"])
+        rows.append((str(number), str(metric), *(str(counts[w] or "") for w in _AGREEMENT_WORDS)))
+    totals = Counter(frame["agrees"])
+    rows.append(("all", "", *(str(totals[word]) for word in _AGREEMENT_WORDS)))
+    head = ("Table", "Metric", "Agree", "Disagree", "Not comparable", "Not measured")
+    return (
+        "**Published numbers, by table.** One agrees where it lies where a repeat of the "
+        "measurement, with other seeds and images, falls 95% of the time. "
+        f"{official_sentence(frame)}".rstrip()
+        + f"\n\n{markdown_table(head, rows, 'llrrrr')}"
+    )
+
+
+def _disagreements(report: "Report") -> str:
+    rows = [
+        (
+            row["table"],
+            row["description"],
+            row["metric"],
+            row["published"],
+            row["measured"],
+            row["interval"],
+            row["note"],
+        )
+        for row in agreement_rows(report.agreement)
+        if row["agrees"] == published_numbers.NO
+    ]
+    if not rows:
+        return ""
+    head = ("Table", "Of", "Metric", "Published", "Measured", "95% of repeats", "Note")
+    summary = f"<summary>The {len(rows)} published numbers that disagree</summary>"
+    table = markdown_table(head, rows, "lllrrrl")
+    # The attribute is for MkDocs, which would leave what is inside as it is.
+    return f'<details markdown="1">\n{summary}\n\n{table}\n\n</details>'
+
+
+def _findings(report: "Report") -> str:
+    rows = []
+    for finding in report.findings:
+        texts = finding_texts(finding)
+        interval = f" ({texts['interval']})" if texts["interval"] else ""
+        effect = f"{texts['effect']} {finding.effect_unit}{interval}" if texts["effect"] else ""
+        rows.append((finding.id, finding.claim, Markdown(f"**{finding.verdict}**"), effect))
+    counts = Counter(finding.verdict for finding in report.findings)
+    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+    head = ("", "Claim of the study", "Verdict", "Effect (95% interval)")
+    return f"**Findings: {counted}**\n\n{markdown_table(head, rows, 'llll')}"
+
+
+def _times(report: "Report") -> str:
+    runs = report.selection.runs
+    rows = []
+    for (study, model), part in runs.groupby([STUDY, keys.MODEL], sort=False):
+        trained = part[part[TIME] != keys.TIME_ATTRIBUTED]
+        hours = trained[keys.TRAIN_TIME_S].sum() / 3600
+        attributed = len(part) - len(trained)
+        rows.append(
+            (
+                Markdown.code(str(study)),
+                model_label(str(model)),
+                str(len(trained)),
+                f"{hours:.2f} h" if hours >= 1 else f"{60 * hours:.1f} min",
+                str(attributed or ""),
+            )
+        )
+    head = ("Study", "Model", "Trainings", "Training time, one core each", "Cells that share one")
+    return f"**How long it took**\n\n{markdown_table(head, rows, 'llrrr')}"

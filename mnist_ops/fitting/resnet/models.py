@@ -1,0 +1,101 @@
+"""The networks of the study, and what they cost."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from mnist_ops.fitting import rng
+from mnist_ops.fitting.fast import cropped_kernels
+from mnist_ops.study.specs import N_CLASSES
+
+IMAGE_SHAPE = (1, 28, 28)
+
+
+def _one_channel(resnet: Callable[..., nn.Module]) -> nn.Module:
+    network = resnet(weights=None, num_classes=N_CLASSES)
+    network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "resnet18": lambda: _one_channel(torchvision.models.resnet18),
+    "resnet50": lambda: _one_channel(torchvision.models.resnet50),
+}
+
+
+def build(model: str, seed: int) -> nn.Module:
+    """The network called `model`, for images of `IMAGE_SHAPE`, with weights drawn from `seed`.
+
+    The global random state is left as it was.
+    """
+    with rng.drawn_from(seed, torch.device("cpu")):
+        return BUILDERS[model]()
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What one image costs a network, in evaluation.
+
+    Attributes:
+        parameters: trainable weights.
+        live_parameters: those that any image can change: the rest are kernel taps that only ever
+            see padding (see `live_taps`).
+        flops_fvcore: as fvcore counts: a multiply-accumulate is one operation, batch norm 2 a
+            normalised element, average pooling 1 an input element.
+        flops: the convention behind the study's figures, that of the THOP counter: the same
+            multiply-accumulates, batch norm 4 a normalised element (subtract, divide, scale,
+            shift), average pooling 1 an input element and 1 an output element.
+    """
+
+    parameters: int
+    live_parameters: int
+    flops_fvcore: int
+    flops: int
+
+
+@cache
+def complexity(model: str) -> Complexity:
+    """Count parameters and operations of `model` on one image of `IMAGE_SHAPE`."""
+    network = build(model, seed=0).eval()
+    by_fvcore = _count(network)
+    by_study = _count(
+        network,
+        {"aten::batch_norm": _batch_norm_ops, "aten::adaptive_avg_pool2d": _average_pool_ops},
+    )
+    parameters = cropped_kernels.trainable_parameters(network)
+    live = cropped_kernels.trainable_parameters(cropped_kernels.rewrite(network, IMAGE_SHAPE))
+    return Complexity(parameters, live, flops_fvcore=by_fvcore, flops=by_study)
+
+
+def _count(network: nn.Module, handles: dict[str, Callable[..., int]] | None = None) -> int:
+    with warnings.catch_warnings():
+        # fvcore traces with torch.jit, which newer torch deprecates, on its import and after; the
+        # counts are not affected.
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(network, torch.zeros(1, *IMAGE_SHAPE))
+        analysis.unsupported_ops_warnings(False)
+        for operator, handle in (handles or {}).items():
+            analysis.set_op_handle(operator, handle)
+        return int(analysis.total())
+
+
+def _batch_norm_ops(inputs: list[Any], outputs: list[Any]) -> int:
+    return 4 * _elements(inputs[0])
+
+
+def _average_pool_ops(inputs: list[Any], outputs: list[Any]) -> int:
+    return _elements(inputs[0]) + _elements(outputs[0])
+
+
+def _elements(value: Any) -> int:
+    return prod(value.type().sizes())

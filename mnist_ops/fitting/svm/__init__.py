@@ -1,0 +1,22 @@
+"""Support vector machines: fit the cells of a grid that share images, and evaluate each.
+
+Read from `fitting.fit_all` down. What configurations share is in `problem`, the kernels that follow
+from it in `kernels`, the classifiers in `one_vs_one`, each distinct one solved once by `solutions`.
+"""
+
+from mnist_ops.fitting.svm.cost import predict_flops, stored_numbers
+from mnist_ops.fitting.svm.estimator import to_estimator
+from mnist_ops.fitting.svm.fitting import fit, fit_all
+from mnist_ops.fitting.svm.memory import TooManyImages, worker_environment
+from mnist_ops.fitting.svm.plain import plain_notice
+
+__all__ = [
+    "TooManyImages",
+    "fit",
+    "fit_all",
+    "plain_notice",
+    "predict_flops",
+    "stored_numbers",
+    "to_estimator",
+    "worker_environment",
+]

@@ -1,0 +1,134 @@
+"""Kernels that are functions of inner products, so that one Gram matrix serves them all.
+
+For images x and y (rows of standardised pixels) scikit-learn's kernels, with ``coef0 = 0``, are
+(scikit-learn user guide 1.4.6, "Kernel functions")::
+
+    linear    <x, y>
+    poly      (gamma <x, y>) ** degree
+    rbf       exp(-gamma |x - y|^2),  and |x - y|^2 = <x, x> + <y, y> - 2 <x, y>
+    sigmoid   tanh(gamma <x, y>)
+
+so each follows from G = X X^T, whose diagonal holds <x, x>. The subtraction in rbf loses what
+rounding loses: |x - y|^2 is wrong by about 1e-16 of <x, x>, which in the kernel is far below
+6e-8, the resolution of the 32-bit numbers that libsvm keeps kernel values in (`Qfloat` in
+svm.cpp). Negative distances from that rounding are set to 0.
+
+**When two configurations have the same kernel.** scikit-learn's ``gamma="scale"`` is
+1 / (features * variance), the variance taken over all standardised pixels. `StandardScaler` gives
+each pixel that varies mean 0 and variance 1, and each constant pixel 0 everywhere, so the variance
+over all is (pixels that vary) / features, and ``scale`` is exactly 1 / (pixels that vary).
+``auto`` is 1 / features. They are the same kernel if, and only if, no pixel is constant: a count,
+not a tolerance. scikit-learn's own floating point sum differs from it by about 1e-15 of its value.
+A gamma that a kernel does not use (linear), or a degree, does not make it another kernel.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study.specs import SvmSpec
+
+Matrix = NDArray[np.float64]
+
+GRAM_KERNELS = ("linear", "poly", "rbf", "sigmoid")
+# Values transformed at a time: 256 KB, which stay in a core's cache from one step to the next.
+CHUNK = 2**15
+
+
+def resolve_gamma(gamma: str | float, n_features: int, n_varying: int) -> float:
+    """The number that `gamma` stands for, for standardised images.
+
+    Args:
+        gamma: ``scale``, ``auto`` or a number.
+        n_features: pixels an image.
+        n_varying: those of them that are not the same in all training images.
+    """
+    if gamma == "auto":
+        return 1 / n_features
+    if gamma == "scale":
+        # scikit-learn takes 1 where nothing varies.
+        return 1 / max(n_varying, 1)
+    return float(gamma)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that follows from inner products; equal kernels give equal values.
+
+    Attributes:
+        name: one of `GRAM_KERNELS`.
+        gamma: as a number; 0 where the kernel has none.
+        degree: of the polynomial kernel; 0 for the others.
+    """
+
+    name: str
+    gamma: float
+    degree: int
+
+    @classmethod
+    def of(cls, spec: SvmSpec, n_features: int, n_varying: int) -> "Kernel":
+        """The kernel of `spec` for standardised images; see `resolve_gamma`."""
+        return cls(
+            name=spec.kernel,
+            gamma=(
+                0.0 if spec.kernel == "linear" else resolve_gamma(spec.gamma, n_features, n_varying)
+            ),
+            degree=spec.degree if spec.kernel == "poly" else 0,
+        )
+
+    def apply(self, products: Matrix, left: Matrix, right: Matrix) -> None:
+        """Turn inner products into kernel values, in place.
+
+        Args:
+            products: <x, y>, shape (rows, columns).
+            left: <x, x>, shape (rows,).
+            right: <y, y>, shape (columns,).
+        """
+        rows = max(1, CHUNK // products.shape[1])
+        for start in range(0, len(products), rows):
+            chunk = products[start : start + rows]
+            if self.name == "rbf":
+                chunk *= 2 * self.gamma
+                chunk -= self.gamma * right
+                chunk -= (self.gamma * left[start : start + rows])[:, None]
+                np.minimum(chunk, 0, out=chunk)
+                np.exp(chunk, out=chunk)
+            elif self.name == "poly":
+                chunk *= self.gamma
+                _power(chunk, self.degree)
+            elif self.name == "sigmoid":
+                chunk *= self.gamma
+                np.tanh(chunk, out=chunk)
+
+    def check_range(self, largest: float) -> None:
+        """Refuse a kernel whose values libsvm could not hold.
+
+        Args:
+            largest: the largest <x, x> of all images: by Cauchy and Schwarz no inner product is
+                larger, so no other pair of images needs a look.
+
+        Raises:
+            InvalidInput: values are beyond 32-bit floating point numbers.
+        """
+        value = np.array([[largest]])
+        with np.errstate(over="ignore"):
+            self.apply(value, value[0].copy(), value[0].copy())
+            fits = np.isfinite(value.astype(np.float32)).all()
+        if not fits:
+            raise InvalidInput(
+                f"the {self.name} kernel of degree {self.degree} with gamma {self.gamma:g} "
+                "overflows on these images: use a smaller degree or gamma"
+            )
+
+
+def _power(values: Matrix, degree: int) -> None:
+    """Raise to a power in place, by squaring as libsvm does (`powi` in svm.cpp)."""
+    square = values.copy()
+    if degree % 2 == 0:
+        values.fill(1)
+    while degree := degree // 2:
+        square *= square
+        if degree % 2:
+            values *= square

@@ -1,0 +1,1 @@
+"""Operate: doctor, status, the tracking server, reports from a store."""

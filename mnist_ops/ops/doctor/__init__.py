@@ -1,0 +1,132 @@
+"""Look at everything that a grid rests on, and fix what can be fixed.
+
+A check looks at one thing and changes nothing. What it finds says in a line what is wrong, in
+another what cures it, and brings a fix along where there is one. Only what is surely so is fixed: a
+look that does not find a thing need not be one that would. Fixes can be taken back.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+
+from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.ops.doctor.artifacts import look_at_artifacts
+from mnist_ops.ops.doctor.checkpoints import look_at_checkpoints
+from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.datasets import look_at_datasets
+from mnist_ops.ops.doctor.deleted import look_at_deleted
+from mnist_ops.ops.doctor.disk import look_at_disk
+from mnist_ops.ops.doctor.environment import look_at_environment
+from mnist_ops.ops.doctor.fixes import UNDO, Fixes, undo_last
+from mnist_ops.ops.doctor.issue import Examination, Finding, Severity
+from mnist_ops.ops.doctor.journals import look_at_journals
+from mnist_ops.ops.doctor.other_stores import look_at_other_stores
+from mnist_ops.ops.doctor.runs import look_at_claims, look_at_finished_runs, look_at_open_runs
+from mnist_ops.ops.doctor.store import look_at_store
+from mnist_ops.tracking import tracking_errors
+
+__all__ = [
+    "UNDO",
+    "Diagnosis",
+    "Examination",
+    "Finding",
+    "Fixes",
+    "Severity",
+    "Site",
+    "diagnose",
+    "undo_last",
+]
+
+Check = Callable[[Site], Examination]
+
+# The store before what needs it, and journals before runs: what is delivered ends some of them.
+CHECKS: tuple[Check, ...] = (
+    look_at_environment,
+    look_at_disk,
+    look_at_datasets,
+    look_at_store,
+    look_at_deleted,
+    look_at_journals,
+    look_at_checkpoints,
+    look_at_other_stores,
+    look_at_open_runs,
+    look_at_finished_runs,
+    look_at_claims,
+    look_at_artifacts,
+)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A finding that was put right.
+
+    Attributes:
+        finding: as it was.
+        did: one line.
+    """
+
+    finding: Finding
+    did: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is so of one subject, after mending where that was asked for.
+
+    Attributes:
+        seen: by the last look.
+        mended: what was put right before it.
+        failed: finding that could not be put right -> why.
+    """
+
+    seen: Examination
+    mended: tuple[Mended, ...] = ()
+    failed: dict[Finding, str] = field(default_factory=dict)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong, notes aside."""
+        return not any(f.severity is Severity.PROBLEM for f in self.seen.findings)
+
+
+def diagnose(site: Site, fixes: Fixes | None = None) -> Iterator[Diagnosis]:
+    """Look at everything, one subject after the other.
+
+    Args:
+        site: where to look.
+        fixes: makes and records what fixes change, after which is looked again; None: nothing is
+            changed.
+    """
+    with closing(fixes) if fixes else nullcontext():
+        for check in CHECKS:
+            seen = _look(check, site)
+            if fixes is None or not any(finding.mend for finding in seen.findings):
+                yield Diagnosis(seen)
+            else:
+                yield _fix(check, site, seen, fixes)
+
+
+def _fix(check: Check, site: Site, seen: Examination, fixes: Fixes) -> Diagnosis:
+    mended, failed = [], {}
+    for finding in seen.findings:
+        if finding.mend is None:
+            continue
+        try:
+            mended.append(Mended(finding, finding.mend(fixes)))
+            fixes.note(f"{finding.what}: {mended[-1].did}")
+        except (MnistOpsError, OSError) as error:
+            failed[finding.kind] = str(error)
+    seen = _look(check, site)
+    why = {f: failed[f.kind] for f in seen.findings if f.kind in failed}
+    return Diagnosis(seen, tuple(mended), why)
+
+
+def _look(check: Check, site: Site) -> Examination:
+    try:
+        with tracking_errors(site.uri):
+            return check(site)
+    except (MnistOpsError, OSError) as error:
+        # Whatever keeps one check from looking, the others look.
+        subject = check.__name__.removeprefix("look_at_").replace("_", " ")
+        finding = Finding("not-looked-at", str(error), "mend that, and look again")
+        return Examination(subject, "", (finding,))

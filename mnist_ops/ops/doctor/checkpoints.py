@@ -1,0 +1,107 @@
+"""Checkpoints of this machine, and the halves of files that a crash left."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from mnist_ops.core import paths
+from mnist_ops.fitting import checkpoints
+from mnist_ops.ops.doctor.changes import Move
+from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.fixes import Fixes
+from mnist_ops.ops.doctor.issue import Examination, Finding, counted, size
+from mnist_ops.ops.doctor.journals import unused_of
+from mnist_ops.tracking.leftover_journals import left_in
+
+Find = Callable[[Site], Iterator[Path]]
+Mend = Callable[[Find, Site, Fixes], str]
+
+_SUBJECT = "checkpoints"
+
+
+def look_at_checkpoints(site: Site) -> Examination:
+    """Files that no training will read again."""
+    if site.store is None:
+        return Examination(_SUBJECT, "none yet")
+    folder = paths.checkpoint_path(site.store, "").parent
+    # Asked for again at the moment of mending: a grid may have begun.
+    moves = "--fix moves them into a folder set-aside beside; nothing is deleted"
+    deletes = "--fix deletes them for good: nothing reads them again"
+    kinds: dict[str, tuple[Find, str, str, Mend]] = {
+        "orphaned-checkpoint": (_orphaned, "without a journal of its training", moves, _move),
+        "set-aside-checkpoint": (
+            _set_aside,
+            "set aside as damaged, or of other versions",
+            deletes,
+            _delete,
+        ),
+        "leftover": (_leftovers, "half written when its process died", deletes, _delete),
+    }
+    findings = []
+    for kind, (find, why, cure, mend) in kinds.items():
+        if files := list(find(site)):
+            total = sum(file.stat().st_size for file in files)
+            findings.append(
+                Finding(
+                    kind,
+                    f"{counted(len(files), 'file')} {why}, {size(total)}",
+                    cure,
+                    tuple(str(file.relative_to(paths.state_dir())) for file in files),
+                    mend=partial(mend, find, site),
+                )
+            )
+    saved = len(list(folder.glob(f"*{checkpoints.SUFFIX}")))
+    well = f"{saved} to go on from" if saved else "none left behind"
+    return Examination(_SUBJECT, well, tuple(findings))
+
+
+def _orphaned(site: Site) -> Iterator[Path]:
+    needed = {found.trajectory for found in left_in(paths.journals_dir(_store(site)))}
+    for file in _folder(site).glob(f"*{checkpoints.SUFFIX}"):
+        if file.name.removesuffix(checkpoints.SUFFIX) not in needed:
+            yield file
+
+
+def _set_aside(site: Site) -> Iterator[Path]:
+    yield from _folder(site).glob(f"*{checkpoints.SUFFIX}{checkpoints.SET_ASIDE}")
+
+
+def _leftovers(site: Site) -> Iterator[Path]:
+    journals = list(left_in(paths.journals_dir(_store(site))))
+    unused = unused_of(site, journals)
+    written_now = {found.trajectory for found in journals if found not in unused}
+    for file in _folder(site).glob(".*.new"):
+        training = file.name.removeprefix(".").removesuffix(f"{checkpoints.SUFFIX}.new")
+        if training not in written_now:
+            yield file
+    for found in unused:
+        yield from found.folder.glob(".*.new")
+
+
+def _store(site: Site) -> str:
+    assert site.store is not None
+    return site.store
+
+
+def _folder(site: Site) -> Path:
+    return paths.checkpoint_path(_store(site), "").parent
+
+
+def _move(find: Find, site: Site, fixes: Fixes) -> str:
+    files = list(find(site))
+    for file in files:
+        fixes.make(Move(str(file), str(fixes.aside(file))))
+    return f"{counted(len(files), 'file')} moved to {fixes.aside(_folder(site)).parent}"
+
+
+def _delete(find: Find, site: Site, fixes: Fixes) -> str:
+    gone = freed = 0
+    for file in list(find(site)):
+        freed += file.stat().st_size
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink()
+        gone += 1
+    return f"{counted(gone, 'file')} deleted, {size(freed)} freed"

@@ -1,0 +1,60 @@
+"""What is looked at: one store, this machine's state of it, and the data sets."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from mnist_ops import tracking
+from mnist_ops.core import paths
+from mnist_ops.tracking.claims import Ledger
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Site:
+    """Where the checks look.
+
+    Attributes:
+        uri: of the tracking store, absolute.
+        data_dir: of the data sets; None is the default one.
+        say: gets lines for people while something takes long.
+        force: have fixes also do what takes results out of use, or what only the user can know to
+            be right.
+        now: seconds since the epoch.
+        client: of the store; None until the check of the store has found that it can be used.
+        store: its id; None where it has none yet.
+    """
+
+    uri: str
+    data_dir: Path | None = None
+    say: Say = lambda line: None
+    force: bool = False
+    now: Callable[[], float] = time.time
+    client: MlflowClient | None = field(default=None, init=False)
+    store: str | None = field(default=None, init=False)
+    _dead: dict[tracking.Owner, bool] = field(default_factory=dict, init=False)
+
+    def dead_among(self, owners: Collection[tracking.Owner]) -> set[tracking.Owner]:
+        """Return the `owners` that are certainly dead; each is looked for once."""
+        if self.client is None or self.store is None:
+            return set()
+        new = {owner for owner in owners if owner not in self._dead}
+        dead = tracking.dead_among(new, Ledger(self.client, self.store), self.say) if new else set()
+        self._dead |= {owner: owner in dead for owner in new}
+        return {owner for owner in owners if self._dead[owner]}
+
+    @property
+    def entries(self) -> tracking.Entries:
+        """The ledger as it is now, an empty one where there is none."""
+        if self.client is None or self.store is None:
+            return tracking.Entries({}, {})
+        return Ledger(self.client, self.store).entries()
+
+    @property
+    def state_dir(self) -> Path | None:
+        """This machine's folder of the store."""
+        return paths.store_dir(self.store) if self.store else None

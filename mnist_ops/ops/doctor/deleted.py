@@ -1,0 +1,56 @@
+"""Experiments and grids that somebody deleted: their runs count for nothing until restored."""
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mnist_ops.ops.doctor.changes import SetDeleted
+from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.issue import Examination, Finding, counted, not_looked_at, note
+from mnist_ops.tracking.deleted import deleted_experiments, deleted_grids
+from mnist_ops.tracking.destination import DEFAULT_EXPERIMENT
+
+if TYPE_CHECKING:
+    from mnist_ops.ops.doctor.fixes import Fixes
+
+_SUBJECT = "deleted"
+
+
+def look_at_deleted(site: Site) -> Examination:
+    """Look for what MLflow keeps as deleted, and can restore."""
+    client = site.client
+    if client is None:
+        return not_looked_at(_SUBJECT)
+    used = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    findings = []
+    for found in deleted_experiments(client):
+        what = f"experiment {found.name!r} was deleted, with the runs in it"
+        by_hand = f"`mlflow experiments restore -x {found.experiment_id}` restores it"
+        if found.name != used:
+            findings.append(note("experiment-deleted", what, by_hand))
+            continue
+        change = SetDeleted("experiment", found.experiment_id, found.name, deleted=False)
+        findings.append(
+            Finding(
+                "experiment-deleted",
+                f"{what}, and `mnist-ops run` writes into it",
+                f"--fix or {by_hand}; --experiment names another",
+                mend=partial(_restore, change),
+            )
+        )
+    if grids := deleted_grids(client):
+        findings.append(
+            note(
+                "grid-deleted",
+                f"the runs of {counted(len(grids), 'grid')} were deleted: `status` does not show "
+                "them, their cells count",
+                "`mlflow runs restore --run-id` and the id restores one",
+                tuple(f"{run.info.run_name} ({run.info.run_id})" for run in grids),
+            )
+        )
+    return Examination(_SUBJECT, "nothing of this project", tuple(findings))
+
+
+def _restore(change: SetDeleted, fixes: "Fixes") -> str:
+    fixes.make(change)
+    return "restored"

@@ -1,0 +1,74 @@
+"""Room on the disks that are written to, and the right to write there."""
+
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from mnist_ops import data, tracking
+from mnist_ops.core import atomic_files, paths
+from mnist_ops.core.errors import NotWritable
+from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.issue import Examination, Finding, note, size
+from mnist_ops.tracking.database import sqlite_path
+
+_SUBJECT = "disk"
+# A worker's checkpoint of the largest network is 0.3 GB, written beside the one that it replaces;
+# the data sets are 0.1 GB.
+LITTLE_BYTES = 2 * 2**30
+
+
+def look_at_disk(site: Site) -> Examination:
+    """How much is free where state, store and data lie."""
+    store = sqlite_path(site.uri)
+    written = {"state": paths.state_dir(), "data": site.data_dir or data.default_data_dir()}
+    written |= {"store": store.parent} if store else {}
+    findings = list(_forbidden(site))
+    if findings:
+        # A file system that is mounted read-only has no free bytes, and is not full for that.
+        return Examination(_SUBJECT, "", tuple(findings))
+    least = None
+    for disk, (what, free) in _free(written).items():
+        least = free if least is None else min(least, free)
+        if free < atomic_files.RESERVE_BYTES:
+            findings.append(
+                Finding(
+                    "disk-full",
+                    f"the disk of {what} is full ({size(free)} free at {disk}): nothing more is "
+                    "written",
+                    "make room; what was cut goes on with the same command",
+                )
+            )
+        elif free < LITTLE_BYTES:
+            findings.append(
+                note(
+                    "disk-little",
+                    f"little room for {what}: {size(free)} free at {disk}",
+                    f"a grid with several workers wants {size(LITTLE_BYTES)}",
+                )
+            )
+    return Examination(_SUBJECT, f"{size(least or 0)} free", tuple(findings))
+
+
+def _forbidden(site: Site) -> Iterator[Finding]:
+    """Yield an issue for each place that must be written and cannot be."""
+    for check in (paths.check, partial(tracking.check_writable, site.uri)):
+        try:
+            check()
+        except NotWritable as error:
+            what, words, cure = str(error).partition(" cannot be written: ")
+            yield Finding("not-writable", f"{what}{words.rstrip(': ')}", cure)
+
+
+def _free(written: dict[str, Path]) -> dict[Path, tuple[str, int]]:
+    """A folder on each of the disks -> what lies on that disk, and its free bytes."""
+    found: dict[int, tuple[Path, list[str]]] = {}
+    for what, folder in written.items():
+        there = next(
+            p for p in (folder.expanduser().absolute(), *folder.absolute().parents) if p.exists()
+        )
+        found.setdefault(there.stat().st_dev, (there, []))[1].append(what)
+    return {
+        folder: (" and ".join(names), shutil.disk_usage(folder).free)
+        for folder, names in found.values()
+    }

@@ -1,0 +1,158 @@
+"""What the program runs on: Python, packages, and what makes it faster or draws for it."""
+
+import importlib.util
+import platform
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+
+import mnist_ops
+from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.fast import kernels
+from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.issue import Examination, Finding, note
+from mnist_ops.runner.task import THREADS
+from mnist_ops.runner.workers import fast_allocator
+
+_SUBJECT = "environment"
+_DISTRIBUTION = "mnist-ops"
+_COMPILERS = ("c++", "g++", "clang++", "cl")
+
+
+def look_at_environment(site: Site) -> Examination:
+    """Versions against what the project asks for, and what is only nice to have."""
+    python, requirements = _asked_for()
+    findings = [
+        *_python(python),
+        *_packages(requirements),
+        *_torchvision(),
+        *_compiler(),
+        *_allocator(),
+        *_browser(),
+    ]
+    well = f"Python {platform.python_version()}, {len(requirements)} packages fit"
+    return Examination(_SUBJECT, well, tuple(findings))
+
+
+def _asked_for() -> tuple[str, list[str]]:
+    """The Python and the packages that the project requires.
+
+    A checkout says so itself: it may not be installed, or have changed since it was.
+    """
+    project = Path(mnist_ops.__file__).parents[1] / "pyproject.toml"
+    if project.exists():
+        declared = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        if declared.get("name") == _DISTRIBUTION:
+            return declared["requires-python"], declared["dependencies"]
+    about = metadata.metadata(_DISTRIBUTION)
+    listed = metadata.requires(_DISTRIBUTION) or []
+    return about["Requires-Python"], [line for line in listed if "extra ==" not in line]
+
+
+def _python(asked: str) -> Iterator[Finding]:
+    here = platform.python_version()
+    if not SpecifierSet(asked).contains(here, prereleases=True):
+        yield Finding(
+            "python-version",
+            f"Python {here} is not one of {asked}",
+            "make the environment with one that is: `make PYTHON=/path/to/python3.11 run`",
+        )
+
+
+def _packages(lines: list[str]) -> Iterator[Finding]:
+    unfit = []
+    for line in lines:
+        asked = Requirement(line)
+        if asked.marker is not None and not asked.marker.evaluate():
+            continue
+        found = _installed(asked.name)
+        if found is None:
+            unfit.append((asked, f"{asked.name} is not installed"))
+        elif not asked.specifier.contains(found, prereleases=True):
+            unfit.append((asked, f"{asked.name} {found} is not {asked.specifier}"))
+    if unfit:
+        command = " ".join(f"'{asked.name}{asked.specifier}'" for asked, _ in unfit)
+        yield Finding(
+            "package-version",
+            "packages that do not fit: " + ", ".join(told for _, told in unfit),
+            f"`{_pip()} install {command}`",
+            tuple(asked.name for asked, _ in unfit),
+        )
+
+
+def _torchvision() -> Iterator[Finding]:
+    """A pair that does not match fails at the first operator, with a riddle."""
+    torch = _installed("torch")
+    if torch is None or _installed("torchvision") is None:
+        return
+    for line in metadata.requires("torchvision") or []:
+        try:
+            asked = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if asked.name == "torch" and not asked.specifier.contains(torch, prereleases=True):
+            pair = f"torchvision {_installed('torchvision')} needs torch{asked.specifier}"
+            yield Finding(
+                "torch-pair",
+                f"{pair}, and torch is {torch}",
+                f"`{_pip()} install --upgrade torch torchvision` takes two that match",
+            )
+
+
+def _compiler() -> Iterator[Finding]:
+    if not any(map(shutil.which, _COMPILERS)):
+        yield note(
+            "no-compiler",
+            f"no C++ compiler ({', '.join(_COMPILERS[:3])})",
+            "nothing needs one; trainings are a tenth faster with one: `apt-get install g++`",
+        )
+        return
+    # As a worker trains: the kernels are checked against torch's sums on one thread.
+    with reproducible(THREADS):
+        usable = kernels.usable()
+    if not usable:
+        yield note(
+            "no-kernels",
+            "compiled kernels are not used: switched off, not compiled, or not of torch's rounding",
+            "nothing is wrong; torch's own operators do their work, a tenth slower",
+        )
+
+
+def _allocator() -> Iterator[Finding]:
+    if sys.platform == "linux" and fast_allocator() is None:
+        yield note(
+            "no-allocator",
+            "no fast memory allocator",
+            "trainings are faster with one: `apt-get install libtcmalloc-minimal4`",
+        )
+
+
+def _browser() -> Iterator[Finding]:
+    if importlib.util.find_spec("kaleido") is None:
+        yield note("no-images", "no kaleido: no SVG and PNG figures", f"`{_pip()} install kaleido`")
+        return
+    from choreographer.browsers.chromium import Chromium
+
+    if not Chromium.find_browser(skip_local=False):
+        yield note(
+            "no-images",
+            "no Chrome or Chromium: no SVG and PNG figures",
+            "`apt-get install chromium`, or name one in BROWSER_PATH",
+        )
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _pip() -> str:
+    return f"{Path(sys.executable).name} -m pip"

@@ -1,0 +1,271 @@
+"""The runs of the store: whether each is in its true state, whole, and the only one of its cell."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+from mlflow.entities import Run
+
+from mnist_ops import tracking
+from mnist_ops.compare import runs as columns
+from mnist_ops.compare.selection import repeated
+from mnist_ops.core import keys
+from mnist_ops.ops.doctor.changes import Change, EndRun, SetDeleted
+from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.fixes import Fixes
+from mnist_ops.ops.doctor.issue import Examination, Finding, counted, not_looked_at, note
+from mnist_ops.tracking.claims import Ledger
+from mnist_ops.tracking.integrity import Defect, Lack, defects, finished_cells
+from mnist_ops.tracking.projects import never_begun
+from mnist_ops.tracking.stale_runs import ENDED_BEFORE
+
+_OPEN = "open runs"
+_FINISHED = "finished runs"
+_CLAIMS = "claims"
+_NEVER_BUILT = "its environment was never built"
+
+Defects = dict[str, Defect]
+
+
+def look_at_open_runs(site: Site) -> Examination:
+    """Runs that say RUNNING though nobody works on them."""
+    client = site.client
+    if client is None:
+        return not_looked_at(_OPEN)
+    findings = []
+    ghosts = []
+    if site.store:
+        ghosts = tracking.ghosts(client, Ledger(client, site.store), site.dead_among)
+    if ghosts:
+        findings.append(
+            Finding(
+                "ghost",
+                f"{counted(len(ghosts), 'run')} RUNNING whose process is dead",
+                "--fix ends them as KILLED; the same command that began them goes on",
+                _names(ghosts),
+                mend=lambda fixes: _kill(site, fixes, ghosts, lambda run: ENDED_BEFORE),
+            )
+        )
+    if left := never_begun(client, round(site.now() * 1000)):
+        findings.append(
+            Finding(
+                "never-begun",
+                f"{counted(len(left), 'run')} that `mlflow run` opened over three hours ago and "
+                "never handed over: building the environment failed",
+                "--fix ends them as KILLED; with `--env-manager local` nothing needs to be built",
+                _names(left),
+                mend=lambda fixes: _kill(site, fixes, left, lambda run: _NEVER_BUILT),
+            )
+        )
+    return Examination(_OPEN, "none without a living process", tuple(findings))
+
+
+def look_at_finished_runs(site: Site) -> Examination:
+    """Runs that say FINISHED, and are not whole or not the only one of their cell."""
+    if site.client is None:
+        return not_looked_at(_FINISHED)
+    odd: list[str] = []
+    runs = finished_cells(site.client, odd.append)
+    found = defects(site.client, runs)
+    extra = _superfluous(runs, found)
+    extra_ids = {run.info.run_id for run in extra}
+    needed = [run for run in runs if run.info.run_id not in extra_ids]
+    findings = [
+        *_without_result(site, needed, found),
+        *_incomplete(site, needed, found),
+        *_unreachable(needed, found),
+        *_duplicates(site, extra),
+        *_undecided(needed, found),
+        *_odd(runs, found, odd),
+    ]
+    well = f"{counted(len(runs), 'run')}, each whole and the only one of its cell"
+    return Examination(_FINISHED, well if runs else "none yet", tuple(findings))
+
+
+def look_at_claims(site: Site) -> Examination:
+    """Claims of cells by processes that are dead: the next grid takes them over anyway."""
+    client, store = site.client, site.store
+    if client is None:
+        return not_looked_at(_CLAIMS)
+    owners = {f: owner for f, (_, owner) in site.entries.claims.items() if owner is not None}
+    gone = site.dead_among(owners.values())
+    dead = [fingerprint for fingerprint, owner in owners.items() if owner in gone]
+    if not dead or store is None:
+        return Examination(_CLAIMS, "none by a dead process")
+
+    def release(fixes: Fixes) -> str:
+        ledger = Ledger(client, store)
+        with tracking.tracking_errors(site.uri):
+            # Of what another process takes meanwhile nothing is released.
+            ledger.release(ledger.claim(dead))
+            ledger.close()
+        return "released"
+
+    return Examination(
+        _CLAIMS,
+        "",
+        (
+            note(
+                "dead-claim",
+                f"{counted(len(dead), 'cell')} claimed by processes that are dead: harmless",
+                "the next grid takes them over, --fix releases them",
+                mend=release,
+            ),
+        ),
+    )
+
+
+def _of(runs: Iterable[Run], found: Defects, lack: Lack) -> list[Run]:
+    return [r for r in runs if (d := found.get(r.info.run_id)) is not None and d.lack is lack]
+
+
+def _without_result(site: Site, runs: list[Run], found: Defects) -> Iterable[Finding]:
+    if those := _of(runs, found, Lack.RESULT):
+        yield Finding(
+            "half-logged",
+            f"{counted(len(those), 'run')} FINISHED without a result",
+            "--fix sets them to KILLED, and the next grid computes their cells again",
+            _reasons(those, found),
+            mend=lambda fixes: _kill(site, fixes, those, lambda run: _reason(run, found)),
+        )
+
+
+def _incomplete(site: Site, runs: list[Run], found: Defects) -> Iterable[Finding]:
+    those = _of(runs, found, Lack.PART)
+    if not those:
+        return
+
+    def invalidate(fixes: Fixes) -> str:
+        return _kill(site, fixes, those, lambda run: _reason(run, found))
+
+    yield Finding(
+        "incomplete",
+        f"{counted(len(those), 'run')} FINISHED with a result, but not with all of a run's parts",
+        "their accuracies count; `verify` and what compares predictions leave them out. Bring the "
+        "files back, or `mnist-ops doctor --fix --force` sets the runs to KILLED, and the next "
+        "grid computes their cells again",
+        _reasons(those, found),
+        mend=invalidate if site.force else None,
+    )
+
+
+def _unreachable(runs: list[Run], found: Defects) -> Iterable[Finding]:
+    if those := _of(runs, found, Lack.UNKNOWN):
+        yield Finding(
+            "artifacts-unreachable",
+            f"the artifacts of {counted(len(those), 'run')} cannot be seen from here",
+            "bring their folder back, or look from the machine that has it; their runs are left as "
+            "they are",
+            tuple(sorted({found[run.info.run_id].why for run in those})),
+        )
+
+
+def _odd(runs: list[Run], found: Defects, odd: list[str]) -> Iterable[Finding]:
+    """The runs that every command leaves out, as their values cannot be right."""
+    looked_at = [run for run in runs if run.info.run_id not in found]
+    lines = [*odd, *(str(c) for c in map(tracking.cell_of, looked_at) if not isinstance(c, str))]
+    if lines:
+        yield note(
+            "odd-values",
+            f"{counted(len(lines), 'run')} that no command counts",
+            "correct or delete them in MLflow; their cells are computed again",
+            tuple(lines),
+        )
+
+
+def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
+    """The runs of cells that keep another one: a whole one, and of several that of reports."""
+    # One that is not of the cell that it claims makes no other superfluous.
+    valid = [run for _, run in tracking.valid_cells(runs)]
+    whole = [run for run in valid if run.info.run_id not in found]
+    later = set(repeated(_frame(whole))[columns.RUN_ID])
+    kept = {_cell(run) for run in whole}
+    damaged = [run for run in _of(valid, found, Lack.PART) if _cell(run) in kept]
+    return [run for run in whole if run.info.run_id in later] + damaged
+
+
+def _frame(runs: list[Run]) -> pd.DataFrame:
+    rows = [
+        {
+            columns.RUN_ID: run.info.run_id,
+            columns.STATUS: run.info.status,
+            columns.FINGERPRINT: _cell(run),
+            columns.START_TIME: run.info.start_time,
+            columns.END_TIME: run.info.end_time,
+            keys.TEST_ACCURACY: run.data.metrics.get(keys.TEST_ACCURACY),
+        }
+        for run in runs
+    ]
+    frame = pd.DataFrame(rows)
+    for time in (columns.START_TIME, columns.END_TIME):
+        if time in frame:
+            # One that no calendar has is missing.
+            frame[time] = pd.to_datetime(frame[time], unit="ms", utc=True, errors="coerce")
+    return columns.typed(frame)
+
+
+def _duplicates(site: Site, extra: list[Run]) -> Iterable[Finding]:
+    if extra:
+        cells = len({_cell(run) for run in extra})
+        yield Finding(
+            "duplicate",
+            f"{counted(len(extra), 'run')} too many: {counted(cells, 'cell')} finished twice",
+            "--fix deletes all but the one that reports use, the latest that is whole; `mlflow "
+            "runs restore` brings one back",
+            _names(extra),
+            mend=lambda fixes: _each(
+                site,
+                fixes,
+                extra,
+                lambda run: SetDeleted("run", run.info.run_id, run.info.run_name, deleted=True),
+                "deleted",
+            ),
+        )
+
+
+def _undecided(runs: list[Run], found: Defects) -> Iterable[Finding]:
+    """Duplicates of which none can be shown to be whole beside the others."""
+    without = {run.info.run_id for run in _of(runs, found, Lack.RESULT)}
+    counts = Counter(_cell(run) for run in runs if run.info.run_id not in without)
+    if several := [r for r in runs if counts[_cell(r)] > 1 and r.info.run_id not in without]:
+        yield note(
+            "duplicate-undecided",
+            f"{counted(len(several), 'run')} of cells that finished twice, not all seen whole",
+            "reports use the latest; all are kept. Look again when their artifacts are back",
+            _names(several),
+        )
+
+
+def _kill(site: Site, fixes: Fixes, runs: list[Run], why: Callable[[Run], str]) -> str:
+    return _each(site, fixes, runs, lambda run: EndRun.killed(run, why(run)), "set to KILLED")
+
+
+def _each(
+    site: Site, fixes: Fixes, runs: list[Run], change: Callable[[Run], Change], done: str
+) -> str:
+    """Change those of `runs` that are as they were when they were looked at."""
+    assert site.client is not None
+    changed = 0
+    with tracking.tracking_errors(site.uri):
+        for run in runs:
+            now = site.client.get_run(run.info.run_id)
+            if (now.info.status, now.info.lifecycle_stage) == (run.info.status, "active"):
+                fixes.make(change(now))
+                changed += 1
+    return f"{counted(changed, 'run')} {done}"
+
+
+def _cell(run: Run) -> str:
+    return str(run.data.tags[keys.FINGERPRINT])
+
+
+def _reason(run: Run, found: Defects) -> str:
+    return f"half logged: {found[run.info.run_id].why}"
+
+
+def _reasons(runs: Iterable[Run], found: Defects) -> tuple[str, ...]:
+    return tuple(f"{run.info.run_name}: {found[run.info.run_id].why}" for run in runs)
+
+
+def _names(runs: Iterable[Run]) -> tuple[str, ...]:
+    return tuple(f"{run.info.run_name} ({run.info.run_id[:8]})" for run in runs)

@@ -1,0 +1,108 @@
+"""From a tracking store to a report: ask the store for what the comparison needs."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+
+from mnist_ops import compare, data, tracking
+from mnist_ops.compare.figures import FORMATS
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study.specs import Spec
+from mnist_ops.tracking.deleted import how_to_restore
+from pipelines import STUDIES
+
+
+def write_report(
+    out: Path,
+    *,
+    preset: str | None = None,
+    experiment: str | None = None,
+    uri: str | None = None,
+    formats: Sequence[str] = FORMATS,
+    say: Callable[[str], None] = lambda line: None,
+) -> compare.Report:
+    """Write the report on the runs of a store into `out`.
+
+    Args:
+        out: folder of the report.
+        preset: which cells; None takes the preset with the most finished ones.
+        experiment: name of the experiment whose runs count; None takes those of every one.
+        uri: of the store; None takes MLflow's current one.
+        formats: of the figures.
+        say: gets a line for people.
+
+    Raises:
+        InvalidInput: there is no experiment of that name.
+        NoRuns: there are no runs, or none at `preset`.
+        CannotWrite: the report cannot be written.
+        TrackingUnavailable: the store cannot be read.
+    """
+    # MLflow would draw a bar for each of the files that it hands over.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    uri = uri or tracking.default_uri()
+    client = tracking.connect(uri, create=False)
+    left_out: list[str] = []
+
+    def leave_out(line: str) -> None:
+        left_out.append(line)
+        say(line)
+
+    told = tracking.once(leave_out)
+    with tracking.tracking_errors(uri):
+        try:
+            return compare.summarize(
+                _runs(client, experiment, told),
+                expected_cells,
+                tracking.not_measured(client, told),
+                out,
+                preset,
+                predictions=lambda run_id: tracking.predictions(client, run_id),
+                history=lambda run_id, metric: tracking.history(client, run_id, metric),
+                pixels=_pixels if _all_data_is_here() else None,
+                tracking_uri=tracking.without_password(uri),
+                say=say,
+                formats=formats,
+                left_out=left_out,
+            )
+        except compare.NoRuns as error:
+            raise compare.NoRuns(f"{error}{how_to_restore(client)}") from None
+
+
+def expected_cells(preset: str) -> list[Spec]:
+    """Every cell of the studies at `preset`; the device of ``auto`` follows from the runs."""
+    return [
+        cell
+        for study in STUDIES.values()
+        for cell in study.with_axes(
+            {"device": tuple("cpu" if d == "auto" else d for d in study.grid["device"])}
+        ).cells(preset)
+    ]
+
+
+def _runs(client: MlflowClient, experiment: str | None, left_out: tracking.LeftOut) -> pd.DataFrame:
+    runs = tracking.cell_runs(client, left_out)
+    if experiment is None or runs.empty:
+        return runs
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise InvalidInput(f"the tracking store has no experiment {experiment!r}")
+    return runs[runs["experiment_id"] == found.experiment_id]
+
+
+def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
+    images = data.load(dataset).images
+    wanted = torch.from_numpy(np.asarray(index, np.int64))
+    # An index from a store may be of no image: black is shown for it.
+    known = wanted < len(images)
+    pixels: NDArray[np.uint8] = (images[wanted * known] * known[:, None, None]).numpy()
+    return pixels
+
+
+def _all_data_is_here() -> bool:
+    return all(data.status(name).intact for name in data.DATASETS)

@@ -1,0 +1,301 @@
+"""How far grids are, as the tracking store tells: from another terminal, or another machine."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mnist_ops import tracking
+from mnist_ops.core import keys
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.runner.eta import Fit, seconds_left
+from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.study.specs import ResNetSpec, Spec, from_canonical
+from mnist_ops.study.validity import shown
+from mnist_ops.tracking import LeftOut, claims
+from mnist_ops.tracking.deleted import how_to_restore
+from mnist_ops.tracking.grids import cells_of, epochs_of, grids_to_watch
+
+State = Literal["running", "died", "finished", "failed", "killed"]
+# Of several runs of one cell this tells: a cell that was cut on one machine may go on on another.
+_RANK = ("FINISHED", "RUNNING", "FAILED", "KILLED")
+# Far beyond the cells and the cost of any grid.
+_MAX_NUMBER = 1e15
+
+
+@dataclass(frozen=True)
+class RunningFit:
+    """A fit that a worker is at.
+
+    Attributes:
+        name: of the cell that is fitted.
+        others: how many more cells get their result from it.
+        epoch: epochs that are over.
+        epochs: of the fit; 1 of a support vector machine, which has none.
+        host: the worker's machine.
+        running_s: seconds since the grid took it up.
+    """
+
+    name: str
+    others: int
+    epoch: int
+    epochs: int
+    host: str
+    running_s: float
+
+
+@dataclass(frozen=True)
+class GridStatus:
+    """How far one grid is.
+
+    Attributes:
+        run_id: of the grid.
+        study: its study.
+        preset: as it was asked for.
+        state: ``died`` where the store says RUNNING and its process is dead.
+        host: the machine of the process that drives it.
+        cells: how many it has.
+        before: of them those that were finished before it began.
+        computed: those that it has finished.
+        running: those that are being computed.
+        failed: those that failed, now or before.
+        elapsed_s: seconds since it began, to its end where it has ended.
+        left_s: seconds until it is done; None where it does not run, or nothing tells yet.
+        fits: what its workers are at.
+    """
+
+    run_id: str
+    study: str
+    preset: str
+    state: State
+    host: str
+    cells: int
+    before: int
+    computed: int
+    running: int
+    failed: int
+    elapsed_s: float
+    left_s: float | None
+    fits: tuple[RunningFit, ...]
+
+    @property
+    def done(self) -> int:
+        """Cells that are finished, whenever that was."""
+        return self.before + self.computed
+
+    @property
+    def left(self) -> int:
+        """Cells that nobody has begun, or that were cut."""
+        return max(self.cells - self.done - self.running - self.failed, 0)
+
+
+def grid_status(
+    client: MlflowClient, now: float, left_out: LeftOut = lambda line: None
+) -> list[GridStatus]:
+    """The grids that run, or else the latest.
+
+    Args:
+        client: of the store.
+        now: seconds since the epoch.
+        left_out: gets a line on each run that cannot be right.
+
+    Raises:
+        MnistOpsError: the store has seen no grid.
+    """
+    grids = grids_to_watch(client, left_out)
+    if not grids:
+        raise MnistOpsError(
+            "no grid in the store: start one with `mnist-ops run all --preset quick`"
+            + how_to_restore(client)
+        )
+    store = claims.find(client, create=False)
+    entries = tracking.Ledger(client, store).entries() if store else tracking.Entries({}, {})
+    return [_status(client, grid, entries, now, left_out) for grid in grids]
+
+
+def _status(
+    client: MlflowClient, grid: Run, entries: tracking.Entries, now: float, left_out: LeftOut
+) -> GridStatus:
+    owner = _owner(grid)
+    is_running = grid.info.status == "RUNNING"
+    lives = owner is not None and entries.lives(owner)
+    cells = _one_a_cell(_of_grid(grid, cells_of(client, grid, left_out), left_out))
+    living = [run for run in cells if run.info.status == "RUNNING" and _lives(run, entries)]
+    counts = Counter(run.info.status for run in cells)
+    began = grid.info.start_time / 1000
+    ended = now if is_running or not grid.info.end_time else grid.info.end_time / 1000
+    left: float | None = None
+    running: list[RunningFit] = []
+    if lives:
+        fits, running, total = _fits(client, cells, living, began, now)
+        if is_running:
+            left = seconds_left(_number(grid, keys.COST, total, left_out), fits, now - began)
+    counted = _counted(grid, len(cells), left_out)
+    return GridStatus(
+        run_id=grid.info.run_id,
+        study=grid.data.tags.get(keys.STUDY, grid.info.run_name or ""),
+        preset=grid.data.tags.get(keys.PRESET, ""),
+        state=_state(grid.info.status, lives=lives),
+        host=owner.host if owner else "",
+        cells=counted.cells,
+        before=counted.before,
+        computed=counts["FINISHED"],
+        running=len(living) if lives else 0,
+        failed=counts["FAILED"] + counted.failed_before,
+        elapsed_s=max(ended - began, 0.0),
+        left_s=left,
+        fits=tuple(running),
+    )
+
+
+def _fits(
+    client: MlflowClient, cells: Sequence[Run], living: Sequence[Run], began: float, now: float
+) -> tuple[list[Fit], list[RunningFit], float]:
+    """What each trajectory of the grid has come to, what runs, and the cost of all of them."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in cells:
+        groups[run.data.tags.get(keys.TRAJECTORY, run.info.run_id)].append(run)
+    alive = {run.info.run_id for run in living}
+    fits: list[Fit] = []
+    running: list[RunningFit] = []
+    for key, group in groups.items():
+        specs = {run.info.run_id: spec for run in group if (spec := _spec(run))}
+        if not specs:
+            continue
+        longest = max(specs, key=lambda run_id: _epochs(specs[run_id]))
+        (run,) = [found for found in group if found.info.run_id == longest]
+        spec = specs[longest]
+        cost = Trajectory(key, (spec,)).cost
+        at_work = any(found.info.run_id in alive for found in group)
+        if not at_work and run.info.status == "FAILED":
+            fits.append(Fit(cost, 1.0, 1.0))
+            continue
+        epochs, over, before = _epochs(spec), 0, 0
+        if at_work or run.data.tags.get(keys.PARTS, "1") != "1":
+            logged = epochs_of(client, longest) if isinstance(spec, ResNetSpec) else []
+            logged = [(number, at) for number, at in logged if 0 <= number <= epochs]
+            over = max((number for number, _ in logged), default=0)
+            before = max((number for number, at in logged if at < began), default=0)
+        since = max(run.info.start_time / 1000, began)
+        done = 1.0 if run.info.status == "FINISHED" else over / epochs
+        if at_work:
+            fits.append(Fit(cost, done, before / epochs, max(now - since, 0.0)))
+            owner = _owner(run)
+            running.append(
+                RunningFit(
+                    run.info.run_name or longest,
+                    sum(found.info.run_id in alive for found in group) - 1,
+                    over,
+                    epochs,
+                    owner.host if owner else "",
+                    max(now - since, 0.0),
+                )
+            )
+        else:
+            fits.append(Fit(cost, done, min(before / epochs, done)))
+    return fits, running, sum(fit.cost for fit in fits)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Return how many cells a grid has, as it wrote when it began."""
+
+    cells: int
+    before: int
+    failed_before: int
+
+
+def _counted(grid: Run, begun: int, left_out: LeftOut) -> _Counts:
+    """The grid's own counts, unless they leave no room for the cells that have begun."""
+    before, failed_before = (
+        round(_number(grid, key, 0, left_out))
+        for key in (keys.CELLS_BEFORE, keys.CELLS_FAILED_BEFORE)
+    )
+    least = before + failed_before + begun
+    cells = round(_number(grid, keys.CELLS, least, left_out))
+    if cells >= least:
+        return _Counts(cells, before, failed_before)
+    left_out(
+        f"{tracking.named(grid)}: its tags count {cells} cells, {before} of them before it began, "
+        f"and {begun} have begun; the tags are left out"
+    )
+    return _Counts(begun, 0, 0)
+
+
+def _of_grid(grid: Run, runs: Iterable[Run], left_out: LeftOut) -> Iterator[Run]:
+    """The runs below a grid that are of a cell of its study."""
+    study = grid.data.tags.get(keys.STUDY)
+    for run in runs:
+        if keys.FINGERPRINT not in run.data.tags:
+            continue
+        cell = tracking.cell_of(run)
+        # A grid of another version is told as far as it goes.
+        if isinstance(cell, tracking.Invalid) and not cell.other_version:
+            left_out(str(cell))
+        elif run.data.tags.get(keys.STUDY) != study:
+            left_out(str(tracking.Invalid.of(run, "it is of another study than its grid")))
+        else:
+            yield run
+
+
+def _one_a_cell(runs: Iterable[Run]) -> list[Run]:
+    best: dict[str, Run] = {}
+    for run in runs:
+        cell = run.data.tags.get(keys.FINGERPRINT)
+        if cell and (cell not in best or _rank(run) < _rank(best[cell])):
+            best[cell] = run
+    return list(best.values())
+
+
+def _rank(run: Run) -> int:
+    return _RANK.index(run.info.status) if run.info.status in _RANK else len(_RANK)
+
+
+def _state(status: str, *, lives: bool) -> State:
+    match status:
+        case "RUNNING":
+            return "running" if lives else "died"
+        case "FINISHED":
+            return "finished"
+        case "FAILED":
+            return "failed"
+    return "killed"
+
+
+def _lives(run: Run, entries: tracking.Entries) -> bool:
+    owner = _owner(run)
+    return owner is not None and entries.lives(owner)
+
+
+def _owner(run: Run) -> tracking.Owner | None:
+    return tracking.Owner.parse(run.data.tags.get(keys.OWNER, ""))
+
+
+def _spec(run: Run) -> Spec | None:
+    """What the run's cell is; None where another version wrote it in another form."""
+    try:
+        return from_canonical(run.data.tags.get(keys.SPEC, ""))
+    except InvalidInput:
+        return None
+
+
+def _epochs(spec: Spec) -> int:
+    return spec.epochs if isinstance(spec, ResNetSpec) else 1
+
+
+def _number(run: Run, key: str, default: float, left_out: LeftOut) -> float:
+    text = run.data.tags.get(key)
+    if text is None:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if 0 <= number <= _MAX_NUMBER:
+        return number
+    left_out(f"{tracking.named(run)}: its tag {key} is {shown(text)}; the tag is left out")
+    return default

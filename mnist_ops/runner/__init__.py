@@ -1,0 +1,1 @@
+"""Run the cells of studies: plan, workers, tasks."""

@@ -1,0 +1,307 @@
+"""Compute a trajectory and track its cells: the code that every worker runs."""
+
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mnist_ops import tracking
+from mnist_ops.core import cancellation, keys, paths
+from mnist_ops.core.errors import MnistOpsError, Stopped, TrackingUnavailable
+from mnist_ops.data import Images, load
+from mnist_ops.fitting import svm
+from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S, Checkpoint
+from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.resnet import train
+from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.study.results import EpochResult, FitResult
+from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.tracking import provenance
+
+# Sums over threads depend on how many there are: one, everywhere, keeps a cell reproducible
+# whatever the number of workers.
+THREADS = 1
+# A store that works has a cell's run in less; one that does not is not waited for.
+DELIVERY_S = 5.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """What a worker needs beside the spec.
+
+    Attributes:
+        address: of the tracking store.
+        parent: the grid's run.
+        data_dir: folder of the data sets; None is the worker's own default.
+        presets: fingerprint -> value of the preset tag.
+        forced: whether finished runs of the cells are to be replaced.
+        checkpoint_s: seconds of training that may be lost; see `Checkpoint.every_s`.
+        streams: how many cells may share a CUDA device.
+    """
+
+    address: tracking.Address
+    parent: tracking.Parent
+    data_dir: Path | None
+    presets: dict[str, str]
+    forced: bool = False
+    checkpoint_s: float = DEFAULT_EVERY_S
+    streams: int = 1
+
+    @property
+    def grid(self) -> str:
+        """Names the grid where it is asked to stop."""
+        return self.parent.run_id
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trajectory is: `epoch` of `epochs`, 0 at its start."""
+
+    key: str
+    name: str
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended.
+
+    Attributes:
+        spec: the cell.
+        state: ``finished``; ``failed`` for a reason of its own; ``stopped`` where it can go on;
+            ``held`` by another process, which computes it.
+        run_id: its MLflow run; None where none was opened, or the store does not have it yet.
+        test_accuracy: 0 to 1; None unless it finished.
+        train_time_s: seconds; None unless it finished.
+        error: one line; None where nothing went wrong.
+    """
+
+    spec: Spec
+    state: Literal["finished", "failed", "stopped", "held"]
+    run_id: str | None = None
+    test_accuracy: float | None = None
+    train_time_s: float | None = None
+    error: str | None = None
+
+
+def compute(
+    trajectory: Trajectory,
+    context: CellContext,
+    report: Callable[[Progress], None],
+    say: Say = lambda line: None,
+) -> list[Outcome]:
+    """Fit `trajectory`, and track each of its cells as a run of its own.
+
+    Goes on from where a process that died on this machine had come. A failure ends those runs that
+    have no result yet as FAILED; it does not reach the caller.
+    """
+    if cancellation.requested(context.grid):
+        return [Outcome(spec, "stopped") for spec in trajectory.cells]
+    tracker = tracking.shared_tracker(context.address, say)
+    if not context.forced:
+        tracker.deliver_finished((cell.fingerprint for cell in trajectory.cells), DELIVERY_S)
+    mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
+    outcomes = [Outcome(spec, "held") for spec in trajectory.cells if spec not in mine]
+    if mine:
+        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, report, say)
+        outcomes += work.compute(claimed=claimed)
+    return outcomes
+
+
+def give_up(
+    trajectory: Trajectory, context: CellContext, reason: str, say: Say = lambda line: None
+) -> list[Outcome]:
+    """End the cells of a trajectory whose workers keep dying, as FAILED for `reason`."""
+    tracker = tracking.shared_tracker(context.address, say)
+    mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
+    outcomes = [Outcome(spec, "held") for spec in trajectory.cells if spec not in mine]
+    if mine:
+        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, lambda _: None, say)
+        outcomes += work.give_up(reason, claimed=claimed)
+    return outcomes
+
+
+class _Work:
+    """The cells of one trajectory that this process computes."""
+
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        context: CellContext,
+        tracker: tracking.Tracker,
+        report: Callable[[Progress], None],
+        say: Say,
+    ):
+        self.trajectory = trajectory
+        self.context = context
+        self.tracker = tracker
+        self.report = report
+        self.runs: dict[Spec, tracking.CellRun] = {}
+        self.outcomes: dict[Spec, Outcome] = {}
+        training = {"training": trajectory.key} | provenance.arithmetic(trajectory.fitted.device)
+        self.checkpoint = Checkpoint(
+            paths.checkpoint_path(context.address.store, trajectory.key),
+            training,
+            context.checkpoint_s,
+            say,
+        )
+
+    def compute(self, *, claimed: bool) -> list[Outcome]:
+        try:
+            images = load(self.trajectory.fitted.dataset, self.context.data_dir)
+            self._open_runs(images.digest, claimed=claimed)
+            if self.runs:
+                self.report(_progress(self.trajectory, 0))
+                with reproducible(THREADS):
+                    self._fit(images)
+                self.checkpoint.discard()
+        except Exception as error:
+            self._end_early(error)
+        except BaseException:
+            # Ordered to leave in the middle of something: the next start goes on.
+            self._end_early(Stopped("interrupted"))
+            raise
+        finally:
+            self.report(_progress(self.trajectory, _epochs(self.trajectory.fitted)))
+        self.tracker.courier.flush(DELIVERY_S, insist=False)
+        return self._with_run_ids()
+
+    def give_up(self, reason: str, *, claimed: bool) -> list[Outcome]:
+        error = MnistOpsError(reason)
+        try:
+            self._open_runs("", claimed=claimed)
+        except Exception as second:
+            error = MnistOpsError(f"{reason} (and its run could not be opened: {_reason(second)})")
+        self._end_early(error)
+        self.tracker.courier.flush(DELIVERY_S, insist=False)
+        return self._with_run_ids()
+
+    def _open_runs(self, digest: str, *, claimed: bool) -> None:
+        for spec in self.trajectory.cells:
+            place = tracking.CellPlace(
+                self.context.parent,
+                self.context.presets[spec.fingerprint],
+                digest,
+                self.trajectory.key,
+                self._whose_time(spec),
+                forced=self.context.forced,
+            )
+            try:
+                self.runs[spec] = tracking.CellRun(self.tracker, spec, place, claimed=claimed)
+            except tracking.JournalBusy:
+                self.outcomes[spec] = Outcome(spec, "held")
+
+    def _whose_time(self, spec: Spec) -> str:
+        # Machines that are fitted together each have a time of their own.
+        if spec != self.trajectory.fitted and not isinstance(spec, SvmSpec):
+            return keys.TIME_ATTRIBUTED
+        beside_others = spec.device == "cuda" and self.context.streams > 1
+        return keys.TIME_SHARED if beside_others else keys.TIME_MEASURED
+
+    def _fit(self, images: Images) -> None:
+        spec = self.trajectory.fitted
+        if isinstance(spec, ResNetSpec):
+            train.fit(
+                spec,
+                images,
+                self._on_epoch,
+                {_epochs(cell) for cell in self.runs},
+                on_result=self._on_result,
+                checkpoint=self.checkpoint,
+                stop=lambda: cancellation.requested(self.context.grid),
+            )
+            return
+        machines = [cell for cell in self.runs if isinstance(cell, SvmSpec)]
+        for cell, result in zip(machines, svm.fit_all(machines, images), strict=True):
+            self._finish(cell, result)
+
+    def _on_epoch(self, epoch: EpochResult) -> None:
+        for spec, run in self.runs.items():
+            if epoch.number <= _epochs(spec):
+                run.log_epoch(epoch)
+        self.report(_progress(self.trajectory, epoch.number))
+
+    def _on_result(self, epochs: int, result: FitResult) -> None:
+        for spec in self.runs:
+            if _epochs(spec) == epochs:
+                self._finish(spec, result)
+
+    def _finish(self, spec: Spec, result: FitResult) -> None:
+        self.runs[spec].finish(result)
+        self.outcomes[spec] = Outcome(
+            spec,
+            "finished",
+            test_accuracy=result.metrics[keys.TEST_ACCURACY],
+            train_time_s=result.metrics[keys.TRAIN_TIME_S],
+        )
+
+    def _end_early(self, error: Exception) -> None:
+        """End the cells that have no result; whose fault it is decides how."""
+        if not isinstance(error, MnistOpsError) or not error.resumable:
+            self.checkpoint.discard()
+        for spec in self.trajectory.cells:
+            if spec not in self.outcomes:
+                self.outcomes[spec] = _ended(spec, self.runs.get(spec), error)
+
+    def _with_run_ids(self) -> list[Outcome]:
+        return [
+            replace(outcome, run_id=self.runs[spec].run_id) if spec in self.runs else outcome
+            for spec, outcome in self.outcomes.items()
+        ]
+
+
+def _claim(
+    tracker: tracking.Tracker, cells: Iterable[Spec], *, forced: bool
+) -> tuple[list[Spec], bool]:
+    """The cells that this process is to compute, and whether the store has agreed.
+
+    Where the store is away they are computed all the same: it is asked again before it is given
+    their results.
+    """
+    cells = list(cells)
+    try:
+        won = tracker.ledger.claim(cell.fingerprint for cell in cells)
+        done = {} if forced else tracking.finished_of(tracker.client, won)
+        tracker.ledger.release(done)
+    except (*tracking.STORE_ERRORS, TrackingUnavailable):
+        return cells, False
+    return [cell for cell in cells if cell.fingerprint in won - done.keys()], True
+
+
+def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcome:
+    reason = _reason(error)
+    resumable = isinstance(error, MnistOpsError) and error.resumable
+    if isinstance(error, tracking.JournalGone):
+        return Outcome(spec, "held")
+    if run is not None:
+        try:
+            if resumable:
+                run.stop(reason)
+            else:
+                run.fail(reason, "".join(traceback.format_exception(error)))
+        except Exception as second:
+            # The disk may be what failed; then the reason still reaches the caller.
+            run.leave()
+            reason += f" (and its run could not be ended: {_reason(second)})"
+    if isinstance(error, Stopped):
+        return Outcome(spec, "stopped")
+    return Outcome(spec, "stopped" if resumable else "failed", error=reason)
+
+
+def _epochs(spec: Spec) -> int:
+    return spec.epochs if isinstance(spec, ResNetSpec) else 1
+
+
+def _progress(trajectory: Trajectory, epoch: int) -> Progress:
+    spec, others = trajectory.fitted, len(trajectory.cells) - 1
+    name = f"{spec.name} (and {others} more)" if others else spec.name
+    return Progress(trajectory.key, name, epoch, _epochs(spec))
+
+
+def _reason(error: Exception) -> str:
+    message = " ".join(str(error).split())
+    return message if isinstance(error, MnistOpsError) else f"{type(error).__name__}: {message}"

@@ -1,0 +1,59 @@
+"""Where cells are computed: workers of this machine, a cluster that exists, or this process."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+import torch
+
+from mnist_ops.fitting import svm
+from mnist_ops.runner.workers.local import fast_allocator, local_cluster, usable_cores
+from mnist_ops.runner.workers.pool import GPU, DaskPool, InProcess, Pool, WorkersUnavailable
+from mnist_ops.runner.workers.remote import Needs, existing_cluster
+
+__all__ = ["Needs", "Pool", "WorkersUnavailable", "fast_allocator", "open_pool"]
+
+
+@contextmanager
+def open_pool(
+    workers: int | None,
+    scheduler: str | None,
+    needs: Needs,
+    svm_memory_gb: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    streams: int = 1,
+) -> Iterator[Pool]:
+    """Open the workers, and close what was opened for it.
+
+    Args:
+        workers: local processes of one thread each; None is one a core, 0 is this process.
+        scheduler: address of a Dask scheduler (``tcp://…``) to use instead; None for none.
+        needs: what the workers of a cluster must have.
+        svm_memory_gb: what the local processes may use together for support vector machines; None
+            is their default. Workers of a cluster have an environment of their own.
+        say: gets a line for people.
+        streams: cells that may share a CUDA device. On a cluster its worker needs as many threads.
+
+    Raises:
+        WorkersUnavailable: the scheduler does not answer, has no workers, or one lacks something.
+    """
+    with ExitStack() as stack:
+        if scheduler:
+            client = stack.enter_context(existing_cluster(scheduler, needs))
+            workers_now = client.scheduler_info(n_workers=-1)["workers"].values()
+            has_cuda = any(worker["resources"].get(GPU) for worker in workers_now)
+            yield DaskPool(lambda: client, lambda: None, has_cuda=has_cuda)
+        elif workers == 0:
+            os.environ |= svm.worker_environment(1, svm_memory_gb)
+            yield InProcess()
+        else:
+            count = workers or len(usable_cores())
+            # Started at the first cell: where every cell is finished already, none is.
+            start = cache(
+                lambda: stack.enter_context(local_cluster(count, svm_memory_gb, say, streams))
+            )
+            has_cuda = torch.cuda.is_available()
+            yield DaskPool(
+                start, stack.close, has_cuda=has_cuda, counts_cores=has_cuda and streams > 1
+            )

@@ -1,0 +1,261 @@
+"""Compute trajectories on the workers of a Dask client, or in this process.
+
+A CUDA cell goes to a worker with the Dask resource ``GPU``, by default one at a time on each: cells
+that share a device are timed wrong. Those that do all the same are threads of its worker.
+"""
+
+import asyncio
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import astuple
+from typing import Protocol
+from uuid import uuid4
+
+import torch
+from distributed import Client, Future, get_worker
+from distributed.scheduler import KilledWorker
+
+from mnist_ops import tracking
+from mnist_ops.core import cancellation
+from mnist_ops.core.errors import MnistOpsError, Stopped
+from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.runner.task import CellContext, Outcome, Progress, compute, give_up
+from mnist_ops.runner.workers.silence import Silence
+
+OnProgress = Callable[[Progress], None]
+Say = Callable[[str], None]
+
+# Dask resources: a device, and a core of a worker that has threads for more.
+GPU = "GPU"
+CORE = "CORE"
+# A device's shares must not add up to more than it by rounding.
+_SHARE = 1 - 1e-6
+START_TIMEOUT_S = 60
+# A worker may be killed under a cell this often before the cell is held to be the cause.
+ALLOWED_DEATHS = 2
+_PROGRESS = "mnist-ops-progress"
+LINES = "mnist-ops-lines"
+# How long cells may take to stop by themselves; a support vector machine does not in its middle.
+STOP_PATIENCE_S = 10.0
+_POLL_S = 0.2
+
+
+class WorkersUnavailable(MnistOpsError):
+    """There is nothing to compute on."""
+
+
+class Pool(Protocol):
+    """Computes cells."""
+
+    has_cuda: bool
+
+    def run(
+        self,
+        trajectories: Sequence[Trajectory],
+        context: CellContext,
+        on_progress: OnProgress,
+        say: Say,
+    ) -> Generator[Outcome]:
+        """Compute every trajectory, and yield the outcome of each of its cells as it comes.
+
+        Ends early where somebody asks to stop (see `stopping`): cells that run then are saved.
+        """
+        ...
+
+    def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
+        """Deliver what other processes computed.
+
+        Returns:
+            Why the store does not have runs of theirs -> how many of them.
+        """
+        ...
+
+
+class InProcess:
+    """Computes one cell after the other right here, where a debugger can follow."""
+
+    def __init__(self) -> None:
+        self.has_cuda = torch.cuda.is_available()
+
+    def run(
+        self,
+        trajectories: Sequence[Trajectory],
+        context: CellContext,
+        on_progress: OnProgress,
+        say: Say,
+    ) -> Generator[Outcome]:
+        """As `Pool.run`."""
+        for trajectory in trajectories:
+            yield from compute(trajectory, context, on_progress, say)
+
+    def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
+        """See `Pool.flush`; there is no other process."""
+        return Counter()
+
+
+class DaskPool:
+    """Computes cells on the workers of a Dask client."""
+
+    def __init__(
+        self,
+        client: Callable[[], Client],
+        stop: Callable[[], None],
+        *,
+        has_cuda: bool,
+        counts_cores: bool = False,
+    ):
+        """A pool of the workers behind `client`.
+
+        Args:
+            client: gives it, from the first cell on.
+            stop: ends those workers that are the pool's own.
+            has_cuda: whether one has a CUDA device.
+            counts_cores: whether workers have the resource `CORE`, which CPU cells then take.
+        """
+        self._client = client
+        self._stop = stop
+        self._silence: Silence | None = None
+        self._for_cpu = {CORE: 1.0} if counts_cores else None
+        self.has_cuda = has_cuda
+
+    def run(
+        self,
+        trajectories: Sequence[Trajectory],
+        context: CellContext,
+        on_progress: OnProgress,
+        say: Say,
+    ) -> Generator[Outcome]:
+        """As `Pool.run`."""
+        if not trajectories:
+            return
+        try:
+            client = self._client()
+        except Stopped:
+            yield from (Outcome(spec, "stopped") for each in trajectories for spec in each.cells)
+            return
+        silence = self._silence = Silence(client, say)
+        client.subscribe_topic(_PROGRESS, lambda event: on_progress(Progress(*event[1])))
+        client.subscribe_topic(LINES, lambda event: say(event[1]))
+        ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        futures: dict[Future, Trajectory] = {}
+        try:
+            for trajectory in trajectories:
+                future = self._submit(client, trajectory, context)
+                futures[future] = trajectory
+                future.add_done_callback(ended.put)
+            for future in self._until_all_ended(client, silence, set(futures), ended, context):
+                yield from _outcomes(future, futures.pop(future), context, say)
+            for trajectory in futures.values():
+                yield from (Outcome(spec, "stopped") for spec in trajectory.cells)
+        except BaseException:
+            # A cancelled cell that runs already runs on: only its worker's end is its end.
+            client.cancel(list(futures))
+            self._stop()
+            raise
+        finally:
+            if client.status == "running":
+                client.unsubscribe_topic(_PROGRESS)
+                client.unsubscribe_topic(LINES)
+
+    def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
+        """As `Pool.flush`."""
+        if self._silence is None or self._client().status != "running":
+            return Counter()
+        self._silence.look()
+        # One that does not answer would be waited for.
+        left = self._client().run(
+            _flush_on_worker,
+            context,
+            timeout_s,
+            workers=self._silence.answering(),
+            on_error="ignore",
+        )
+        pending = (found for found in left.values() if isinstance(found, Counter))
+        return sum(pending, Counter[str]())
+
+    def _submit(self, client: Client, trajectory: Trajectory, context: CellContext) -> Future:
+        on_cuda = trajectory.fitted.device == "cuda"
+        return client.submit(
+            _compute_on_worker,
+            trajectory,
+            context,
+            # A key of its own each time: Dask would answer a key it knows from memory.
+            key=f"{trajectory.fitted.name}-{uuid4().hex}",
+            pure=False,
+            resources={GPU: _SHARE / context.streams} if on_cuda else self._for_cpu,
+            # A worker with a GPU takes what only it can do first, and then helps the others.
+            priority=1 if on_cuda else 0,
+        )
+
+    def _until_all_ended(
+        self,
+        client: Client,
+        silence: Silence,
+        running: set[Future],
+        ended: "queue.SimpleQueue[Future]",
+        context: CellContext,
+    ) -> Iterator[Future]:
+        """Each future as it ends; after a wish to stop those that end soon."""
+        deadline: float | None = None
+        while running:
+            try:
+                future = ended.get(timeout=_POLL_S)
+            except queue.Empty:
+                silence.look()
+                if deadline is None and cancellation.requested():
+                    deadline = time.monotonic() + STOP_PATIENCE_S
+                    # Cells that have not begun see it too, and end at once.
+                    client.run(
+                        cancellation.request,
+                        context.grid,
+                        workers=silence.answering(),
+                        on_error="ignore",
+                    )
+                elif deadline is not None and time.monotonic() > deadline:
+                    client.cancel(list(running))
+                    self._stop()
+                    return
+                continue
+            running.discard(future)
+            yield future
+
+
+def _compute_on_worker(trajectory: Trajectory, context: CellContext) -> list[Outcome]:
+    worker = get_worker()
+    return compute(
+        trajectory,
+        context,
+        # Not as a dictionary: Dask writes into those.
+        lambda progress: worker.log_event(_PROGRESS, astuple(progress)),
+        lambda line: worker.log_event(LINES, line),
+    )
+
+
+async def _flush_on_worker(context: CellContext, timeout_s: float) -> Counter[str]:
+    courier = tracking.shared_tracker(context.address).courier
+    # Beside the worker's own business, which must go on.
+    await asyncio.to_thread(courier.flush, timeout_s, insist=True)
+    return courier.pending
+
+
+def _outcomes(
+    future: Future, trajectory: Trajectory, context: CellContext, say: Say
+) -> list[Outcome]:
+    error = future.exception()
+    if error is None:
+        outcomes: list[Outcome] = future.result()
+        return outcomes
+    if isinstance(error, KilledWorker):
+        reason = (
+            f"poisonous: its worker died {ALLOWED_DEATHS + 1} times, perhaps for lack of memory; "
+            "try fewer --workers"
+        )
+        return give_up(trajectory, context, reason, say)
+    return [Outcome(spec, "stopped", error=one_line(error)) for spec in trajectory.cells]
+
+
+def one_line(error: Exception) -> str:
+    """An error of Dask, whose text may have many lines, in one."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,129 @@
+"""Workers of a Dask cluster that exists: what they need to compute, asked before they are used."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from distributed import Client, WorkerPlugin
+
+from mnist_ops import __version__, data, tracking
+from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.runner.workers.pool import LINES, START_TIMEOUT_S, WorkersUnavailable, one_line
+
+# Whose versions decide what a cell computes.
+_SAME_VERSIONS = ("torch", "torchvision", "scikit-learn", "numpy")
+_PLUGIN = "mnist-ops"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a worker must have.
+
+    Attributes:
+        address: of the tracking store that it must reach.
+        datasets: that it must have, in its own data folder.
+        versions: of what decides results, as the process that starts the grid has them.
+    """
+
+    address: tracking.Address
+    datasets: tuple[str, ...]
+    versions: dict[str, str]
+
+    @classmethod
+    def of_this_process(cls, address: tracking.Address, datasets: Collection[str]) -> "Needs":
+        """What workers need to compute what this process would."""
+        return cls(address, tuple(datasets), _versions())
+
+    def missing_here(self) -> list[str]:
+        """What this process lacks, a line each that says what to do."""
+        return [*self._other_versions(), *self._missing_data(), *self._missing_store()]
+
+    def _other_versions(self) -> Iterator[str]:
+        ours = _versions()
+        for package, version in self.versions.items():
+            if ours[package] != version:
+                yield f"has {package} {ours[package]}, the grid {version}: install that one there"
+
+    def _missing_data(self) -> Iterator[str]:
+        for name in self.datasets:
+            if not (found := data.status(name)).intact:
+                yield (
+                    f"has no intact {name} in {found.folder}: run `mnist-ops data {name}` there, "
+                    "or set MNIST_OPS_DATA to where it is"
+                )
+
+    def _missing_store(self) -> Iterator[str]:
+        shown = tracking.without_password(self.address.uri)
+        try:
+            client = tracking.connect(self.address.uri, create=False)
+            client.get_run(self.address.store)
+        except MnistOpsError as error:
+            yield f"cannot reach the tracking store: {error}"
+        except Exception as error:
+            yield f"sees another tracking store at {shown} ({one_line(error).splitlines()[0]})"
+
+
+class _Newcomers(WorkerPlugin):  # type: ignore[misc]
+    """Looks at each worker that joins while a grid runs; one that lacks something is sent away."""
+
+    def __init__(self, needs: Needs):
+        self.needs = needs
+
+    def setup(self, worker: Any) -> None:
+        if missing := self.needs.missing_here():
+            worker.log_event(LINES, f"worker {worker.address} was sent away: {missing[0]}")
+            worker.loop.call_later(1, worker.close, nanny=True)
+
+
+@contextmanager
+def existing_cluster(address: str, needs: Needs) -> Iterator[Client]:
+    """Connect to the Dask scheduler at `address`, whose workers have what cells need.
+
+    Raises:
+        WorkersUnavailable: the scheduler does not answer, has no workers, or one of them lacks
+            something; the message says which and what.
+    """
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise WorkersUnavailable(
+            f"no Dask scheduler answers at {address} ({one_line(error)}): start one with "
+            "`dask scheduler`, or leave --scheduler out"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=START_TIMEOUT_S)
+        except TimeoutError:
+            raise WorkersUnavailable(
+                f"the Dask scheduler at {address} has no workers: start some with "
+                f"`dask worker {address} --nthreads 1`"
+            ) from None
+        try:
+            missing = client.run(Needs.missing_here, needs)
+        except Exception as error:
+            raise WorkersUnavailable(
+                f"the workers of {address} cannot load mnist-ops ({one_line(error)}): install "
+                "the same version of it there"
+            ) from None
+        for worker, lines in missing.items():
+            if lines:
+                raise WorkersUnavailable(f"the worker {worker} {'; it '.join(lines)}")
+        client.register_plugin(_Newcomers(needs), name=_PLUGIN)
+        try:
+            yield client
+        finally:
+            if client.status == "running":
+                client.unregister_worker_plugin(_PLUGIN)
+
+
+def _versions() -> dict[str, str]:
+    return {"mnist-ops": __version__} | {name: _version(name) for name in _SAME_VERSIONS}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

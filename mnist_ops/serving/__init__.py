@@ -1,0 +1,1 @@
+"""What becomes of the best runs: champions, the registry, inference, verification."""

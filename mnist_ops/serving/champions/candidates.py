@@ -1,0 +1,77 @@
+"""Which run is the best of its data set and family, by validation."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mnist_ops.compare.runs import typed
+from mnist_ops.core import keys
+from mnist_ops.study.specs import ResNetSpec, SvmSpec
+
+FAMILIES = (ResNetSpec.family, SvmSpec.family)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The run to fit again.
+
+    Attributes:
+        run_id: of the cell's run.
+        name: of the cell.
+        dataset: its data set.
+        family: one of `FAMILIES`.
+        val_accuracy: 0 to 1.
+        n_val: validation images that it is a share of.
+        fingerprint: of the cell.
+    """
+
+    run_id: str
+    name: str
+    dataset: str
+    family: str
+    val_accuracy: float
+    n_val: int
+    fingerprint: str
+
+
+def best(runs: pd.DataFrame, dataset: str, family: str) -> Candidate | None:
+    """The finished run with the highest validation accuracy; None where there is no such run.
+
+    Accuracies on a few dozen images are not compared with those on thousands: only runs with the
+    most validation images take part. Of equals the one that needs the fewest operations an image
+    is taken, then the fewest epochs, then the first by name.
+
+    Args:
+        runs: a row a run, as `mnist_ops.tracking.cell_runs` gives them.
+        dataset: one of `DATASETS`.
+        family: one of `FAMILIES`.
+    """
+    runs = typed(runs)
+    mine = runs[
+        (runs["status"] == "FINISHED")
+        & (runs[keys.DATASET] == dataset)
+        & ((runs[keys.MODEL] == SvmSpec.family) == (family == SvmSpec.family))
+        & runs[keys.VAL_ACCURACY].notna()
+        & runs[keys.N_VAL].notna()
+    ]
+    if mine.empty:
+        return None
+    order = pd.DataFrame(
+        {
+            "n_val": -mine[keys.N_VAL],
+            "accuracy": -mine[keys.VAL_ACCURACY],
+            "flops": mine[keys.FLOPS],
+            "epochs": mine[keys.EPOCHS].fillna(0),
+            "name": mine["name"],
+        }
+    )
+    row = mine.loc[order.sort_values(list(order.columns), kind="stable").index[0]]
+    return Candidate(
+        run_id=row["run_id"],
+        name=row["name"],
+        dataset=dataset,
+        family=family,
+        val_accuracy=float(row[keys.VAL_ACCURACY]),
+        n_val=int(row[keys.N_VAL]),
+        fingerprint=row["fingerprint"],
+    )

@@ -1,0 +1,152 @@
+"""Fit a cell again from its spec, with its weights kept, and compare it with its run."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.pipeline import Pipeline
+from torch import Tensor
+
+from mnist_ops.core import keys
+from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.data import Images, split_of
+from mnist_ops.fitting import svm
+from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.resnet import train
+from mnist_ops.runner.task import THREADS
+from mnist_ops.serving import verify
+from mnist_ops.serving.inference import Description, ModelPredictions, out_of_distribution, scorer
+from mnist_ops.serving.inference.out_of_distribution import Likeness
+from mnist_ops.serving.verify import Agreement
+from mnist_ops.study.results import scores
+from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.tracking import Predictions
+
+# Metrics of the fit itself that the model's are completed with.
+_OF_FIT = (keys.VAL_ACCURACY, keys.FLOPS, keys.PARAMETERS)
+_SMALLEST_T, _LARGEST_T = 0.01, 100.0
+
+
+class RefitDiffers(MnistOpsError):
+    """A refit is worse than the run that it repeats."""
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """A model, ready to be written.
+
+    Attributes:
+        description: what it is.
+        made: the network's state dict, or the fitted estimator.
+        look: how its training images look.
+        test: what it predicts for its test images, in the form in which it is used.
+    """
+
+    description: Description
+    made: dict[str, Tensor] | Pipeline
+    look: Likeness
+    test: ModelPredictions
+
+
+def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None) -> Refit:
+    """Fit `spec` to `images`, and measure what its model needs to be used.
+
+    Limits of likeness and the temperature of probabilities come from all images of the validation
+    part, however many of them the cell was limited to: no training saw one.
+
+    Args:
+        spec: of the cell; one for a CUDA device is fitted on the CPU where there is none.
+        images: the pooled data set that it names.
+        on_step: called between two steps of a training.
+
+    Raises:
+        InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
+    """
+    spec = verify.here(spec)
+    own = split_of(spec, images)
+    whole = split_of(dataclasses.replace(spec, train_limit=0, test_limit=0), images)
+    mean, std = train.mean_and_std(images.images[own.train])
+    with reproducible(THREADS):
+        made, of_fit = _fit(spec, images, on_step)
+        model = scorer(spec, made, mean, std)
+        test_images, labels = _part(images, own.test)
+        predicted, _ = model.predict(test_images)
+        val_images, val_labels = _part(images, whole.val)
+        _, val_scores = model.predict(val_images)
+    if spec.family == SvmSpec.family:
+        found, _ = model.predict(_part(images, own.val)[0])
+        val_found = float(np.mean(found == _part(images, own.val)[1]))
+        of_fit |= {keys.VAL_ACCURACY: val_found}
+    description = Description(
+        spec=spec,
+        dataset_digest=images.digest,
+        class_names=images.class_names,
+        mean=mean,
+        std=std,
+        temperature=temperature(val_scores, val_labels),
+        metrics=scores(labels, predicted) | of_fit,
+    )
+    look = out_of_distribution.fit(_part(images, whole.train)[0], val_images, val_scores)
+    test = ModelPredictions(predicted, labels, own.test.numpy().astype(np.int32))
+    return Refit(description, made, look, test)
+
+
+def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
+    """Compare a refit's test predictions with those that its run logged.
+
+    Raises:
+        RefitDiffers: the refit is right on fewer images, by more than chance.
+    """
+    found = verify.agreement(test.predicted, test.label, test.index, logged)
+    if found.beyond_chance and found.comparison is not None and found.comparison.effect < 0:
+        raise RefitDiffers(
+            f"the refit has {-found.comparison.effect:.2%} less test accuracy than its run, more "
+            f"than chance (McNemar p = {found.comparison.p_value:.2g}): it is not registered; do "
+            "so on a machine like the one that the run is from"
+        )
+    return found
+
+
+def temperature(scores_: NDArray[np.float64], labels: NDArray[np.uint8]) -> float:
+    """The number to divide scores by so that their softmax is calibrated.
+
+    Temperature scaling (Guo et al., ICML 2017): the number for which the negative log likelihood
+    of images that no training saw is least.
+
+    Args:
+        scores_: shape (n, 10).
+        labels: the true classes, shape (n,).
+    """
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(scores_ / np.exp(log_temperature), axis=1)
+        return -float(logs[rows, labels].mean())
+
+    bounds = (np.log(_SMALLEST_T), np.log(_LARGEST_T))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def _fit(
+    spec: Spec, images: Images, on_step: Callable[[], None]
+) -> tuple[dict[str, Tensor] | Pipeline, dict[str, float]]:
+    if isinstance(spec, SvmSpec):
+        return svm.to_estimator(spec, images), {}
+    assert isinstance(spec, ResNetSpec)
+
+    def asked() -> bool:
+        """Whether to stop, which is asked between two steps."""
+        on_step()
+        return False
+
+    result = train.fit(spec, images, stop=asked, keep_state=True)[spec.epochs]
+    assert result.state is not None
+    return result.state, {n: result.metrics[n] for n in _OF_FIT if n in result.metrics}
+
+
+def _part(images: Images, index: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return images.images[index].numpy(), images.labels[index].numpy().astype(np.uint8)

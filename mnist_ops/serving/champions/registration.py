@@ -1,0 +1,206 @@
+"""From a store's runs to its champions."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from mlflow import MlflowClient
+
+from mnist_ops import tracking
+from mnist_ops.core import keys
+from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.serving import inference, registry, verify
+from mnist_ops.serving.champions import promotion, refit
+from mnist_ops.serving.champions.candidates import FAMILIES, Candidate, best
+from mnist_ops.serving.champions.promotion import Verdict
+from mnist_ops.serving.registry import CHALLENGER, CHAMPION, Version
+from mnist_ops.serving.verify import Watch
+from mnist_ops.study.specs import DATASETS
+from mnist_ops.tracking.deleted import how_to_restore
+
+Say = Callable[[str], None]
+
+
+class NoCandidates(MnistOpsError):
+    """There is no finished run to make a champion of."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The best of a family.
+
+    Attributes:
+        candidate: its run.
+        version: its version of the registered model.
+        is_new: whether it was registered now.
+    """
+
+    candidate: Candidate
+    version: Version
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a data set.
+
+    Attributes:
+        dataset: its name.
+        registered: the best of each family.
+        contender: the better of them, by validation.
+        verdict: whether it is the champion.
+    """
+
+    dataset: str
+    registered: tuple[Registered, ...]
+    contender: Registered
+    verdict: Verdict
+
+
+def register_best(
+    uri: str,
+    datasets: Sequence[str] = DATASETS,
+    *,
+    preset: str | None = None,
+    data_dir: Path | None = None,
+    say: Say = lambda line: None,
+    watch: Watch = lambda spec, steps: nullcontext(lambda: None),
+) -> list[Report]:
+    """Register the best run of each family of each data set, and name the champions.
+
+    A run that is registered already is not fitted again, so that the command can be repeated.
+
+    Args:
+        uri: of the tracking store.
+        datasets: of which data sets.
+        preset: which runs, by their preset tag; None takes those with the most validation images.
+        data_dir: the data directory; None is the default one.
+        say: gets a line for people.
+        watch: shows a fit.
+
+    Raises:
+        NoCandidates: no data set has a finished run.
+        RefitDiffers: a refit is worse than its run by more than chance.
+        DataUnavailable: a data set is missing or damaged.
+        TrackingUnavailable: the store cannot be read or written.
+        NotWritable: likewise, for want of permission.
+    """
+    client = tracking.connect(uri, create=False)
+    # Before fits that would be in vain.
+    tracking.check_writable(uri)
+    with tracking.tracking_errors(uri):
+        tracking.repoint_moved(uri, say)
+        runs = tracking.cell_runs(client, say, known_spec=True)
+        if preset is not None and not runs.empty:
+            runs = runs[runs["preset"] == preset]
+        reports = [
+            report
+            for dataset in datasets
+            if (report := _dataset(client, runs, dataset, data_dir, say, watch))
+        ]
+    if not reports:
+        which = f"at preset {preset} " if preset else ""
+        raise NoCandidates(
+            f"no finished run {which}of {' or '.join(datasets)} in {tracking.without_password(uri)}"
+            f": `mnist-ops run all` makes them{how_to_restore(client)}"
+        )
+    return reports
+
+
+def _dataset(
+    client: MlflowClient,
+    runs: pd.DataFrame,
+    dataset: str,
+    data_dir: Path | None,
+    say: Say,
+    watch: Watch,
+) -> Report | None:
+    candidates = [found for family in FAMILIES if (found := best(runs, dataset, family))]
+    if not candidates:
+        say(f"{dataset}: no finished run")
+        return None
+    registered = [_registered(client, each, data_dir, say, watch) for each in candidates]
+    contender = max(registered, key=lambda each: each.candidate.val_accuracy)
+    return Report(dataset, tuple(registered), contender, _decide(client, contender))
+
+
+def _registered(
+    client: MlflowClient, candidate: Candidate, data_dir: Path | None, say: Say, watch: Watch
+) -> Registered:
+    run = client.get_run(candidate.run_id)
+    spec = registry.recorded_spec(run)
+    images = verify.images_of(run, spec, data_dir)
+    for version in registry.versions(client, registry.registered_model(candidate.dataset)):
+        same = {
+            keys.FINGERPRINT: candidate.fingerprint,
+            keys.DATASET_DIGEST: images.digest,
+        }
+        if same.items() <= version.tags.items():
+            if why := _unusable(client, version):
+                say(f"{candidate.name}: {why}; it is registered again")
+                break
+            say(f"{candidate.name}: registered before, version {version.number}")
+            return Registered(candidate, version, is_new=False)
+    say(f"{candidate.name}: fitting it again, validation accuracy {candidate.val_accuracy:.2%}")
+    with watch(spec, verify.steps(spec, images)) as on_step:
+        made = refit.refit(spec, images, on_step)
+    agreement = refit.agreement(made.test, tracking.predictions(client, candidate.run_id))
+    say(f"{candidate.name}: {agreement.text}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / inference.FOLDER
+        folder.mkdir()
+        inference.write(folder, made.description, made.made, made.look, made.test)
+        example = images.images[int(made.test.index[0])].numpy()
+        note = agreement.text[0].upper() + agreement.text[1:] + "."
+        version = registry.register(client, folder, made.description, run, example, note)
+    return Registered(candidate, version, is_new=True)
+
+
+def _decide(client: MlflowClient, contender: Registered) -> Verdict:
+    version = contender.version
+    champion = registry.aliased(client, version.model, CHAMPION)
+    if champion is None:
+        verdict = Verdict(True, "the first")
+    elif champion.number == version.number:
+        verdict = Verdict(True, "as before")
+    elif champion.tags.get(keys.DATASET_DIGEST) != version.tags.get(keys.DATASET_DIGEST):
+        verdict = Verdict(False, "the champion was tested on other images")
+    elif _unusable(client, champion):
+        verdict = Verdict(True, f"the champion before, version {champion.number}, cannot be loaded")
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            mine, theirs = (
+                _test_predictions(client, each, Path(temporary) / str(each.number))
+                for each in (version, champion)
+            )
+        verdict = promotion.against(mine, theirs)
+    if verdict.promoted:
+        registry.set_alias(client, version, CHAMPION)
+        challenger = registry.aliased(client, version.model, CHALLENGER)
+        if challenger and challenger.number == version.number:
+            registry.remove_alias(client, version.model, CHALLENGER)
+    else:
+        registry.set_alias(client, version, CHALLENGER)
+    return verdict
+
+
+def _unusable(client: MlflowClient, version: Version) -> str | None:
+    """Return why a registered model cannot be loaded; None where it can."""
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            inference.Classifier.load(registry.fetch(client, version, Path(temporary)))
+        except MnistOpsError as error:
+            return str(error)
+    return None
+
+
+def _test_predictions(
+    client: MlflowClient, version: Version, folder: Path
+) -> inference.ModelPredictions:
+    folder.mkdir()
+    return inference.read_test_predictions(
+        registry.fetch(client, version, folder, inference.TEST_PREDICTIONS).parent
+    )

@@ -1,0 +1,234 @@
+"""A registered model: a folder of numbers, and the answers that it gives to raw images.
+
+The folder has nothing that is run when it is loaded:
+
+* ``model.json``: what it is (`Description`), each field checked on reading,
+* ``weights.safetensors``: a stock torchvision state dict, or what a scikit-learn `SVC` consists of,
+* ``likeness.safetensors``: how its training images look,
+* ``test_predictions.safetensors``: what it predicted for its test images.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.pipeline import Pipeline
+from torch import Tensor
+
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.serving.inference import networks, out_of_distribution, svms, tensors
+from mnist_ops.serving.inference.out_of_distribution import Likeness
+from mnist_ops.serving.inference.tensors import ModelRefused
+from mnist_ops.study.specs import N_CLASSES, ResNetSpec, Spec, SvmSpec, from_canonical
+
+FORMAT = 1
+# Name of the folder among a registered model's artifacts.
+FOLDER = "classifier"
+DESCRIPTION = "model.json"
+WEIGHTS = "weights.safetensors"
+LIKENESS = "likeness.safetensors"
+TEST_PREDICTIONS = "test_predictions.safetensors"
+IMAGE_SIZE = 28
+_MAX_DESCRIPTION_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model is.
+
+    Attributes:
+        spec: what was fitted.
+        dataset_digest: of the data set that it was fitted to.
+        class_names: of labels 0 to 9.
+        mean: of the training pixels, 0 to 1.
+        std: their deviation.
+        temperature: the number that scores are divided by before they become probabilities.
+        metrics: what was measured of it, by the names that runs carry.
+    """
+
+    spec: Spec
+    dataset_digest: str
+    class_names: tuple[str, ...]
+    mean: float
+    std: float
+    temperature: float
+    metrics: dict[str, float]
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields |= {"format": FORMAT, "spec": json.loads(self.spec.canonical)}
+        path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Description":
+        """The description in the file `path`.
+
+        Raises:
+            ModelRefused: it is damaged, or of a later format.
+        """
+        try:
+            if path.stat().st_size > _MAX_DESCRIPTION_BYTES:
+                raise ModelRefused(f"model file {path.name} is refused: it is too large")
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ModelRefused(f"model file {path} cannot be read: {error.strerror}") from None
+        except (ValueError, RecursionError):
+            raise ModelRefused(f"model file {path.name} is refused: it is no intact JSON") from None
+        if not isinstance(fields, dict) or not isinstance(number := fields.get("format"), int):
+            raise ModelRefused(f"model file {path.name} is refused: it describes no model")
+        if number != FORMAT:
+            raise ModelRefused(
+                f"model file {path.name} has format {number}, and this version reads {FORMAT}: "
+                "update mnist-ops"
+            )
+        try:
+            return cls._checked(fields)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelRefused(f"model file {path.name} is refused: {reason}") from None
+
+    @classmethod
+    def _checked(cls, fields: dict[str, Any]) -> "Description":
+        names = fields["class_names"]
+        if len(names) != N_CLASSES or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"class_names must be {N_CLASSES} names")
+        numbers = {name: float(fields[name]) for name in ("mean", "std", "temperature")}
+        metrics = {str(name): float(value) for name, value in fields["metrics"].items()}
+        if not all(map(math.isfinite, [*numbers.values(), *metrics.values()])):
+            raise ValueError("a number is not finite")
+        if numbers["std"] <= 0 or numbers["temperature"] <= 0:
+            raise ValueError("std and temperature must be above 0")
+        return cls(
+            spec=from_canonical(json.dumps(fields["spec"])),
+            dataset_digest=str(fields["dataset_digest"]),
+            class_names=tuple(names),
+            metrics=metrics,
+            **numbers,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPredictions:
+    """What a model predicted for its test images.
+
+    Attributes:
+        predicted: uint8, shape (n,).
+        label: uint8, shape (n,): the true classes.
+        index: int32, shape (n,): which of the pooled images each is.
+    """
+
+    predicted: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    index: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of images.
+
+    Attributes:
+        classes: uint8, shape (n,).
+        probabilities: float64, shape (n, 10): of each class; rows sum to 1.
+        unlike: for each image the statistics of `likeness` that are beyond their limit; none for
+            an image that looks like the training images.
+    """
+
+    classes: NDArray[np.uint8]
+    probabilities: NDArray[np.float64]
+    unlike: list[tuple[str, ...]]
+
+
+class Scorer(Protocol):
+    """What a network and a machine have in common."""
+
+    def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """The class of each image, shape (n,), and its scores, shape (n, 10)."""
+
+
+class Classifier:
+    """A model that answers raw images."""
+
+    def __init__(self, description: Description, scorer: Scorer, look: Likeness):
+        """Answer with the classes of `scorer`."""
+        self.description = description
+        self.scorer = scorer
+        self.likeness = look
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """The model in `folder`, as `write` left it.
+
+        Raises:
+            ModelRefused: a file is missing, damaged, or not what it should be.
+        """
+        description = Description.read(folder / DESCRIPTION)
+        spec, weights = description.spec, folder / WEIGHTS
+        made = (
+            svms.read(weights, spec)
+            if isinstance(spec, SvmSpec)
+            else networks.read(weights, spec.model)
+        )
+        look = out_of_distribution.read(folder / LIKENESS)
+        return cls(description, scorer(spec, made, description.mean, description.std), look)
+
+    def answer(self, images: NDArray[np.uint8]) -> Answers:
+        """Classify `images`, uint8 of shape (n, 28, 28): grey levels, 0 is background.
+
+        Raises:
+            InvalidInput: they have another type or shape.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+            raise InvalidInput(
+                f"images are {images.dtype.name} of shape {images.shape}: give uint8 of shape "
+                f"(n, {IMAGE_SIZE}, {IMAGE_SIZE})"
+            )
+        classes, scores = self.scorer.predict(images)
+        probabilities = softmax(scores / self.description.temperature, axis=1)
+        return Answers(classes, probabilities, self.likeness.unlike(images, scores))
+
+
+def scorer(spec: Spec, made: dict[str, Tensor] | Pipeline, mean: float, std: float) -> Scorer:
+    """What computes the scores of a model: of a state dict, or of a fitted estimator."""
+    if isinstance(made, Pipeline):
+        return svms.Machine(made)
+    assert isinstance(spec, ResNetSpec)
+    return networks.Network(spec, made, mean, std)
+
+
+def write(
+    folder: Path,
+    description: Description,
+    made: dict[str, Tensor] | Pipeline,
+    look: Likeness,
+    test: ModelPredictions,
+) -> None:
+    """Write a model into `folder`, which is there and empty."""
+    description.write(folder / DESCRIPTION)
+    if isinstance(made, Pipeline):
+        svms.write(folder / WEIGHTS, made)
+    else:
+        networks.write(folder / WEIGHTS, made)
+    out_of_distribution.write(folder / LIKENESS, look)
+    tensors.write(folder / TEST_PREDICTIONS, dataclasses.asdict(test))
+
+
+def read_test_predictions(folder: Path) -> ModelPredictions:
+    """What the model in `folder` predicted for its test images.
+
+    Raises:
+        ModelRefused: the file is missing or damaged.
+    """
+    path = folder / TEST_PREDICTIONS
+    types = {"predicted": "uint8", "label": "uint8", "index": "int32"}
+    arrays = tensors.read(path, types)
+    n_test = arrays["predicted"].size
+    for name, array in arrays.items():
+        tensors.shaped(path, name, array, (n_test,))
+    return ModelPredictions(**arrays)

@@ -1,0 +1,115 @@
+"""A trained network: its file, and the classes that it gives to images.
+
+The file is the state dict of torchvision's own ResNet (whose ``conv1`` has one channel), so that
+any program can load it. Computed is the form that the run computed in: precision, the convolutions
+of `live_taps`, and `BATCH` images at a time, since a sum's rounding depends on the order in which a
+batch of that size is summed. With all three the same, an image gets the very scores that it got
+when its run predicted the test images, alone or among others.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mnist_ops.fitting.fast import cropped_kernels
+from mnist_ops.fitting.resnet import models
+from mnist_ops.serving.inference import tensors
+from mnist_ops.serving.inference.tensors import ModelRefused
+from mnist_ops.study.specs import ResNetSpec
+
+# Of `mnist_ops.fitting.resnet.train`, which evaluates as many at a time.
+BATCH = 256
+
+
+class Network:
+    """A network that classifies raw images."""
+
+    def __init__(self, spec: ResNetSpec, state: dict[str, Tensor], mean: float, std: float):
+        """Load `state` into the network that `spec` names.
+
+        Args:
+            spec: what was trained. Its device is used where this machine has it.
+            state: stock state dict.
+            mean: of the training pixels, 0 to 1, by which images are normalised.
+            std: their deviation.
+        """
+        self.mean, self.std = mean, std
+        self._lock = threading.Lock()
+        on_cuda = spec.device == "cuda" and torch.cuda.is_available()
+        self._device = torch.device("cuda" if on_cuda else "cpu")
+        # A CPU does not compute in float16; float32 then is nearest to it.
+        precise = spec.precision == "float16" and not on_cuda
+        self._type = None if precise or not spec.amp else getattr(torch, spec.precision)
+        network = models.build(spec.model, seed=0)
+        if not spec.plain:
+            network = cropped_kernels.rewrite(network, models.IMAGE_SHAPE)
+        network.load_state_dict(state)
+        self._network = network.eval().to(self._device)
+
+    def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """The class of each image, shape (n,), and its logits, shape (n, 10).
+
+        Args:
+            images: uint8, shape (n, 28, 28): grey levels, 0 is background.
+        """
+        logits = np.concatenate(
+            [self._logits(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+            or [np.empty((0, 10), np.float32)]
+        )
+        return logits.argmax(axis=1).astype(np.uint8), logits.astype(np.float64)
+
+    def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batch = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+        batch[: len(images)] = images
+        pixels = torch.from_numpy(batch).to(self._device).unsqueeze(1).float()
+        pixels = pixels.div_(255).sub_(self.mean).div_(self.std)
+        with (
+            self._lock,
+            _one_thread(),
+            torch.inference_mode(),
+            torch.autocast(self._device.type, dtype=self._type, enabled=self._type is not None),
+        ):
+            logits: NDArray[np.float32] = self._network(pixels)[: len(images)].float().cpu().numpy()
+        return logits
+
+
+def write(path: Path, state: dict[str, Tensor]) -> None:
+    """Write a stock state dict to a safetensors file."""
+    tensors.write(path, {name: tensor.cpu().numpy() for name, tensor in state.items()})
+
+
+def read(path: Path, model: str) -> dict[str, Tensor]:
+    """The state dict of a network called `model`.
+
+    Raises:
+        ModelRefused: the file is not that of such a network; see `tensors.read`.
+    """
+    with torch.device("meta"):
+        stock: nn.Module = models.BUILDERS[model]()
+    expected = stock.state_dict()
+    types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in expected.items()}
+    arrays = tensors.read(path, types)
+    for name, tensor in expected.items():
+        tensors.shaped(path, name, arrays[name], tuple(tensor.shape))
+        if name.endswith("running_var") and (arrays[name] < 0).any():
+            raise ModelRefused(f"model file {path.name} is refused: {name!r} is below 0")
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As runs compute: sums over threads depend on how many there are."""
+    before = torch.get_num_threads(), torch.backends.cudnn.deterministic
+    torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.backends.cudnn.deterministic = before[1]

@@ -1,0 +1,155 @@
+"""Does an image look like those that a model was trained on?
+
+A classifier gives every image one of ten classes, a photograph of a cat too. Four statistics say
+how unusual an image is, each small for images like the training images:
+
+* *pattern*: what of the image lies outside the first principal components of the training images,
+  squared (the Q statistic of process control: Jackson and Mudholkar, Technometrics 21(3), 1979).
+  High for strokes where digits have none, texture, noise.
+* *neighbour*: one minus the cosine to the nearest of some training images. High for shapes that no
+  training image has, however faint they are.
+* *contrast*: minus the sum of all steps from a pixel to the next. High for blank and grey images.
+* *recognition*: the free energy, - log sum exp of the model's scores (Liu et al., NeurIPS 2020).
+  High where nothing in the image speaks for any class.
+
+An image is called unlike the training images if one of them is beyond its limit: the value that
+a share `ALARMS` / 4 of the validation images, which no training saw, exceeds. So about 1% of real
+images at most are called unlike by mistake, whatever their distribution is. There is no such
+promise the other way: what is not called unlike may still be something else.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from mnist_ops.serving.inference import tensors
+
+ALARMS = 0.01
+COMPONENTS = 64
+NEIGHBOURS = 2000
+N_PIXELS = 28 * 28
+STATISTICS = ("pattern", "neighbour", "contrast", "recognition")
+_ARRAYS = {
+    "mean": ("float32", (N_PIXELS,)),
+    "components": ("float32", (-1, N_PIXELS)),
+    "neighbours": ("uint8", (-1, 28, 28)),
+    "limits": ("float64", (len(STATISTICS),)),
+}
+# Images compared with all neighbours at a time: 8 MB of cosines.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """How the training images look.
+
+    Attributes:
+        mean: float32, shape (784,): the mean training image, grey levels 0 to 1.
+        components: float32, shape (k, 784): orthonormal principal components.
+        neighbours: uint8, shape (m, 28, 28): some of the training images.
+        limits: float64, shape (4,): of each of `STATISTICS`.
+    """
+
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+    neighbours: NDArray[np.uint8]
+    limits: NDArray[np.float64]
+
+    def unlike(
+        self, images: NDArray[np.uint8], scores: NDArray[np.float64]
+    ) -> list[tuple[str, ...]]:
+        """For each image the statistics that are beyond their limit; none for one like training.
+
+        Args:
+            images: uint8, shape (n, 28, 28).
+            scores: the model's, shape (n, 10).
+        """
+        beyond = self.statistics(images, scores) > self.limits
+        return [
+            tuple(name for name, is_beyond in zip(STATISTICS, row, strict=True) if is_beyond)
+            for row in beyond
+        ]
+
+    def statistics(
+        self, images: NDArray[np.uint8], scores: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The statistics of each image, shape (n, 4)."""
+        levels = _flat(images)
+        centred = levels - self.mean
+        along = centred @ self.components.T
+        grid = levels.reshape(-1, 28, 28)
+        steps = sum(np.abs(np.diff(grid, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
+        columns = [
+            (centred**2).sum(axis=1) - (along**2).sum(axis=1),
+            1 - self._nearest_cosine(levels),
+            -np.asarray(steps),
+            -logsumexp(scores, axis=1),
+        ]
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    def _nearest_cosine(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+        neighbours = _of_length_1(_flat(self.neighbours)).T
+        units = _of_length_1(levels)
+        nearest = [
+            (units[i : i + _CHUNK] @ neighbours).max(axis=1) for i in range(0, len(units), _CHUNK)
+        ]
+        return np.concatenate(nearest or [np.empty(0, np.float32)])
+
+
+def fit(
+    train: NDArray[np.uint8], val: NDArray[np.uint8], val_scores: NDArray[np.float64]
+) -> Likeness:
+    """What the training images look like, with limits from the validation images.
+
+    Args:
+        train: uint8, shape (n, 28, 28), in any order that is not by class.
+        val: uint8, shape (m, 28, 28): of no training.
+        val_scores: the model's scores of these, shape (m, 10).
+    """
+    flat = _flat(train).astype(np.float64)
+    _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
+    kept = min(COMPONENTS, len(train) - 1)
+    likeness = Likeness(
+        mean=flat.mean(axis=0).astype(np.float32),
+        components=np.ascontiguousarray(vectors[:, ::-1][:, :kept].T, np.float32),
+        neighbours=train[:NEIGHBOURS],
+        limits=np.full(len(STATISTICS), np.inf),
+    )
+    found = likeness.statistics(val, val_scores)
+    share = 1 - ALARMS / len(STATISTICS)
+    return replace(likeness, limits=np.quantile(found, share, axis=0, method="higher"))
+
+
+def write(path: Path, likeness: Likeness) -> None:
+    """Write `likeness` to a safetensors file."""
+    tensors.write(path, {name: getattr(likeness, name) for name in _ARRAYS})
+
+
+def read(path: Path) -> Likeness:
+    """The likeness that `write` was given.
+
+    Raises:
+        ModelRefused: the file is not that of a likeness; see `tensors.read`.
+    """
+    arrays = tensors.read(path, {name: dtype for name, (dtype, _) in _ARRAYS.items()})
+    for name, (_, shape) in _ARRAYS.items():
+        tensors.shaped(path, name, arrays[name], shape)
+    if not len(arrays["neighbours"]):
+        raise tensors.ModelRefused(f"model file {path.name} is refused: 'neighbours' is empty")
+    return Likeness(**arrays)
+
+
+def _flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    levels: NDArray[np.float32] = images.reshape(len(images), N_PIXELS).astype(np.float32)
+    levels /= 255
+    return levels
+
+
+def _of_length_1(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    # A blank image has no direction: it is at right angles to all.
+    units: NDArray[np.float32] = rows / np.maximum(lengths, 1e-6).astype(np.float32)
+    return units

@@ -1,0 +1,331 @@
+"""The model registry: a registered model a data set, a version for the best of each family.
+
+A version is MLflow's pyfunc flavour of a folder of numbers (`mnist_ops.serving.inference`) and a
+script (`served_model`), so that nothing has to be unpickled to serve it. It takes along the few
+modules that compute it: another machine needs torch, torchvision, scikit-learn and safetensors,
+and computes it with the code that it was registered with.
+"""
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, Metric, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_USER,
+)
+from numpy.typing import NDArray
+
+import mnist_ops
+from mnist_ops.core import keys
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.serving.inference import FOLDER, Description
+from mnist_ops.study.specs import Spec, from_canonical
+from mnist_ops.tracking import provenance
+from mnist_ops.tracking.artifacts import MODEL_DEPTH, artifact_location, beside_store
+
+# Data set -> registered model, where that is not named after the data set.
+_REGISTERED_MODELS = {"FashionMNIST": "mnist-ops-fashion"}
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+# What `mnist_ops.serving.inference` imports, below the package: a served model contains copies.
+_SOURCES = (
+    "__init__.py",
+    "core/__init__.py",
+    "core/errors.py",
+    "fitting/__init__.py",
+    "fitting/fast/__init__.py",
+    "fitting/fast/cropped_kernels.py",
+    "fitting/fast/fast_conv.py",
+    "fitting/fast/kernels.cpp",
+    "fitting/fast/kernels.py",
+    "fitting/resnet/__init__.py",
+    "fitting/resnet/models.py",
+    "fitting/rng.py",
+    "serving/__init__.py",
+    "serving/inference",
+    "study/__init__.py",
+    "study/specs.py",
+)
+# What these import; given by name, since MLflow would find it out by running the model for 28 s.
+_REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "torchvision",
+    "scikit-learn",
+    "scipy",
+    "numpy",
+    "safetensors",
+    "platformdirs",
+)
+_SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.long, "class"),
+            ColSpec(DataType.string, "class_name"),
+            ColSpec(DataType.double, "probability"),
+            ColSpec(DataType.string, "unlike"),
+        ]
+    ),
+)
+_SERVED_MODEL = Path(__file__).with_name("served_model.py")
+_PAGE = 200
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model.
+
+    Attributes:
+        model: name of the registered model.
+        number: of the version, from 1.
+        tags: as registered.
+    """
+
+    model: str
+    number: int
+    tags: dict[str, str]
+
+
+def registered_model(dataset: str) -> str:
+    """Return the name of the registered model of a data set."""
+    return _REGISTERED_MODELS.get(dataset, f"mnist-ops-{dataset.lower()}")
+
+
+def recorded_spec(run: Run) -> Spec:
+    """The spec of a cell's run.
+
+    Raises:
+        InvalidInput: it has none, or one that is not that of its fingerprint.
+    """
+    spec = from_canonical(run.data.tags.get(keys.SPEC, ""))
+    if spec.fingerprint != run.data.tags.get(keys.FINGERPRINT):
+        raise InvalidInput(f"run {run.info.run_id} has another fingerprint than its spec")
+    return spec
+
+
+def recorded_digest(run: Run) -> str | None:
+    """The digest of the data set that a cell drew from; None where its run does not say."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return next((given.dataset.digest for given in inputs), None)
+
+
+def versions(client: MlflowClient, model: str) -> list[Version]:
+    """Every version of a registered model, the latest first; none where it is not there."""
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = client.search_model_versions(
+            f"name = '{model}'", max_results=_PAGE, page_token=token
+        )
+        found += page
+        if not (token := page.token):
+            break
+    return sorted((_version(each) for each in found), key=lambda each: -each.number)
+
+
+def aliased(client: MlflowClient, model: str, alias: str) -> Version | None:
+    """The version of a registered model that has the alias; None where none has."""
+    try:
+        return _version(client.get_model_version_by_alias(model, alias))
+    except MlflowException as error:
+        # A model without that alias is an INVALID_PARAMETER_VALUE, and no model a
+        # RESOURCE_DOES_NOT_EXIST.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def set_alias(client: MlflowClient, version: Version, alias: str) -> None:
+    """Give `version` the alias; another version that has it loses it."""
+    client.set_registered_model_alias(version.model, alias, str(version.number))
+
+
+def remove_alias(client: MlflowClient, model: str, alias: str) -> None:
+    """Take the alias from whichever version has it."""
+    client.delete_registered_model_alias(model, alias)
+
+
+def register(
+    client: MlflowClient,
+    folder: Path,
+    description: Description,
+    cell: Run,
+    example: NDArray[np.uint8],
+    note: str,
+) -> Version:
+    """Make the model in `folder` the next version of its data set's registered model.
+
+    The fit that made its weights is a run of its own, nested under the cell's, which stays as it
+    is.
+
+    Args:
+        client: of the store.
+        folder: of the model, as `mnist_ops.serving.inference.write` leaves it.
+        description: of the model.
+        cell: the run whose spec was fitted again.
+        example: an image as the model takes it, uint8 of shape (28, 28).
+        note: how the model agrees with the cell's run; Markdown.
+    """
+    model = registered_model(description.spec.dataset)
+    tags = {
+        keys.FAMILY: description.spec.family,
+        # Of the cell: on a machine without its device the model is fitted to another spec.
+        keys.FINGERPRINT: cell.data.tags[keys.FINGERPRINT],
+        keys.REFIT_OF: cell.info.run_id,
+        keys.DATASET_DIGEST: description.dataset_digest,
+        keys.SPEC: description.spec.canonical,
+        **{
+            f"{keys.METRIC}.{name}": repr(description.metrics[name])
+            for name in (keys.VAL_ACCURACY, keys.TEST_ACCURACY, keys.TEST_F1, keys.TEST_F1_MACRO)
+        },
+    }
+    run_id = _open_run(client, description.spec, cell, note)
+    try:
+        logged = client.create_logged_model(
+            cell.info.experiment_id,
+            # MLflow allows no dots in it, and rates have some.
+            f"{description.spec.model}-{description.spec.dataset.lower()}",
+            source_run_id=run_id,
+            tags=tags,
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            saved = Path(temporary) / "model"
+            flavour = Model(
+                artifact_path=logged.artifact_location,
+                run_id=run_id,
+                model_uuid=logged.model_id,
+                model_id=logged.model_id,
+            )
+            _save(saved, folder, flavour, example, Path(temporary) / mnist_ops.__name__)
+            client.log_model_artifacts(logged.model_id, str(saved))
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(
+                name,
+                value,
+                now,
+                0,
+                model_id=logged.model_id,
+                dataset_name=description.spec.dataset,
+                dataset_digest=description.dataset_digest,
+                run_id=run_id,
+            )
+            for name, value in description.metrics.items()
+        ]
+        client.log_batch(run_id, metrics=metrics)
+        if not client.search_registered_models(f"name = '{model}'"):
+            client.create_registered_model(
+                model,
+                description=f"The best models on {description.spec.dataset}, one of each family a "
+                "version. Takes uint8 images of 28x28; `champion` is the one to use.",
+            )
+        made = client.create_model_version(
+            model,
+            source=f"models:/{logged.model_id}",
+            run_id=run_id,
+            tags=tags,
+            description=f"{description.spec.description}. {note}",
+            model_id=logged.model_id,
+        )
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+    return _version(made)
+
+
+def fetch(client: MlflowClient, version: Version, folder: Path, file: str = "") -> Path:
+    """Download the model's numbers into `folder`: all of them, or one file; where they are then.
+
+    Raises:
+        MnistOpsError: the artifacts cannot be had.
+    """
+    try:
+        root = client.get_model_version_download_uri(version.model, str(version.number))
+        if folder_here := beside_store(client, root, MODEL_DEPTH):
+            root = artifact_location(folder_here)
+        path = f"{root}/artifacts/{FOLDER}" + (f"/{file}" if file else "")
+        got = mlflow.artifacts.download_artifacts(
+            artifact_uri=path, dst_path=str(folder), tracking_uri=client.tracking_uri
+        )
+    except (MlflowException, OSError) as error:
+        raise MnistOpsError(
+            f"version {version.number} of {version.model} cannot be downloaded: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from None
+    return Path(got)
+
+
+def _open_run(client: MlflowClient, spec: Spec, cell: Run, note: str) -> str:
+    """A run of the role ``champion``, without a fingerprint: no reader takes it for a cell."""
+    tags = {
+        MLFLOW_USER: provenance.user(),
+        MLFLOW_SOURCE_NAME: "mnist-ops champion",
+        MLFLOW_PARENT_RUN_ID: cell.info.run_id,
+        MLFLOW_RUN_NOTE: note,
+        keys.ROLE: keys.ROLE_CHAMPION,
+        keys.REFIT_OF: cell.info.run_id,
+        **provenance.tags(spec.device),
+    }
+    name = f"champion-{spec.name}"
+    run = client.create_run(cell.info.experiment_id, tags=tags, run_name=name)
+    for param, value in spec.params.items():
+        client.log_param(run.info.run_id, param, value)
+    return str(run.info.run_id)
+
+
+def _save(
+    saved: Path, folder: Path, flavour: Model, example: NDArray[np.uint8], sources: Path
+) -> None:
+    package = Path(mnist_ops.__file__).parent
+    sources.mkdir()
+    for name in _SOURCES:
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        if (package / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(package / name, sources / name, ignore=ignored)
+        else:
+            shutil.copy(package / name, sources / name)
+    requirements = [f"{name}=={_public(metadata.version(name))}" for name in _REQUIREMENTS]
+    mlflow.pyfunc.save_model(
+        saved,
+        python_model=str(_SERVED_MODEL),
+        artifacts={FOLDER: str(folder)},
+        code_paths=[str(sources)],
+        mlflow_model=flavour,
+        signature=_SIGNATURE,
+        input_example=example[None],
+        pip_requirements=requirements,
+    )
+    # Where things lay on this machine is nobody's business, and of no use to a reader.
+    pyfunc = flavour.flavors[mlflow.pyfunc.FLAVOR_NAME]
+    pyfunc["model_code_path"] = _SERVED_MODEL.name
+    pyfunc["artifacts"] = {FOLDER: {"path": f"artifacts/{FOLDER}", "uri": FOLDER}}
+    flavour.save(str(saved / "MLmodel"))
+
+
+def _public(version: str) -> str:
+    """Without the local part that says how a wheel was built, as in ``2.11.0+cpu``."""
+    return version.partition("+")[0]
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(found.name, int(found.version), dict(found.tags))

@@ -1,0 +1,1 @@
+"""What a study is: specs, grids, results."""

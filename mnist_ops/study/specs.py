@@ -1,0 +1,279 @@
+"""What one cell of a study is: frozen, validated, and named by a fingerprint.
+
+A spec holds everything that decides a result and nothing else. Two specs with the same canonical
+form are the same experiment, whatever ran them.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mnist_ops.core.errors import InvalidInput
+
+DATASETS = ("MNIST", "FashionMNIST")
+MODELS = ("resnet18", "resnet50")
+OPTIMIZERS = ("SGD", "Adam")
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16", "float16")
+KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
+GAMMAS = ("scale", "auto")
+# Where the test images come from: drawn from all images, or the part published as test images.
+PARTS = ("pooled", "official")
+N_CLASSES = 10
+
+# Part of every fingerprint: raised when the meaning of a field changes, so that results computed
+# under the old meaning are not taken for the new one.
+SCHEMA = 1
+# Fields that came later, and the value that they had before they were there: left out of the
+# canonical form with that value, so that older fingerprints stay.
+_ADDED: Mapping[str, Any] = {"parts": "pooled"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The fields that every cell has.
+
+    Attributes:
+        study: name of the study the cell belongs to.
+        dataset: one of `DATASETS`.
+        model: what is fitted.
+        seed: decides the split, the initial weights and the data order; 0 or more.
+        device: ``cpu`` or ``cuda``, where the fit runs.
+        train_limit: training images, drawn stratified from the training part; 0 takes all.
+        test_limit: test images, likewise.
+        parts: ``pooled`` draws training, validation and test images from all images of the data
+            set; ``official`` tests on the images published for it, and trains on none of them.
+
+    Raises:
+        InvalidInput: a field has a value that is not allowed; the message names both.
+    """
+
+    family: ClassVar[str]
+
+    study: str
+    dataset: str
+    model: str
+    seed: int = 0
+    device: str = "cpu"
+    train_limit: int = 0
+    test_limit: int = 0
+    parts: str = "pooled"
+
+    def __post_init__(self) -> None:
+        _one_of("parts", self.parts, PARTS)
+        _one_of("dataset", self.dataset, DATASETS)
+        _one_of("device", self.device, DEVICES)
+        _whole("seed", self.seed, at_least=0)
+        for name in ("train_limit", "test_limit"):
+            limit = getattr(self, name)
+            _whole(name, limit, at_least=0)
+            if 0 < limit < N_CLASSES:
+                raise InvalidInput(
+                    f"{name} must be 0 (all images) or at least {N_CLASSES}, one image a class; "
+                    f"got {limit}"
+                )
+
+    @property
+    def val_limit(self) -> int:
+        """Validation images: the 10% beside the 70% that `train_limit` was cut from; 0 is all."""
+        return max(round(self.train_limit / 7), N_CLASSES) if self.train_limit else 0
+
+    @property
+    def canonical(self) -> str:
+        """The spec as JSON with sorted keys: equal for equal experiments."""
+        fields = dataclasses.asdict(self) | {"family": self.family, "schema": SCHEMA}
+        fields = {k: v for k, v in fields.items() if k not in _ADDED or v != _ADDED[k]}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical form."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """The run's name: readable, and unique within a study at one size."""
+        raise NotImplementedError
+
+    @property
+    def description(self) -> str:
+        """The spec in one sentence."""
+        raise NotImplementedError
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The spec as the run's params, named and typed as users compare them."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if k not in ("study", "train_limit", "test_limit")}
+
+    @property
+    def _suffix(self) -> str:
+        device = "" if self.device == "cpu" else f"-{self.device}"
+        parts = "" if self.parts == "pooled" else f"-{self.parts}"
+        return f"-s{self.seed}{device}{parts}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetSpec(Spec):
+    """One training of a ResNet.
+
+    Attributes:
+        batch_size: images a step.
+        optimizer: ``SGD`` (with `momentum`) or ``Adam``.
+        learning_rate: constant over the training.
+        momentum: of SGD; Adam ignores it.
+        epochs: passes over the training images.
+        pin_memory: batches travel to a CUDA device through pinned host memory; no effect on a CPU.
+        precision: ``float32``, or the type that automatic mixed precision computes in.
+        plain: torchvision's network as it is, without the rewriting that makes it faster.
+    """
+
+    family: ClassVar[str] = "resnet"
+
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    epochs: int
+    pin_memory: bool = False
+    momentum: float = 0.9
+    precision: str = "bfloat16"
+    plain: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("model", self.model, MODELS)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("precision", self.precision, PRECISIONS)
+        _whole("batch_size", self.batch_size, at_least=2)
+        _whole("epochs", self.epochs, at_least=1)
+        _positive(self, "learning_rate")
+        if not 0 <= self.momentum < 1:
+            raise InvalidInput(f"momentum must be from 0 to below 1, got {self.momentum!r}")
+        for name in ("pin_memory", "plain"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InvalidInput(f"{name} must be true or false, got {value!r}")
+        if self.precision == "float16" and self.device == "cpu":
+            raise InvalidInput("precision float16 needs device cuda; a CPU computes in bfloat16")
+
+    @property
+    def amp(self) -> bool:
+        """Whether the fit uses automatic mixed precision."""
+        return self.precision != "float32"
+
+    @property
+    def name(self) -> str:
+        """For example ``resnet18-mnist-adam-lr0.001-bs16-e5-pin0-s0``."""
+        return (
+            f"{self.model}-{self.dataset.lower()}-{self.optimizer.lower()}"
+            f"-lr{self.learning_rate:g}-bs{self.batch_size}-e{self.epochs}"
+            f"-pin{int(self.pin_memory)}{self._suffix}"
+        )
+
+    @property
+    def description(self) -> str:
+        """For example ``resnet18 on MNIST: Adam, learning rate 0.001, ...``."""
+        momentum = f" with momentum {self.momentum:g}" if self.optimizer == "SGD" else ""
+        pinned = ", pinned host memory" if self.pin_memory else ""
+        return (
+            f"{self.model} on {self.dataset}: {self.optimizer}{momentum}, learning rate "
+            f"{self.learning_rate:g}, batch size {self.batch_size}, {self.epochs} epochs{pinned}; "
+            f"{self.precision} on {self.device}, seed {self.seed}"
+        )
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The spec as the run's params, `amp` among them."""
+        return super().params | {"amp": self.amp}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SvmSpec(Spec):
+    """One fit of a support vector classifier.
+
+    Attributes:
+        kernel: one of `KERNELS`.
+        C: inverse strength of the regularisation.
+        gamma: ``scale`` (1 / (features * variance)), ``auto`` (1 / features), or a number.
+        degree: of the polynomial kernel.
+    """
+
+    family: ClassVar[str] = "svm"
+
+    model: str = "svm"
+    kernel: str
+    C: float
+    gamma: str | float = "scale"
+    degree: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("model", self.model, ("svm",))
+        _one_of("device", self.device, ("cpu",))
+        _one_of("kernel", self.kernel, KERNELS)
+        _positive(self, "C")
+        _whole("degree", self.degree, at_least=1)
+        if isinstance(self.gamma, str):
+            _one_of("gamma", self.gamma, (*GAMMAS, "a positive number"))
+        else:
+            _positive(self, "gamma")
+
+    @property
+    def name(self) -> str:
+        """For example ``svm-mnist-rbf-c10-gscale-s0``."""
+        return f"svm-{self.dataset.lower()}-{self.kernel}-c{self.C:g}-g{self._gamma}{self._suffix}"
+
+    @property
+    def description(self) -> str:
+        """For example ``SVM on MNIST: rbf kernel, C 10, gamma scale; seed 0``."""
+        degree = f" of degree {self.degree}" if self.kernel == "poly" else ""
+        return (
+            f"SVM on {self.dataset}: {self.kernel} kernel{degree}, C {self.C:g}, "
+            f"gamma {self._gamma}; seed {self.seed}"
+        )
+
+    @property
+    def _gamma(self) -> str:
+        return self.gamma if isinstance(self.gamma, str) else f"{self.gamma:g}"
+
+
+def from_canonical(text: str) -> Spec:
+    """The spec whose `Spec.canonical` is `text`, as the spec tag of runs has it.
+
+    Raises:
+        InvalidInput: it is none, of another schema, or has a value that is not allowed.
+    """
+    try:
+        fields = json.loads(text)
+        family, schema = fields.pop("family"), fields.pop("schema")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InvalidInput("a spec cannot be read") from None
+    families = {spec.family: spec for spec in (ResNetSpec, SvmSpec)}
+    if schema != SCHEMA or str(family) not in families:
+        raise InvalidInput(f"a spec has family {family!r} and schema {schema!r}: not known here")
+    try:
+        return families[str(family)](**fields)
+    except (TypeError, OverflowError) as error:
+        raise InvalidInput(f"a spec cannot be read: {error}") from None
+
+
+def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:
+    if value not in (allowed := tuple(allowed)):
+        raise InvalidInput(f"{field} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def _whole(field: str, value: object, *, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise InvalidInput(f"{field} must be a whole number of at least {at_least}, got {value!r}")
+
+
+def _positive(spec: Spec, field: str) -> None:
+    value = getattr(spec, field)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise InvalidInput(f"{field} must be a positive number, got {value!r}")
+    # 10 and 10.0 are the same experiment, so they must have the same canonical form.
+    object.__setattr__(spec, field, float(value))

@@ -1,0 +1,385 @@
+"""The file that runs travel in: a ZIP archive that is the same bytes for the same runs.
+
+Nothing in it is compressed: compressors differ between machines, and would have it differ too;
+and what unpacks to its own size cannot be a bomb. Its comment is the SHA-256 of all bytes before
+it, so that no altered byte goes unnoticed.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_ops.core import atomic_files
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.study.specs import N_CLASSES
+from mnist_ops.tracking.exchange.records import (
+    MAX_NAME,
+    MAX_PARAM,
+    RunRecord,
+    TestSet,
+    portable_text,
+    to_line,
+)
+
+FORMAT = "mnist-ops-export"
+VERSION = 1
+MAX_BYTES = 2**31
+MAX_RUNS = 100_000
+MAX_LINE = 2**23
+MAX_MANIFEST = 2**24
+MAX_TEST_SETS = 1000
+# Of the list of members at the file's end, which zipfile reads whole.
+_MAX_DIRECTORY = 2**20
+
+_MANIFEST, _RUNS = "manifest.json", "runs.jsonl"
+_MARK = b"sha256:"
+_COMMENT = len(_MARK) + 64
+_END = struct.Struct("<4s4H2LH")
+_END_MARK = b"PK\x05\x06"
+_CHUNK = 1 << 20
+# The earliest time that the format can tell.
+_TIME = (1980, 1, 1, 0, 0, 0)
+# What zipfile, json and numpy raise on content that is not what it seems.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    RecursionError,
+    struct.error,
+    OverflowError,
+)
+
+Item = tuple[RunRecord, NDArray[np.uint8] | None]
+
+
+class BadArchive(InvalidInput):
+    """A file is not an export that can be read."""
+
+
+def write(
+    path: Path,
+    runs: Iterable[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]],
+    not_measured: Mapping[str, str],
+) -> str:
+    """Write an export whole, or leave what was at `path`; the SHA-256 that it carries.
+
+    Args:
+        path: the file; replaced where it is an export.
+        runs: each with what it predicted, uint8 of shape (n_test,), and of which images; sorted by
+            fingerprint, each once.
+        not_measured: fingerprint -> why the cell could not be run.
+
+    Raises:
+        InvalidInput: `path` is a file of another kind.
+        MnistOpsError: it cannot be written.
+    """
+    if path.exists() and not is_archive(path):
+        raise InvalidInput(f"{path} exists and is no export: move it away, or name another file")
+    try:
+        with atomic_files.work_folder(path.parent) as folder:
+            whole = folder / "export"
+            with whole.open("w+b") as file:
+                digest = _write(file, folder, runs, not_measured)
+                file.flush()
+                os.fsync(file.fileno())
+            whole.replace(path)
+    except OSError as error:
+        raise MnistOpsError(
+            f"cannot write {path}: {error.strerror or error}; {atomic_files.advice(error)}"
+        ) from None
+    return digest
+
+
+def _write(
+    file: IO[bytes],
+    folder: Path,
+    runs: Iterable[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]],
+    not_measured: Mapping[str, str],
+) -> str:
+    test_sets: dict[str, TestSet] = {}
+    rows: dict[str, int] = {}
+    lines: list[bytes] = []
+    for record, predicted, test_set in runs:
+        lines.append(record.to_json())
+        if test_set is not None and predicted is not None:
+            test_sets[test_set.id] = test_set
+            rows[test_set.id] = rows.get(test_set.id, 0) + 1
+            with (folder / test_set.id).open("ab") as matrix:
+                matrix.write(predicted.tobytes())
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+        for name, test_set in sorted(test_sets.items()):
+            shape = (rows[name], len(test_set.label))
+            _add(archive, _member(name, "label"), [_npy(test_set.label)])
+            _add(archive, _member(name, "index"), [_npy(test_set.index)])
+            with (folder / name).open("rb") as matrix:
+                content = iter(lambda: matrix.read(_CHUNK), b"")
+                _add(archive, _member(name, "predicted"), [_header(np.uint8, shape), *content])
+        _add(archive, _RUNS, lines)
+        _add(archive, _MANIFEST, [_manifest(len(lines), not_measured)])
+        archive.comment = _MARK + b"0" * 64
+    size = file.seek(0, io.SEEK_END) - _COMMENT
+    digest = _digest(file, size)
+    file.seek(size)
+    file.write(_MARK + digest.encode())
+    return digest
+
+
+def _add(archive: zipfile.ZipFile, name: str, parts: Iterable[bytes]) -> None:
+    member = zipfile.ZipInfo(name, _TIME)
+    member.create_system = 3
+    member.external_attr = 0o644 << 16
+    with archive.open(member, "w") as out:
+        for part in parts:
+            out.write(part)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file at `path` is an export, whole or not."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(size - _COMMENT, 0))
+        return file.read(len(_MARK)) == _MARK
+
+
+class Archive:
+    """An export that was read once from end to end, every value checked.
+
+    Attributes:
+        path: the file.
+        digest: SHA-256 of its content, as hexadecimal digits.
+        runs: how many there are.
+        not_measured: fingerprint -> why the cell could not be run.
+    """
+
+    def __init__(self, path: Path):
+        """Check the file at `path`; use it as a context manager, which closes it.
+
+        Raises:
+            BadArchive: it is not an export, is damaged, too large, or of a newer version.
+            OSError: it cannot be read.
+        """
+        self.path = path
+        self._file = path.open("rb")
+        try:
+            with self._checked():
+                self._open()
+                self._check()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def items(self) -> Iterator[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]]:
+        """The runs, by fingerprint, each with what it predicted and of which images."""
+        with self._checked():
+            yield from self._items()
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            yield
+        except BadArchive:
+            raise
+        except _UNREADABLE as error:
+            told = " ".join(str(error).split())[:200] or type(error).__name__
+            raise BadArchive(f"{self.path} is damaged or altered: {told}") from None
+
+    def _open(self) -> None:
+        size = self._file.seek(0, io.SEEK_END)
+        if size > MAX_BYTES:
+            raise BadArchive(f"{self.path} is too large for an export: {size:,} bytes")
+        self._file.seek(max(size - _COMMENT - _END.size, 0))
+        end = self._file.read(_END.size)
+        comment = self._file.read()
+        self._file.seek(0)
+        begins_well = self._file.read(2) == b"PK"
+        if not (begins_well and end[:4] == _END_MARK and comment.startswith(_MARK)):
+            told = "is truncated or altered" if begins_well else "is no export of mnist-ops"
+            raise BadArchive(f"{self.path} {told}: get the file again")
+        if _END.unpack(end)[5] > _MAX_DIRECTORY:
+            raise BadArchive(f"{self.path} has too many members for an export")
+        # Before its digest: a newer program may have another way to make one.
+        with zipfile.ZipFile(self._file) as archive:
+            self._sizes = {member.filename: member for member in archive.infolist()}
+            self._refuse_newer(archive)
+            self.digest = comment[len(_MARK) :].decode("ascii", "replace")
+            if self.digest != _digest(self._file, size - _COMMENT):
+                raise BadArchive(f"{self.path} is damaged or altered: get the file again")
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+                    raise BadArchive(f"{self.path} has a compressed or encrypted member")
+                if member.file_size != member.compress_size:
+                    raise BadArchive(f"{self.path} has a member of another size than it says")
+
+    def _refuse_newer(self, archive: zipfile.ZipFile) -> None:
+        if _MANIFEST not in self._sizes:
+            raise BadArchive(f"{self.path} is no export of mnist-ops: it has no {_MANIFEST}")
+        fields = json.loads(_read(archive, _MANIFEST, MAX_MANIFEST))
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise BadArchive(f"{self.path} is no export of mnist-ops")
+        version = fields.get("version")
+        if isinstance(version, int) and version > VERSION:
+            raise BadArchive(
+                f"{self.path} was written by a newer mnist-ops (format {version}, this one reads "
+                f"{VERSION}): upgrade with pip install --upgrade mnist-ops"
+            )
+
+    def _check(self) -> None:
+        with zipfile.ZipFile(self._file) as archive:
+            content = _read(archive, _MANIFEST, MAX_MANIFEST)
+            self._test_sets = dict(self._read_test_sets(archive))
+        fields = json.loads(content)
+        self.runs, self.not_measured = fields["runs"], fields["not_measured"]
+        if content != _manifest(self.runs, self.not_measured):
+            raise BadArchive(f"{self.path} is not written as this program writes it")
+        used: set[str] = set()
+        fingerprints: set[str] = set()
+        last = ""
+        count = 0
+        for record, _, test_set in self._items():
+            count += 1
+            if count > MAX_RUNS:
+                raise BadArchive(f"{self.path} has too many runs: more than {MAX_RUNS:,}")
+            if record.fingerprint <= last:
+                raise BadArchive(f"{self.path} has runs that are doubled or not sorted")
+            last = record.fingerprint
+            fingerprints.add(last)
+            used |= {test_set.id} if test_set else set()
+        if count != self.runs or used != self._test_sets.keys():
+            raise BadArchive(f"{self.path} has other runs or test sets than it says")
+        if self.not_measured.keys() & fingerprints:
+            raise BadArchive(f"{self.path} says of a run that it was not measured")
+
+    def _read_test_sets(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, TestSet]]:
+        names = archive.namelist()
+        ids = list(dict.fromkeys(n.split("/")[1] for n in names if n.startswith("test-sets/")))
+        if len(ids) > MAX_TEST_SETS:
+            raise BadArchive(f"{self.path} has too many test sets")
+        parts = ("label", "index", "predicted")
+        wanted = [_member(i, part) for i in ids for part in parts] + [_RUNS, _MANIFEST]
+        if names != wanted or ids != sorted(ids):
+            raise BadArchive(f"{self.path} has other members than an export")
+        for name in ids:
+            label = self._array(archive, _member(name, "label"), np.uint8)
+            index = self._array(archive, _member(name, "index"), np.int32)
+            test_set = TestSet(label, index)
+            if test_set.id != name:
+                raise BadArchive(f"{self.path} has a test set under another name")
+            yield name, test_set
+
+    def _array(self, archive: zipfile.ZipFile, name: str, dtype: type) -> NDArray[Any]:
+        """A vector of a member; its header is compared, never parsed."""
+        content = _read(archive, name, 8 * 10**6)
+        count = (len(content) - len(_header(dtype, (0,)))) // np.dtype(dtype).itemsize
+        header = _header(dtype, (count,))
+        if count < 0 or not content.startswith(header):
+            raise BadArchive(f"{self.path} has an array of another form than it should")
+        return np.frombuffer(content, np.dtype(dtype).newbyteorder("<"), offset=len(header)).astype(
+            dtype
+        )
+
+    def _items(self) -> Iterator[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]]:
+        with contextlib.ExitStack() as stack:
+            archive = stack.enter_context(zipfile.ZipFile(self._file))
+            matrices = {
+                name: stack.enter_context(self._matrix(archive, name)) for name in self._test_sets
+            }
+            lines = stack.enter_context(archive.open(_RUNS))
+            while line := lines.readline(MAX_LINE):
+                record = RunRecord.from_json(line)
+                if record.test_set is None:
+                    yield record, None, None
+                    continue
+                test_set = self._test_sets[record.test_set]
+                row = matrices[record.test_set].read(len(test_set.label))
+                predicted = np.frombuffer(row, np.uint8)
+                if len(predicted) != len(test_set.label) or int(predicted.max()) >= N_CLASSES:
+                    raise BadArchive(f"{self.path} has predictions of no class")
+                yield record, predicted, test_set
+            if any(matrix.read(1) for matrix in matrices.values()):
+                raise BadArchive(f"{self.path} has predictions of no run")
+
+    @contextlib.contextmanager
+    def _matrix(self, archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
+        width = len(self._test_sets[name].label)
+        member = _member(name, "predicted")
+        size = self._sizes[member].file_size - len(_header(np.uint8, (1, width)))
+        header = _header(np.uint8, (size // width, width))
+        with archive.open(member) as matrix:
+            if matrix.read(len(header)) != header:
+                raise BadArchive(f"{self.path} has an array of another form than it should")
+            yield matrix
+
+
+def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    with archive.open(name) as member:
+        content = member.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{name} is too large")
+    return content
+
+
+def _manifest(runs: object, not_measured: object) -> bytes:
+    if not isinstance(runs, int) or not isinstance(not_measured, Mapping):
+        raise ValueError("the manifest has other fields")
+    if len(not_measured) > MAX_RUNS:
+        raise ValueError("too many cells that were not measured")
+    for fingerprint, reason in not_measured.items():
+        if not isinstance(reason, str) or portable_text(reason, MAX_PARAM) != reason or not reason:
+            raise ValueError("a reason is not text")
+        if portable_text(fingerprint, MAX_NAME) != fingerprint:
+            raise ValueError("a fingerprint is not text")
+    fields = {"format": FORMAT, "version": VERSION, "runs": runs}
+    return to_line(fields | {"not_measured": dict(not_measured)})
+
+
+def _member(test_set: str, part: str) -> str:
+    return f"test-sets/{test_set}/{part}.npy"
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    little = array.astype(array.dtype.newbyteorder("<"))
+    return _header(array.dtype.type, array.shape) + little.tobytes()
+
+
+def _header(dtype: type, shape: tuple[int, ...]) -> bytes:
+    """What NumPy's format 1.0 has before the values; 128 bytes for every shape of ours."""
+    out = io.BytesIO()
+    description = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype).newbyteorder("<")),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(out, description)
+    return out.getvalue()
+
+
+def _digest(file: IO[bytes], size: int) -> str:
+    """SHA-256 of the first `size` bytes."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while size > 0 and (part := file.read(min(size, _CHUNK))):
+        digest.update(part)
+        size -= len(part)
+    return digest.hexdigest()

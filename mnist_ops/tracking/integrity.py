@@ -1,0 +1,141 @@
+"""Check that a finished run has all of its parts, and that they agree.
+
+A file that a look does not find need not be lost: the look may go to the wrong place. It counts as
+lost only where the same look finds something else that belongs there.
+"""
+
+import io
+import math
+import posixpath
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mnist_ops.core import keys
+from mnist_ops.study.validity import is_measurement
+from mnist_ops.tracking.arrays import read_predictions
+from mnist_ops.tracking.artifacts import beside_store
+from mnist_ops.tracking.checking import LeftOut, nobody
+from mnist_ops.tracking.search import search, tag
+
+# The others say what a training cost; this one is its result.
+REQUIRED_METRICS = (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS)
+# Between the accuracy that was logged and that of the predictions: both are one division.
+_SAME = 1e-6
+# A store of artifacts that failed so often is not asked again: each failure may take a minute.
+_TRIES = 3
+
+
+class Lack(Enum):
+    """A part that a finished run lacks."""
+
+    # Its accuracy, so that it has no result.
+    RESULT = auto()
+    # Another metric, or predictions that fit the accuracy: there is a result.
+    PART = auto()
+    # Nothing that is known: its artifacts cannot be looked at from here.
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A part that a finished run lacks, and the evidence."""
+
+    lack: Lack
+    why: str
+
+
+def finished_cells(client: MlflowClient, left_out: LeftOut = nobody) -> list[Run]:
+    """Every FINISHED run of a cell that is not deleted."""
+    is_cell = f"{tag(keys.FINGERPRINT)} LIKE '%' and attributes.status = 'FINISHED'"
+    return list(search(client, is_cell, left_out))
+
+
+def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
+    """Run id -> what is missing or wrong, of those finished runs of cells that are not whole."""
+    found: dict[str, Defect] = {}
+    unlisted: dict[str, str] = {}
+    seen_at: set[str] = set()
+    failures: Counter[str] = Counter()
+    for run in runs:
+        run_id, root = run.info.run_id, _root(run)
+        if missing := _missing_metrics(run):
+            found[run_id] = missing
+        elif failures[root] >= _TRIES:
+            found[run_id] = Defect(Lack.UNKNOWN, f"{root} does not answer")
+        elif isinstance(content := _predictions_file(client, run), Defect):
+            found[run_id] = content
+            failures[root] += content.lack is Lack.UNKNOWN
+        elif content is None:
+            unlisted[run_id] = root
+        else:
+            seen_at.add(root)
+            if why := _disagreement(run, content):
+                found[run_id] = Defect(Lack.PART, why)
+    for run_id, root in unlisted.items():
+        if root in seen_at:
+            found[run_id] = Defect(Lack.PART, f"no {keys.PREDICTIONS}")
+        else:
+            found[run_id] = Defect(Lack.UNKNOWN, f"nothing is to be seen in {root} from here")
+    return found
+
+
+def _root(run: Run) -> str:
+    """Return the folder of the artifacts of all runs of its experiment."""
+    return posixpath.dirname(posixpath.dirname(run.info.artifact_uri.rstrip("/")))
+
+
+def _missing_metrics(run: Run) -> Defect | None:
+    metrics = run.data.metrics
+    absent = [n for n in REQUIRED_METRICS if not is_measurement(metrics.get(n, math.nan))]
+    if not absent:
+        return None
+    lack = Lack.RESULT if keys.TEST_ACCURACY in absent else Lack.PART
+    return Defect(lack, f"no {', '.join(absent)}")
+
+
+def _disagreement(run: Run, content: bytes) -> str | None:
+    found = read_predictions(io.BytesIO(content))
+    if found is None:
+        return f"{keys.PREDICTIONS} cannot be read"
+    share = float(np.mean(found.predicted == found.label))
+    logged = run.data.metrics[keys.TEST_ACCURACY]
+    if not abs(share - logged) < _SAME:
+        return f"its predictions are right in {share:.4%}, it says {logged:.4%}"
+    return None
+
+
+def _predictions_file(client: MlflowClient, run: Run) -> bytes | Defect | None:
+    """The file, what keeps from looking, or None where it is not to be seen."""
+    folder = beside_store(client, run.info.artifact_uri)
+    if folder is None:
+        return _fetched(client, run)
+    try:
+        return (folder / keys.PREDICTIONS).read_bytes()
+    except FileNotFoundError:
+        # A folder that is not here may have been moved, or be another machine's.
+        if folder.parent.is_dir():
+            return Defect(Lack.PART, f"no {keys.PREDICTIONS}")
+        return Defect(Lack.UNKNOWN, f"{folder.parent.parent} on this machine does not have it")
+    except OSError as error:
+        return Defect(Lack.UNKNOWN, f"{folder}: {error.strerror}")
+
+
+def _fetched(client: MlflowClient, run: Run) -> bytes | Defect | None:
+    try:
+        listed = {file.path for file in client.list_artifacts(run.info.run_id)}
+        if keys.PREDICTIONS not in listed:
+            return Defect(Lack.PART, f"no {keys.PREDICTIONS}") if listed else None
+        with tempfile.TemporaryDirectory() as folder:
+            path = client.download_artifacts(run.info.run_id, keys.PREDICTIONS, folder)
+            return Path(path).read_bytes()
+    except Exception as error:
+        # MLflow, its HTTP client and each cloud's library raise errors of their own.
+        return Defect(Lack.UNKNOWN, f"{_root(run)}: {type(error).__name__}")

@@ -1,0 +1,120 @@
+"""Look at journals without taking them: what lies there, and whether a process has it open."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mnist_ops.core import keys
+from mnist_ops.tracking.events import Event
+from mnist_ops.tracking.journal import DAMAGED, LOCK, JournalDamaged, read
+from mnist_ops.tracking.process_id import Owner
+from mnist_ops.tracking.uploader import REFUSED
+
+
+@dataclass(frozen=True)
+class Left:
+    """A journal as it lies on disk.
+
+    Attributes:
+        folder: of the journal.
+        events: all whole ones.
+        in_use: whether a living process has it.
+        is_damaged: whether it is no journal that can be read, set aside already or not.
+    """
+
+    folder: Path
+    events: tuple[Event, ...]
+    in_use: bool
+    is_damaged: bool = False
+
+    @property
+    def opened(self) -> Event | None:
+        """The event that says what the run is; None where no line is whole."""
+        return self.events[0] if self.events else None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the cell; None of a run that is no cell's."""
+        return self._tags.get(keys.FINGERPRINT)
+
+    @property
+    def trajectory(self) -> str | None:
+        """Whose checkpoint the run goes on from."""
+        return self._tags.get(keys.TRAJECTORY)
+
+    @property
+    def name(self) -> str:
+        """What people call it: a grid's journal has no name of its run."""
+        if self.opened is None:
+            return self.folder.name
+        return str(self.opened["name"]) or "the run of a grid"
+
+    @property
+    def owner(self) -> Owner | None:
+        """The process that had it last; None where it does not say."""
+        return _owner(self.events)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the store would not take it."""
+        return self.folder.name.endswith(REFUSED)
+
+    @property
+    def forced(self) -> bool:
+        """Whether it was to replace a finished run; such a run is not gone on with."""
+        return bool(self.opened and self.opened.get("forced"))
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the store has everything: the run was cut, and can go on."""
+        return bool(self.events) and self.events[-1]["kind"] == "synced"
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        return dict(self.opened["tags"]) if self.opened else {}
+
+
+def left_in(journals: Path) -> Iterator[Left]:
+    """Every journal below the folder `journals`, left as it is."""
+    folders = sorted(journals.iterdir()) if journals.is_dir() else []
+    for folder in folders:
+        # A journal that is delivered meanwhile is gone.
+        with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
+            if folder.is_dir():
+                yield look_at(folder)
+
+
+def look_at(folder: Path) -> Left:
+    """The journal in `folder`, which need not be there."""
+    events: list[Event] = []
+    try:
+        is_damaged = folder.name.endswith(DAMAGED)
+        if not is_damaged:
+            _, events, _ = read(folder)
+    except JournalDamaged:
+        is_damaged = True
+    return Left(folder, tuple(events), _in_use(folder, events), is_damaged)
+
+
+def _owner(events: Sequence[Event]) -> Owner | None:
+    owners = [event["tags"].get(keys.OWNER) for event in events if "tags" in event]
+    return Owner.parse(owners[-1] or "") if owners else None
+
+
+def _in_use(folder: Path, events: list[Event]) -> bool:
+    # Asked first, as to try a lock is to hold it for a moment.
+    owner = _owner(events)
+    if owner is not None and owner.lives(None):
+        return True
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

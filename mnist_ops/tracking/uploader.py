@@ -1,0 +1,472 @@
+"""Bring journals to the store, in their order and each event once, while others compute.
+
+What is sent twice arrives once: MLflow keeps one of two equal points, and refuses nothing that it
+has already; a run is looked for by its journal before it is made. So after a crash everything is
+sent again, and there is no record of what arrived that could be wrong. A journal is deleted only
+when the store has given back what it was sent.
+"""
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.uri import is_http_uri
+
+from mnist_ops.core import keys
+from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.tracking.claims import Ledger
+from mnist_ops.tracking.database import first_line
+from mnist_ops.tracking.events import Event
+from mnist_ops.tracking.journal import Journal, now_ms
+from mnist_ops.tracking.readback import missing
+from mnist_ops.tracking.reading import finished_runs
+from mnist_ops.tracking.search import search, tag
+from mnist_ops.tracking.store import STORE_ERRORS
+
+# Between two tries on a store that fails: at first, and at most.
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+# As many points as MLflow takes at once.
+_METRICS_A_BATCH = 1000
+# Errors that trying again does not mend.
+_FINAL = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
+REFUSED = ".refused"
+# A proxy may answer with such errors, too: so often in a row at one event, they are MLflow's own.
+_REFUSALS = 6
+
+
+class State(Enum):
+    """How far the delivery of a journal is."""
+
+    ON_ITS_WAY = auto()
+    # The store has every event so far, and the run goes on.
+    UP_TO_DATE = auto()
+    # Another process computes the cell; when that has ended this one knows what to do.
+    HELD_ELSEWHERE = auto()
+    OVER = auto()
+
+
+class Courier:
+    """Delivers the journals of this process, in a thread of its own.
+
+    Attributes:
+        trouble: why the store took nothing at the last try; None if it did.
+    """
+
+    def __init__(self, client: MlflowClient, ledger: Ledger, say: Callable[[str], None]):
+        """A courier to the store of `client`; `say` gets a line for people."""
+        self.trouble: str | None = None
+        self._client = client
+        self._ledger = ledger
+        self._say = say
+        self._deliveries: list[Delivery] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._next_try = 0.0
+        self._pause = FIRST_PAUSE_S
+        self._thread: threading.Thread | None = None
+
+    def add(self, journal: Journal, *, claimed: bool) -> None:
+        """Deliver `journal` from now on, until it has ended.
+
+        Args:
+            journal: open; it is closed, or removed, when it has ended and the store has it.
+            claimed: whether the cell was claimed, and seen not to be finished by another.
+        """
+        with self._changed:
+            self._deliveries.append(Delivery(journal, self._client, self._ledger, claimed))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def forget(self, journal: Journal) -> None:
+        """Close `journal` as it is: another process, or this one later, takes it over."""
+        with self._changed:
+            self._deliveries = [d for d in self._deliveries if d.journal is not journal]
+        journal.close()
+
+    def wake(self) -> None:
+        """A journal has new events."""
+        with self._changed:
+            for delivery in self._deliveries:
+                if delivery.state is State.UP_TO_DATE:
+                    delivery.state = State.ON_ITS_WAY
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float, *, insist: bool) -> bool:
+        """Wait until the store has all there is.
+
+        Args:
+            timeout_s: wait no longer.
+            insist: try again at once, and also after a failure; else leave at the first one.
+
+        Returns:
+            Whether it has.
+        """
+        self.wake()
+        with self._changed:
+            if insist:
+                for delivery in self._deliveries:
+                    if delivery.state is State.HELD_ELSEWHERE:
+                        delivery.state = State.ON_ITS_WAY
+                self._next_try, self._pause = 0.0, FIRST_PAUSE_S
+                self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: not self._to_send() or (self.trouble is not None and not insist),
+                timeout_s,
+            )
+            return not self._to_send()
+
+    @property
+    def waiting(self) -> int:
+        """How many runs the store does not have whole."""
+        return self.pending.total()
+
+    @property
+    def pending(self) -> Counter[str]:
+        """Reason why runs are pending -> how many of them."""
+        trouble = self.trouble or "they are being sent"
+        return Counter(
+            d.held_by or trouble
+            for d in self._deliveries
+            if d.state in (State.ON_ITS_WAY, State.HELD_ELSEWHERE)
+        )
+
+    def close(self) -> None:
+        """Stop delivering; what is left stays in its journals."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        if self._thread:
+            self._thread.join(timeout=5)
+        for delivery in self._deliveries:
+            delivery.journal.close()
+
+    def _to_send(self) -> list["Delivery"]:
+        return [d for d in self._deliveries if d.state is State.ON_ITS_WAY]
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._ended:
+                    pause = self._next_try - time.monotonic()
+                    if pause <= 0 and self._to_send():
+                        break
+                    self._changed.wait(pause if pause > 0 else None)
+                if self._ended:
+                    return
+                due = self._to_send()
+            trouble = self._send(due)
+            with self._changed:
+                self.trouble = trouble
+                if trouble is None:
+                    self._pause = FIRST_PAUSE_S
+                else:
+                    self._next_try = time.monotonic() + self._pause
+                    self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+                self._deliveries = [d for d in self._deliveries if d.state is not State.OVER]
+                self._changed.notify_all()
+
+    def _send(self, due: list["Delivery"]) -> str | None:
+        """Send what is new; the reason if the store takes nothing now."""
+        for delivery in due:
+            try:
+                delivery.advance()
+            except Exception as error:
+                if not delivery.is_refused(error):
+                    return first_line(error)
+                delivery.refuse()
+                self._say(
+                    f"the store refuses a run ({first_line(error)}): "
+                    f"its journal is kept in {delivery.journal.folder}"
+                )
+        return None
+
+
+@dataclass
+class Delivery:
+    """One journal on its way.
+
+    Attributes:
+        journal: what is sent.
+        client: of the store.
+        ledger: of the store.
+        claimed: see `Courier.add`.
+        state: how far it is.
+        held_by: who else computes the cell, in words; None where nobody does.
+    """
+
+    journal: Journal
+    client: MlflowClient
+    ledger: Ledger
+    claimed: bool
+    state: State = State.ON_ITS_WAY
+    held_by: str | None = None
+    _sent: int = 0
+    _batch: "_Batch" = field(default_factory=lambda: _Batch())
+    # A run that was asked for may have been made though no answer came.
+    _may_exist: bool = False
+    _made_again: bool = False
+    _may_have_twins: bool = False
+    # How often in a row, and after how many events, the store answered with a final error.
+    _refusals: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        self._may_exist = len(self.journal.events) > 1
+
+    def advance(self) -> None:
+        """Send the events that are new.
+
+        Raises:
+            MlflowException: and others of `STORE_ERRORS`: the store fails, or refuses.
+        """
+        if not self._may_be_sent():
+            return
+        try:
+            self._send()
+        except MlflowException as error:
+            if self._made_again or not _is_final(error) or not self._is_gone():
+                raise
+            # Somebody deleted the run. What it was is here: it is made again.
+            self._made_again = self._may_have_twins = True
+            self._sent = 0
+            self.journal.append("run", run_id=None)
+            self._send()
+
+    def is_refused(self, error: Exception) -> bool:
+        """Return whether `error`, of sending, is MLflow's last word on this run."""
+        times, sent = self._refusals
+        if not _is_final(error):
+            self._refusals = (0, 0)
+            return False
+        self._refusals = (times + 1 if sent == self._sent else 1, self._sent)
+        if self._refusals[0] < _REFUSALS:
+            return False
+        try:
+            self.ledger.entries()
+        except Exception:
+            # What answers there now is not the store.
+            return False
+        return True
+
+    def refuse(self) -> None:
+        """Set the journal aside: the store will not take it."""
+        folder = self.journal.folder
+        self.journal.move(folder.with_name(f"{folder.name}-{now_ms()}{REFUSED}"))
+        self.journal.close()
+        self.state = State.OVER
+
+    @property
+    def _run_id(self) -> str:
+        run_id = self.journal.run_id
+        assert run_id is not None, "a run is opened before anything else is sent"
+        return run_id
+
+    @property
+    def _fingerprint(self) -> str | None:
+        """Of the cell; None of a run that is no cell's."""
+        opened = self.journal.opened
+        return opened["tags"].get(keys.FINGERPRINT) if opened else None
+
+    def _may_be_sent(self) -> bool:
+        """Whether the cell is this process's, and nobody has finished it before."""
+        fingerprint = self._fingerprint
+        if fingerprint is None:
+            return True
+        if self.claimed and self.ledger.confirm(fingerprint):
+            return True
+        if fingerprint not in self.ledger.claim([fingerprint]):
+            holder = self.ledger.entries().holder(fingerprint)
+            if holder is not None:
+                self.held_by = f"process {holder.pid} on {holder.host} computes their cells"
+            self.state = State.HELD_ELSEWHERE
+            return False
+        self.claimed, self.held_by = True, None
+        if not self._is_forced and self._finished_elsewhere():
+            self._abandon()
+            return False
+        return True
+
+    def _send(self) -> None:
+        self._batch = _Batch()
+        while self._sent + len(self._batch.events) < len(self.journal.events):
+            event = self.journal.events[self._sent + len(self._batch.events)]
+            if not self._batch.takes(event):
+                self._send_batch()
+                self._handle(event)
+                if self.state is State.OVER:
+                    return
+                self._sent += 1
+        self._send_batch()
+        self.state = State.UP_TO_DATE
+        # An event that came meanwhile found the state to be another, and woke nobody.
+        if self._sent < len(self.journal.events):
+            self.state = State.ON_ITS_WAY
+
+    def _send_batch(self) -> None:
+        batch = self._batch
+        if batch.metrics or batch.params or batch.tags:
+            for first in range(0, max(len(batch.metrics), 1), _METRICS_A_BATCH):
+                metrics = batch.metrics[first : first + _METRICS_A_BATCH]
+                self.client.log_batch(self._run_id, metrics, batch.params, batch.tags)
+        self._sent += len(batch.events)
+        self._batch = _Batch()
+
+    def _handle(self, event: Event) -> None:
+        match event["kind"]:
+            case "open":
+                self._open(event)
+            case "artifact":
+                path = self.journal.folder / event["file"]
+                self.client.log_artifact(self._run_id, str(path))
+            case "resume":
+                self.client.update_run(self._run_id, status="RUNNING")
+                self._log_tags(event["tags"])
+                # There is none where the process died without a word.
+                with contextlib.suppress(MlflowException):
+                    self.client.delete_tag(self._run_id, keys.ERROR)
+            case "end" if event is self._last_end():
+                self._end(event)
+
+    def _open(self, event: Event) -> None:
+        if self.journal.run_id is None:
+            run_id = next(iter(self._of_this_journal()), None) if self._may_exist else None
+            if run_id is None:
+                # Below MLflow's client a request whose answer is lost is sent again.
+                over_http = is_http_uri(self.client.tracking_uri)
+                self._may_have_twins |= self._may_exist or over_http
+                self._may_exist = True
+                run = self.client.create_run(
+                    event["experiment_id"],
+                    start_time=event["time"],
+                    tags=event["tags"],
+                    run_name=event["name"],
+                )
+                run_id = run.info.run_id
+            self.journal.append("run", run_id=run_id)
+        params = [Param(name, value) for name, value in event["params"].items()]
+        if params:
+            self.client.log_batch(self._run_id, params=params)
+        if dataset := event.get("dataset"):
+            context = InputTag("mlflow.data.context", "training")
+            self.client.log_inputs(self._run_id, [DatasetInput(Dataset(**dataset), [context])])
+
+    def _end(self, event: Event) -> None:
+        fingerprint = self._fingerprint
+        others: list[str] = []
+        if fingerprint and event["status"] == "FINISHED":
+            others = self._finished_elsewhere()
+            if others and not self._is_forced:
+                self._abandon()
+                return
+        self.client.set_terminated(self._run_id, event["status"], event["time"])
+        if lacking := missing(self.client, self._run_id, self.journal.events):
+            self._sent = 0
+            raise MlflowException(f"the store took a run, and does not have its {lacking}")
+        if self._may_have_twins:
+            others += [run_id for run_id in self._of_this_journal() if run_id != self._run_id]
+        for other in others:
+            self.client.delete_run(other)
+        self._over(keep=event["status"] == "KILLED" and fingerprint is not None)
+
+    def _abandon(self) -> None:
+        """Another process has finished the cell: of this run nothing is needed."""
+        if run_id := self.journal.run_id:
+            # The run may be gone, which is as good.
+            with contextlib.suppress(MlflowException):
+                self._log_tags({keys.ERROR: "another process finished this cell"})
+                self.client.set_terminated(run_id, "KILLED", self.journal.last_time)
+        self._over(keep=False)
+
+    def _over(self, *, keep: bool) -> None:
+        """The store has it all: a run that may go on keeps its journal, others do not."""
+        if fingerprint := self._fingerprint:
+            self.ledger.release([fingerprint])
+        if keep:
+            self.journal.append("synced")
+            self.journal.close()
+        else:
+            self.journal.remove()
+        self.state = State.OVER
+
+    def _log_tags(self, tags: dict[str, str]) -> None:
+        self.client.log_batch(self._run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+    def _last_end(self) -> Event | None:
+        ends = [event for event in self.journal.events if event["kind"] in ("end", "resume")]
+        return ends[-1] if ends and ends[-1]["kind"] == "end" else None
+
+    @property
+    def _is_forced(self) -> bool:
+        opened = self.journal.opened
+        return bool(opened and opened["forced"])
+
+    def _of_this_journal(self) -> list[str]:
+        """Return the runs in the store that were made of this journal."""
+        opened = self.journal.opened
+        assert opened is not None
+        mark = opened["tags"][keys.JOURNAL]
+        found = search(self.client, f"{tag(keys.JOURNAL)} = '{mark}'")
+        # An answer to another question names other runs.
+        return [run.info.run_id for run in found if run.data.tags.get(keys.JOURNAL) == mark]
+
+    def _finished_elsewhere(self) -> list[str]:
+        """Other finished runs of the cell."""
+        assert self._fingerprint is not None
+        found = [run.info.run_id for run in finished_runs(self.client, self._fingerprint)]
+        return [run_id for run_id in found if run_id != self.journal.run_id]
+
+    def _is_gone(self) -> bool:
+        if self.journal.run_id is None:
+            return False
+        # Raises where what answers is not the store.
+        self.ledger.entries()
+        try:
+            run = self.client.get_run(self.journal.run_id)
+        except MlflowException as error:
+            return error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        return str(run.info.lifecycle_stage) == "deleted"
+
+
+@dataclass
+class _Batch:
+    """Events that go to the store in one call."""
+
+    events: list[Event] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    params: list[Param] = field(default_factory=list)
+    tags: list[RunTag] = field(default_factory=list)
+
+    def takes(self, event: Event) -> bool:
+        """Add `event`, unless it needs a call of its own."""
+        match event["kind"]:
+            case "metrics":
+                self.metrics += [
+                    Metric(name, value, event["time"], event["step"])
+                    for name, value in event["values"].items()
+                ]
+            case "params":
+                self.params += [Param(name, value) for name, value in event["values"].items()]
+            case "tags":
+                self.tags += [RunTag(name, value) for name, value in event["values"].items()]
+            case "run" | "synced":
+                pass
+            case _:
+                return False
+        self.events.append(event)
+        return True
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether trying again would give the same error."""
+    if isinstance(error, MlflowException):
+        return error.error_code in _FINAL
+    return not isinstance(error, (*STORE_ERRORS, OSError, MnistOpsError))

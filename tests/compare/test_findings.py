@@ -1,0 +1,476 @@
+"""Findings: verdicts on stores with a known effect, none, or not enough."""
+
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from compare_runs import cuda_not_measured, expected, frame, row, store
+from scipy import stats
+
+from mnist_ops.compare.findings import (
+    CLAIMS,
+    NoBaseline,
+    Verdict,
+    all_findings,
+    check,
+    read,
+    to_json,
+)
+from mnist_ops.compare.selection import select
+from mnist_ops.core.errors import InvalidInput
+
+QUICK = expected("quick")
+ON_CPU = [spec for spec in QUICK if spec.device == "cpu"]
+REASONS = cuda_not_measured(QUICK)
+
+# The study's numbered findings, its takeaways, and what follows from the code.
+IDS = [f"2.8.{n}" for n in range(1, 6)] + [f"3.5.{n}" for n in range(1, 6)]
+IDS += [f"4.5.{n}" for n in range(1, 6)]
+IDS += ["5.2.1", "5.2.1a", "5.2.2a", "5.2.2b", "5.2.2c", "5.2.3", "5.2.4", "5.2.4a"]
+IDS += ["5.2.5a", "5.2.5b", "5.2.5c", "code.1", "code.2", "code.3"]
+
+
+def with_seeds(specs, count):
+    return [dataclasses.replace(spec, seed=seed) for spec in specs for seed in range(count)]
+
+
+def judge(runs, specs=QUICK, predictions=lambda run_id: None, reasons=REASONS):
+    findings = all_findings(select(runs, lambda preset: specs, reasons), predictions)
+    return {finding.id: finding for finding in findings}
+
+
+def noisy(seed, effect=lambda spec: 0.0):
+    """Scores of 0.8 plus `effect`, each with a deviation of a point; times around 10 seconds."""
+    rng = np.random.default_rng(seed)
+
+    def change(spec):
+        accuracy = 0.8 + effect(spec) + rng.normal(0, 0.01)
+        return {
+            "test_accuracy": accuracy,
+            "test_f1": accuracy,
+            "val_accuracy": 0.8 + effect(spec) + rng.normal(0, 0.01),
+            "train_time_s": float(np.exp(rng.normal(2.3, 0.1))),
+            "train_loss": float(np.exp(rng.normal(0, 0.1))),
+        }
+
+    return change
+
+
+def model_effect(size):
+    return lambda spec: size if spec.model == "resnet18" else 0.0
+
+
+def test_every_claim_of_the_study_is_there():
+    assert [claim.id for claim in CLAIMS] == IDS
+    for claim in CLAIMS:
+        assert claim.hypothesis.__doc__
+        assert "\n" not in claim.text
+
+
+def test_every_finding_is_complete():
+    for finding in judge(store(ON_CPU, change=noisy(0))).values():
+        assert finding.published or finding.id == "code.3"
+        assert finding.explanation
+        assert finding.scope == "quick: a few hundred images a run, 1 seed"
+        assert bool(finding.missing) == (finding.verdict == Verdict.UNDECIDABLE), finding
+        assert finding.effect is None or finding.effect_unit
+
+
+def test_published_evidence_is_the_studys():
+    published = {finding.id: finding.published for finding in judge(store(ON_CPU)).values()}
+    assert "higher in 16 of 16 printed pairs" in published["2.8.1"]
+    # One printed pair contradicts "across all configurations".
+    assert "higher in 15 of 16 printed pairs" in published["2.8.2"]
+    # And four contradict "less than one point".
+    assert (
+        "12 of 16 printed pairs differ by less than 1 point, the most by 2.00"
+        in (published["2.8.4"])
+    )
+    assert "Adam MNIST 99.01%, Adam FashionMNIST 90.76%" in published["2.8.3"]
+    assert "resnet50 Adam 10.19×" in published["4.5.1"]
+    assert "FashionMNIST +4.46%" in published["3.5.5"]
+
+
+def test_a_known_effect_is_found_as_scipy_finds_it():
+    specs = with_seeds(ON_CPU, 3)
+    runs = store(specs, change=noisy(1, model_effect(0.05)))
+    finding = judge(runs, specs)["2.8.1"]
+    keys = ["dataset", "batch_size", "optimizer", "learning_rate", "epochs", "pin_memory", "seed"]
+    grid = runs[runs["study"] == "resnet_grid"]
+    by_model = {m: of.set_index(keys)["test_accuracy"] for m, of in grid.groupby("model")}
+    first, second = by_model["resnet18"].align(by_model["resnet50"])
+    by_hand = stats.ttest_rel(first * 100, second * 100)
+    assert finding.verdict == Verdict.SUPPORTED
+    assert finding.n == len(first) == 192
+    assert finding.effect == pytest.approx((first - second).mean() * 100)
+    assert finding.interval == pytest.approx(tuple(by_hand.confidence_interval()))
+    assert finding.p_value_unadjusted == pytest.approx(by_hand.pvalue)
+    assert finding.p_value >= finding.p_value_unadjusted
+    assert finding.scope.endswith("3 seeds")
+
+
+def test_the_scope_names_the_fewest_seeds_too():
+    some = [spec for spec in with_seeds(ON_CPU, 3) if spec.seed == 0 or spec.model == "resnet18"]
+    for finding in judge(store(some), some).values():
+        assert finding.scope == "quick: a few hundred images a run, 1 to 3 seeds"
+
+
+def test_the_opposite_effect_refutes():
+    finding = judge(store(ON_CPU, change=noisy(2, model_effect(-0.05))))["2.8.1"]
+    assert finding.verdict == Verdict.REFUTED
+    assert finding.effect < 0
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_effect_is_called_in_at_most_one_of_twenty(seeds, monkeypatch):
+    """Under no effect at all, any claim of a difference supported is a false one."""
+    # statsmodels collects garbage in every adjustment, which takes longer than all else here.
+    monkeypatch.setattr("gc.collect", lambda: 0)
+    specs = with_seeds(ON_CPU, seeds)
+    not_differences = {"2.8.4", "5.2.2b", "3.5.3", "4.5.3", "4.5.4", "code.1", "code.2", "code.3"}
+    stores = 20
+    called = 0
+    for seed in range(stores):
+        found = judge(store(specs, change=noisy(seed)), specs)
+        called += any(
+            finding.verdict == Verdict.SUPPORTED
+            for finding in found.values()
+            if finding.id not in not_differences
+        )
+    assert called <= 0.05 * stores
+
+
+def test_one_significant_contradiction_refutes_always():
+    """Better by five points everywhere, but in one configuration far worse."""
+
+    def effect(spec):
+        contrary = (spec.dataset, spec.model) == ("MNIST", "resnet18") and (
+            getattr(spec, "batch_size", 0),
+            getattr(spec, "optimizer", ""),
+            getattr(spec, "learning_rate", 0),
+            getattr(spec, "epochs", 0),
+        ) == (16, "SGD", 0.001, 5)
+        return -0.2 if contrary else model_effect(0.05)(spec)
+
+    finding = judge(store(ON_CPU, change=noisy(3, effect)))["2.8.1"]
+    assert finding.verdict == Verdict.REFUTED
+    assert finding.effect > 0
+    assert "Significantly contrary: MNIST, SGD, lr=0.001, bs=16, epochs=5" in finding.explanation
+
+
+def test_mostly_is_not_always():
+    """Better in three quarters of the configurations, a little worse in the others."""
+    finding = judge(
+        store(
+            ON_CPU,
+            change=lambda spec: {
+                "test_accuracy": 0.8
+                + (spec.model == "resnet18")
+                * (
+                    -0.005
+                    if (getattr(spec, "optimizer", ""), spec.dataset) == ("SGD", "MNIST")
+                    else 0.05
+                )
+            },
+        )
+    )["2.8.1"]
+    assert finding.verdict == Verdict.UNDECIDABLE
+    assert finding.effect > 0
+    assert finding.p_value < 0.05
+    assert finding.missing == "preset paper or rigorous: more images and seeds"
+
+
+def test_a_training_counts_once():
+    """On a CPU pin_memory changes nothing: both of its values are one training."""
+
+    def change(spec):
+        return noisy(hash_of(spec), model_effect(0.03))(spec)
+
+    def hash_of(spec):
+        return (
+            sum(map(ord, repr(dataclasses.replace(spec, pin_memory=False))))
+            if hasattr(spec, "pin_memory")
+            else 0
+        )
+
+    finding = judge(store(ON_CPU, change=change))["2.8.1"]
+    assert finding.n == 32
+    assert "32 more repeat the same training" in finding.explanation
+
+
+def test_a_constant_effect_has_no_width():
+    finding = judge(
+        store(ON_CPU, change=lambda s: {"test_accuracy": 0.8 + 0.1 * (s.model == "resnet18")})
+    )["2.8.1"]
+    assert finding.verdict == Verdict.SUPPORTED
+    assert finding.interval == pytest.approx((10.0, 10.0))
+    assert finding.p_value == 0.0
+
+
+def test_equal_everywhere_supports_no_difference():
+    findings = judge(store(ON_CPU))
+    assert findings["2.8.1"].verdict == Verdict.UNDECIDABLE
+    assert findings["2.8.1"].effect == 0.0
+    # But it does support that there is little of one.
+    assert findings["2.8.4"].verdict == Verdict.SUPPORTED
+    assert findings["3.5.3"].verdict == Verdict.SUPPORTED
+
+
+def test_little_difference_is_refuted_by_a_large_one():
+    def change(spec):
+        return {"test_accuracy": 0.8 + 0.05 * (getattr(spec, "batch_size", 0) == 16)}
+
+    finding = judge(store(ON_CPU, change=change))["2.8.4"]
+    assert finding.verdict == Verdict.REFUTED
+    assert finding.effect == pytest.approx(5.0)
+
+
+def test_no_gpu_is_not_decidable_and_says_so():
+    findings = judge(store(ON_CPU, change=noisy(4)))
+    for name in ("4.5.1", "4.5.2", "4.5.3", "5.2.4", "5.2.4a", "5.2.5c"):
+        assert findings[name].verdict == Verdict.UNDECIDABLE
+        assert "on a GPU: not measured: no CUDA device" in findings[name].missing
+        assert (findings[name].effect, findings[name].n) == (None, 0)
+
+
+def gpu_store(speedups, seeds=5):
+    specs = with_seeds([s for s in QUICK if s.study == "device_compare"], seeds)
+    rng = np.random.default_rng(7)
+
+    def change(spec):
+        faster = speedups[spec.model] if spec.device == "cuda" else 1.0
+        accuracy = 0.85 + rng.normal(0, 0.001)
+        return {
+            "test_accuracy": accuracy,
+            "train_time_s": 100.0 / faster * float(np.exp(rng.normal(0, 0.02))),
+        }
+
+    return store(specs, change=change), specs
+
+
+def test_speedups():
+    findings = judge(*gpu_store({"resnet18": 6.0, "resnet50": 10.0}))
+    for name in ("4.5.1", "4.5.2", "4.5.3", "5.2.4", "5.2.4a", "5.2.5c"):
+        assert findings[name].verdict == Verdict.SUPPORTED, name
+    assert findings["4.5.1"].effect == pytest.approx((6 * 10) ** 0.5, rel=0.05)
+    assert findings["4.5.1"].n == 20
+    assert findings["4.5.2"].effect == pytest.approx(10 / 6, rel=0.05)
+    assert findings["4.5.2"].n == 10
+
+
+def test_a_slow_gpu_refutes():
+    findings = judge(*gpu_store({"resnet18": 0.5, "resnet50": 0.4}))
+    for name in ("4.5.1", "4.5.2", "5.2.4", "5.2.5c"):
+        assert findings[name].verdict == Verdict.REFUTED, name
+
+
+def test_flops_are_counts():
+    finding = judge(store(ON_CPU))["4.5.4"]
+    assert finding.verdict == Verdict.SUPPORTED
+    assert finding.effect == pytest.approx(78.76 / 33.18)
+    assert (finding.p_value, finding.interval) == (None, None)
+    runs = store(ON_CPU, change=lambda s: {"flops": 1e7 * (1 + 2 * (s.model == "resnet50"))})
+    assert judge(runs)["4.5.4"].verdict == Verdict.REFUTED
+
+
+def test_one_data_set_does_not_support_a_claim_about_two():
+    mnist = [spec for spec in ON_CPU if spec.dataset == "MNIST"]
+    finding = judge(store(mnist, change=noisy(5, model_effect(0.05))))["2.8.1"]
+    assert finding.verdict == Verdict.UNDECIDABLE
+    assert finding.missing.startswith("finished cells of FashionMNIST on both sides")
+    # Refuting it takes no more than that.
+    refuted = judge(store(mnist, change=noisy(5, model_effect(-0.05))))["2.8.1"]
+    assert refuted.verdict == Verdict.REFUTED
+
+
+def test_missing_failed_and_unusable_cells_are_counted():
+    runs = store(ON_CPU, change=noisy(6, model_effect(0.05)))
+    runs.loc[0, "status"] = "FAILED"
+    runs.loc[1, "test_accuracy"] = float("nan")
+    finding = judge(runs.drop(index=2))["2.8.1"]
+    assert finding.n == 61
+    assert "2 lacking (model=resnet18: failed)" in finding.explanation
+    assert "1 lacking (model=resnet18: missing)" in finding.explanation
+
+
+def test_a_single_run_decides_nothing():
+    findings = judge(frame([row(ON_CPU[0])]))
+    assert {f.verdict for f in findings.values()} == {Verdict.UNDECIDABLE}
+    assert all(f.missing for f in findings.values())
+
+
+def test_time_claims_need_times_above_zero():
+    runs = store(ON_CPU, change=lambda s: {"train_time_s": 0.0})
+    finding = judge(runs)["3.5.4"]
+    assert finding.verdict == Verdict.UNDECIDABLE
+    assert "no train_time_s" in finding.missing
+
+
+LABELS = np.arange(512) % 10
+
+
+def predicted(wrong, index=None):
+    """Predictions of which the first `wrong` are not right."""
+    guesses = np.where(np.arange(512) < wrong, (LABELS + 1) % 10, LABELS)
+    return SimpleNamespace(
+        predicted=guesses, label=LABELS, index=np.arange(512) if index is None else index
+    )
+
+
+def champion_store():
+    """Best on validation: Adam's 0.001 networks; 40 of 512 wrong, where others have 90."""
+
+    def accuracy(spec):
+        best = getattr(spec, "optimizer", "") == "Adam" and spec.learning_rate == 0.001
+        return 1 - (40 if best else 90) / 512
+
+    runs = store(
+        ON_CPU, change=lambda s: dict.fromkeys(("test_accuracy", "val_accuracy"), accuracy(s))
+    )
+    wrong = dict(zip(runs["run_id"], round((1 - runs["test_accuracy"]) * 512), strict=True))
+    return runs, wrong
+
+
+def test_champions_are_compared_image_by_image():
+    runs, wrong = champion_store()
+    finding = judge(runs, predictions=lambda run_id: predicted(wrong[run_id]))["2.8.3"]
+    assert finding.verdict == Verdict.SUPPORTED
+    assert finding.n == 512
+    assert finding.effect == pytest.approx(100 * 50 / 512)
+    assert finding.p_value_unadjusted == pytest.approx(stats.chi2.sf(49**2 / 50, 1))
+    assert "McNemar's test" in finding.explanation
+    assert "best on test, the study's way" in finding.explanation
+
+
+def test_champions_without_predictions_are_compared_as_proportions():
+    runs, _ = champion_store()
+    finding = judge(runs)["2.8.3"]
+    assert "two independent proportions" in finding.explanation
+
+
+def test_other_test_images_are_not_paired():
+    runs, wrong = champion_store()
+    offsets = {run_id: 1000 * i for i, run_id in enumerate(wrong)}
+    finding = judge(
+        runs,
+        predictions=lambda run_id: predicted(wrong[run_id], np.arange(512) + offsets[run_id]),
+    )["2.8.3"]
+    assert "two independent proportions" in finding.explanation
+
+
+def test_no_more_predictions_are_asked_for_than_needed():
+    asked = set()
+
+    def predictions(run_id):
+        asked.add(run_id)
+        return
+
+    judge(store(ON_CPU, change=noisy(8, model_effect(0.05))), predictions=predictions)
+    assert 0 < len(asked) <= 60
+
+
+def test_best_is_chosen_on_validation():
+    """Adam is better on test by chance, SGD on validation: what is compared is the latter's."""
+
+    def change(spec):
+        adam = getattr(spec, "optimizer", "") == "Adam"
+        low_rate = getattr(spec, "learning_rate", 0) == 0.0001
+        return {
+            "val_accuracy": 0.9 if low_rate else 0.8,
+            "test_accuracy": 0.7 if low_rate else 0.95 if adam else 0.6,
+        }
+
+    finding = judge(store(ON_CPU, change=change))["2.8.3"]
+    assert finding.effect == pytest.approx(0.0)
+    assert "(95.00%)" in finding.explanation
+
+
+def test_pin_memory_and_gamma_change_no_prediction():
+    same = judge(store(ON_CPU), predictions=lambda run_id: predicted(50))
+    assert same["code.1"].verdict == same["code.2"].verdict == Verdict.SUPPORTED
+    assert (same["code.1"].n, same["code.2"].n) == (64, 6)
+    without = judge(store(ON_CPU))
+    assert without["code.1"].missing == "the predictions of the runs"
+
+
+def test_one_other_prediction_refutes():
+    runs = store(ON_CPU)
+    pinned = set(runs["run_id"][runs["pin_memory"] == True])  # noqa: E712
+    findings = judge(runs, predictions=lambda run_id: predicted(50 + (run_id in pinned)))
+    assert findings["code.1"].verdict == Verdict.REFUTED
+    assert "at most 1 of a run's differ" in findings["code.1"].explanation
+
+
+def test_gammas_may_differ_on_a_few_hundred_images():
+    runs = store(ON_CPU)
+    scaled = set(runs["run_id"][runs["gamma"] == "scale"])
+    few = judge(runs, predictions=lambda run_id: predicted(50 + (run_id in scaled)))["code.2"]
+    assert few.verdict == Verdict.UNDECIDABLE
+    assert few.missing.startswith("10,000 training images")
+    runs["n_train"] = 10_000
+    many = judge(runs, predictions=lambda run_id: predicted(50 + (run_id in scaled)))["code.2"]
+    assert many.verdict == Verdict.REFUTED
+
+
+def test_weights_without_gradient_need_their_metric():
+    assert judge(store(ON_CPU))["code.3"].verdict == Verdict.UNDECIDABLE
+    runs = store(ON_CPU, change=lambda s: {"live_parameters": 4_230_000.0})
+    finding = judge(runs)["code.3"]
+    assert finding.verdict == Verdict.SUPPORTED
+    assert finding.effect == pytest.approx(1 - 4_230_000 / 11_175_370)
+
+
+def test_json_has_every_field_and_is_the_same_twice():
+    runs = store(ON_CPU, change=noisy(9))
+    findings = list(judge(runs).values())
+    text = to_json(findings)
+    assert text == to_json(list(judge(runs.sample(frac=1, random_state=1)).values()))
+    rows = json.loads(text)
+    assert [r["id"] for r in rows] == IDS
+    fields = {"id", "section", "claim", "published", "verdict", "effect", "effect_unit"}
+    fields |= {"interval", "p_value", "p_value_unadjusted", "n", "scope", "explanation", "missing"}
+    assert all(set(r) == fields for r in rows)
+
+
+def test_what_was_supported_and_is_no_longer(tmp_path):
+    before = list(judge(store(ON_CPU, change=noisy(10, model_effect(0.05)))).values())
+    after = list(judge(store(ON_CPU, change=noisy(10, model_effect(0.0)))).values())
+    path = tmp_path / "findings.json"
+    path.write_text(to_json(before))
+    assert check(before, read(path)) == []
+    lost = [finding.id for finding in check(after, read(path))]
+    assert "2.8.1" in lost
+    assert "2.8.3" not in lost
+
+
+def test_runs_of_one_size_cannot_lose_what_another_found():
+    quick = list(judge(store(ON_CPU)).values())
+    paper = [dataclasses.replace(f, scope="paper: the study's own sizes, 5 seeds") for f in quick]
+    with pytest.raises(InvalidInput, match="baseline is of preset paper, these runs of quick"):
+        check(quick, json.loads(to_json(paper)))
+
+
+def test_the_recorded_baseline_can_be_read():
+    assert [row["id"] for row in read()] == IDS
+
+
+def test_no_baseline(tmp_path, monkeypatch):
+    monkeypatch.setattr("mnist_ops.compare.findings.baseline.RECORDED", "nothing.json")
+    with pytest.raises(NoBaseline, match="no baseline is recorded") as raised:
+        read()
+    assert raised.value.exit_code == 1
+    with pytest.raises(InvalidInput, match="no such file"):
+        read(tmp_path / "findings.json")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id": "a"}]', '[{"id": 1, "verdict": "x"}]'])
+def test_a_baseline_that_is_none(tmp_path, text):
+    path = tmp_path / "findings.json"
+    path.write_text(text)
+    if text == "{}":
+        assert read(path) == []
+        return
+    with pytest.raises(InvalidInput, match=r"is not a findings\.json"):
+        read(path)

@@ -1,0 +1,168 @@
+"""The results in a README: what stands there is what the runs say, and the rest stays."""
+
+import dataclasses
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from compare_runs import cuda_not_measured, expected, store
+
+from mnist_ops.compare import CannotWrite, Report, published, summarize
+from mnist_ops.compare.formatting import agreement_rows
+from mnist_ops.compare.markdown_summary import FIGURES, digest
+from mnist_ops.compare.sections import BEYOND, RESULTS, marks
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study.specs import SvmSpec
+
+BEGIN, END = marks(RESULTS)
+QUICK = expected("quick")
+OWN = "# Mine\n\nBefore, `{0}`.\n\n{0}\nold\n{1}\n\nAfter.\n"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """One for all tests, which change nothing in it; beside its folder they write their own."""
+    on_cpu = [spec for spec in QUICK if spec.device == "cpu"]
+    folder = tmp_path_factory.mktemp("digest") / "report"
+    return summarize(store(on_cpu), expected, cuda_not_measured(QUICK), folder, formats=["json"])
+
+
+def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
+    text = digest(report, {})
+    assert f"{report.selection.total.finished} of {report.selection.total.expected} cells" in text
+    lines = text.splitlines()
+    for finding in report.findings:
+        (line,) = [line for line in lines if line.startswith(f"| {finding.id} ")]
+        assert f"**{finding.verdict}**" in line
+    disagreeing = int((report.agreement["agrees"] == "no").sum())
+    assert disagreeing
+    assert f"The {disagreeing} published numbers that disagree" in text
+    agreeing = Report(**vars(report) | {"agreement": report.agreement.assign(agrees="yes")})
+    assert "that disagree" not in digest(agreeing, {})
+    for headline in report.headlines:
+        assert f"- {headline.question}: {headline.answer}" in lines
+
+
+def test_same_runs_same_text(report: Report) -> None:
+    assert digest(report, {}) == digest(report, {})
+
+
+def test_only_the_section_is_replaced(report: Report, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(OWN.format(BEGIN, END))
+    report.put_into(readme)
+    once = readme.read_text()
+    assert once.startswith(f"# Mine\n\nBefore, `{BEGIN}`.\n\n{BEGIN}\n\nPreset `quick`")
+    assert once.endswith(f"{END}\n\nAfter.\n")
+    assert "\nold\n" not in once
+    report.put_into(readme)
+    assert readme.read_text() == once
+
+
+def test_a_file_gets_the_sections_that_it_has_marks_for(report: Report, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(["above", *marks(BEYOND), "between", BEGIN, END, "below", ""]))
+    report.put_into(page)
+    text = page.read_text()
+    assert [topic.title for topic in report.topics] == [
+        line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")
+    ]
+    assert text.index("## ") < text.index("between") < text.index("Preset `quick`")
+    assert text.startswith("above\n")
+    assert text.endswith("\nbelow\n")
+
+
+def test_pictures_are_linked_from_where_the_file_is(report: Report) -> None:
+    picture = report.page.parent / "figures" / f"{next(iter(FIGURES))}.png"
+    shutil.copy(Path(__file__).parents[2] / "docs" / "predict.png", picture)
+    drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
+    readme = report.page.parent.parent / "pages" / "README.md"
+    readme.parent.mkdir()
+    readme.write_text(OWN.format(BEGIN, END))
+    drawn.put_into(readme)
+    assert f"](../report/figures/{picture.name})" in readme.read_text()
+    copied = readme.parent / "pictures" / picture.name
+    drawn.put_into(readme, copied.parent)
+    assert f"](pictures/{picture.name})" in readme.read_text()
+    assert copied.read_bytes() == picture.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nothing",
+        BEGIN,
+        f"{END}\n{BEGIN}\n",
+        f"{BEGIN}\n{BEGIN}\n{END}",
+        f"{BEGIN}\n{END}\n{BEGIN}\n{END}",
+        f"{BEGIN}\n{marks(BEYOND)[0]}\n{END}\n{marks(BEYOND)[1]}",
+    ],
+)
+def test_a_file_without_the_marks_is_left_alone(report: Report, tmp_path: Path, text: str) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(InvalidInput, match="once each"):
+        report.put_into(readme)
+    assert readme.read_text() == text
+
+
+def test_a_folder_in_the_way_is_named(report: Report, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(OWN.format(BEGIN, END))
+    picture = report.page.parent / "figures" / f"{next(iter(FIGURES))}.png"
+    picture.write_bytes(b"")
+    drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
+    (tmp_path / "file").write_text(json.dumps(1))
+    with pytest.raises(CannotWrite, match="not a folder"):
+        drawn.put_into(readme, tmp_path / "file")
+    assert readme.read_text() == OWN.format(BEGIN, END)
+
+
+def test_a_file_that_is_no_text_is_named(report: Report, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidInput, match="UTF-8"):
+        report.put_into(readme)
+
+
+def test_numbers_that_disagree_are_compared_on_the_official_test_images_too(tmp_path: Path) -> None:
+    """The study may have kept these apart: runs on them explain, and replace nothing."""
+    specs = [spec for spec in expected("paper") if spec.study == "svm_grid"]
+    apart = [
+        dataclasses.replace(spec, parts="official", seed=seed) for spec in specs for seed in (0, 1)
+    ]
+
+    def of_pool(spec: SvmSpec) -> dict[str, float]:
+        return {"test_accuracy": _published(spec) - 0.1, "test_f1": 0.1}
+
+    def of_official(spec: SvmSpec) -> dict[str, float]:
+        # As published but for C = 10, where both ways are wrong.
+        off = -0.2 if spec.C == 10 else 0.001 * (-1) ** spec.seed
+        return {"test_accuracy": _published(spec) + off, "test_f1": 0.2 + 0.001 * spec.seed}
+
+    pooled, official = store(specs, "paper", of_pool), store(apart, "paper", of_official)
+    runs = pd.concat([pooled, official.assign(run_id="o" + official["run_id"])])
+    report = summarize(runs, lambda preset: specs, {}, tmp_path, formats=["json"])
+    assert report.selection.preset == "paper"
+    frame = report.agreement[report.agreement["table"].isin([5, 6])]
+    accuracies = frame[frame["metric"] == "accuracy"]
+    assert (accuracies["agrees"] == "no").all()
+    assert Counter(accuracies["agrees_official"]) == {"yes": 16, "no": 8}
+    rbf = "MNIST, SVM, RBF, C=1.0, gamma=scale"
+    (row,) = (row for row in agreement_rows(accuracies) if row["description"] == rbf)
+    assert row["note"].endswith("; on official test images 94.85 (93.55 to 95.93): agrees")
+    sentence = "16 of these agree then."
+    assert sentence in digest(report, {})
+    assert sentence in report.page.read_text()
+    without = summarize(pooled, lambda preset: specs, {}, tmp_path, formats=["json"])
+    assert (without.agreement["agrees_official"] == "").all()
+    assert "official" not in digest(without, {})
+
+
+def _published(spec: SvmSpec) -> float:
+    table = 5 if spec.dataset == "MNIST" else 6
+    fields = {"kernel": spec.kernel, "C": spec.C, "gamma": spec.gamma}
+    return published.value(table, published.ACCURACY, **fields) / 100

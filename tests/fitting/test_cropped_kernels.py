@@ -1,0 +1,273 @@
+"""The rewritten network: the same function, the same training, the same file."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from data_fixtures import fixture_images
+from torch import Tensor, nn
+from user_models import Transformer, mobilenet, vgg
+
+from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.fast import cropped_kernels
+from mnist_ops.fitting.fast.cropped_kernels import LiveConv2d, UnexpectedSize, live_span, rewrite
+from mnist_ops.fitting.resnet import models
+from mnist_ops.study.specs import MODELS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As workers compute; and threads of one process that wait for each other wait long."""
+    with reproducible(threads=1):
+        yield
+
+
+def network_pair(model: str, seed: int = 0) -> tuple[nn.Module, nn.Module]:
+    """The stock network and the rewritten one, with the same weights."""
+    return models.build(model, seed), rewrite(models.build(model, seed), models.IMAGE_SHAPE)
+
+
+def batch(n: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Real images, normalised, and their labels."""
+    images = fixture_images("MNIST")
+    return (images.images[:n, None].to(dtype) / 255 - 0.13) / 0.31, images.labels[:n]
+
+
+def loss_of(network: nn.Module, n: int, dtype: torch.dtype) -> Tensor:
+    pixels, labels = batch(n, dtype)
+    return nn.functional.cross_entropy(network(pixels), labels)
+
+
+def stock_gradient(layer: nn.Module) -> Tensor:
+    """The weight's gradient in torch's shape; NaN where the layer has no such weight."""
+    assert layer.weight.grad is not None
+    if not isinstance(layer, LiveConv2d):
+        return layer.weight.grad
+    gradient = torch.full(layer.stock_shape, torch.nan, dtype=layer.weight.dtype)
+    gradient[layer.live] = layer.weight.grad.permute(0, 3, 1, 2)
+    return gradient
+
+
+def test_live_taps_by_hand() -> None:
+    assert live_span(1, kernel=3, stride=1, padding=(1, 1), dilation=1) == (1, 2)
+    assert live_span(2, kernel=3, stride=1, padding=(1, 1), dilation=1) == (0, 3)
+    assert live_span(2, kernel=3, stride=2, padding=(1, 1), dilation=1) == (1, 3)
+    assert live_span(28, kernel=7, stride=2, padding=(3, 3), dilation=1) == (0, 7)
+    assert live_span(1, kernel=5, stride=1, padding=(4, 4), dilation=2) == (2, 3)
+
+
+GEOMETRIES = [
+    (size, kernel, stride, padding, dilation)
+    for size, kernel, stride, padding, dilation in itertools.product(
+        (1, 2, 3, 5), (1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2)
+    )
+    if size + 2 * padding > dilation * (kernel - 1)
+]
+
+
+@pytest.mark.parametrize("channels", [2, 16], ids=["torch's form", "matrix product"])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_convolution_is_torchs_for_every_geometry(
+    geometry: tuple[int, int, int, int, int], channels: int
+) -> None:
+    size, kernel, stride, padding, dilation = geometry
+    torch.manual_seed(0)
+    # A side that is always plain keeps the two sides from being taken for each other.
+    stock = nn.Conv2d(channels, 3, (kernel, 2), (stride, 1), (padding, 1), (dilation, 1)).double()
+    live = LiveConv2d(stock, (size, 2))
+    first, second = (
+        torch.randn(2, channels, size, 2, dtype=torch.float64).requires_grad_() for _ in range(2)
+    )
+    second.data.copy_(first.data)
+    expected, got = stock(first), live(second)
+    assert torch.allclose(got, expected, rtol=0, atol=1e-12)
+    direction = torch.randn_like(expected)
+    expected.backward(direction)
+    stock_bias = stock.bias.grad.clone()  # the layers share the bias
+    stock.bias.grad = None
+    got.backward(direction)
+    assert torch.allclose(second.grad, first.grad, rtol=0, atol=1e-12)
+    assert torch.allclose(live.bias.grad, stock_bias, rtol=0, atol=1e-12)
+    gradient = stock_gradient(live)
+    dead = gradient.isnan()
+    assert torch.all(stock.weight.grad[dead] == 0)
+    assert torch.allclose(gradient[~dead], stock.weight.grad[~dead], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [16, 32])
+@pytest.mark.parametrize("model", MODELS)
+def test_outputs_and_gradients_are_the_stock_networks(model: str, n: int) -> None:
+    """On one thread, as workers compute.
+
+    On two, torch's own channels_last layout, in which ours is computed too, is already 1.0e-10 from
+    its contiguous one in the gradients of the stock ResNet-50 at batch 16, of which the largest is
+    about 100; on one it is 1.5e-11.
+    """
+    stock, fast = (network.double().train() for network in network_pair(model))
+    losses = [loss_of(network, n, torch.float64) for network in (stock, fast)]
+    assert abs(losses[0] - losses[1]) < 1e-10
+    for loss in losses:
+        loss.backward()
+    stock_layers = dict(stock.named_modules())
+    worst = 0.0
+    for name, layer in fast.named_modules():
+        if isinstance(getattr(layer, "weight", None), nn.Parameter):
+            expected, got = stock_gradient(stock_layers[name]), stock_gradient(layer)
+            dead = got.isnan()
+            assert torch.all(expected[dead] == 0), name
+            worst = max(worst, float((expected - got)[~dead].abs().max()))
+    print(f"largest difference of a gradient: {worst:.1e}")
+    assert worst < 1e-10
+
+
+def train(network: nn.Module, steps: int, optimizer: str, dtype: torch.dtype) -> list[float]:
+    """The losses of `steps` steps at the lower of the study's learning rates."""
+    network.to(dtype).train()
+    if optimizer == "SGD":
+        step = torch.optim.SGD(network.parameters(), lr=0.0001, momentum=0.9)
+    else:
+        step = torch.optim.Adam(network.parameters(), lr=0.0001)
+    pixels, labels = batch(600, dtype)
+    order = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(steps):
+        drawn = torch.randint(len(labels), (16,), generator=order)
+        loss = nn.functional.cross_entropy(network(pixels[drawn]), labels[drawn])
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_training_is_the_stock_networks(optimizer: str) -> None:
+    stock, fast = network_pair("resnet18")
+    start = {name: value.clone() for name, value in stock.state_dict().items()}
+    losses = [train(network, 5, optimizer, torch.float64) for network in (stock, fast)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-8)
+    saved = fast.state_dict()
+    for name, layer in fast.named_modules():
+        if isinstance(layer, LiveConv2d):
+            for weights in (saved[f"{name}.weight"], stock.get_submodule(name).weight.detach()):
+                dead = torch.ones_like(weights, dtype=torch.bool)
+                dead[layer.live] = False
+                assert torch.equal(weights[dead], start[f"{name}.weight"][dead].double())
+
+
+@pytest.mark.parametrize("steps", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_float32_losses_differ_by_rounding(steps: int) -> None:
+    """Training amplifies rounding; what another order of torch's own sums does is the measure."""
+    stock, fast = network_pair("resnet18")
+    other = models.build("resnet18", 0).to(memory_format=torch.channels_last)
+    plain, ours, reordered = (
+        torch.tensor(train(network, steps, "SGD", torch.float32))
+        for network in (stock, fast, other)
+    )
+    ours_off, torch_off = (plain - ours).abs(), (plain - reordered).abs()
+    print(
+        f"largest difference in {steps} steps: {ours_off.max():.2e}, torch's {torch_off.max():.2e}"
+    )
+    assert ours_off[:3].max() < 1e-4
+    assert ours_off.mean() < 5 * torch_off.mean()
+
+
+def test_files_are_exchanged_with_the_stock_network() -> None:
+    stock, fast = network_pair("resnet18", seed=1)
+    assert {k: v.shape for k, v in fast.state_dict().items()} == {
+        k: v.shape for k, v in stock.state_dict().items()
+    }
+    train(fast, 2, "Adam", torch.float32)
+    pixels, _ = batch(8)
+    stock.load_state_dict(fast.state_dict())
+    with torch.no_grad():
+        assert torch.allclose(stock.eval()(pixels), fast.eval()(pixels), atol=1e-5)
+    other_stock, other = network_pair("resnet18", seed=2)
+    other.load_state_dict(stock.state_dict())
+    for name, value in stock.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    wrong = other_stock.state_dict() | {"conv1.weight": torch.zeros(64, 1, 3, 3)}
+    with pytest.raises(RuntimeError, match=r"size mismatch for conv1\.weight"):
+        other.load_state_dict(wrong)
+
+
+@pytest.mark.parametrize("build", [vgg, mobilenet, Transformer])
+def test_a_users_model_trains_unchanged(build: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    stock = build().double().train()
+    torch.manual_seed(0)
+    fast = rewrite(build().double(), models.IMAGE_SHAPE).train()
+    losses = [train(network, 3, "SGD", torch.float64) for network in (stock, fast)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-8)
+    stock.load_state_dict(fast.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = loss_of(fast.float(), 8, torch.float32)
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_bfloat16_is_as_exact_as_autocast_of_the_stock_network() -> None:
+    gradients = []
+    for network, mixed in zip(
+        (models.build("resnet18", 0), *network_pair("resnet18")), (False, True, True), strict=True
+    ):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = loss_of(network.train(), 32, torch.float32)
+        loss.backward()
+        gradients.append(stock_gradient(network.layer3[0].conv1))
+    exact, stock, fast = gradients
+    assert fast.dtype == torch.float32
+    assert (fast - exact).norm() < 1.2 * (stock - exact).norm()
+
+
+class TwoSizes(nn.Module):
+    """Layers that must stay as they are, and one that need not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(1, 1, 3, padding=1)
+        self.reflected = nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")
+        self.tied = nn.Conv2d(1, 1, 3, padding=1)
+        self.tied_too = nn.Conv2d(1, 1, 3, padding=1)
+        self.tied_too.weight = self.tied.weight
+        self.unused = nn.Conv2d(1, 1, 3)
+        self.plain = nn.Conv2d(1, 1, 3, padding="same")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(self.reflected(self.shared(x)[..., ::2, ::2]))
+        return self.plain(self.tied_too(self.tied(x)))
+
+
+def test_only_what_is_understood_is_rewritten() -> None:
+    network = TwoSizes()
+    modes = [module.training for module in network.eval().requires_grad_(False).modules()]
+    rewrite(network, models.IMAGE_SHAPE)
+    kinds = {name: type(module) for name, module in network.named_children()}
+    assert kinds.pop("plain") is LiveConv2d
+    assert set(kinds.values()) == {nn.Conv2d}
+    assert not network.plain.weight.requires_grad
+    assert [module.training for module in network.modules()] == modes
+
+
+def test_another_image_size_is_refused_with_advice() -> None:
+    network = rewrite(models.build("resnet18", 0), models.IMAGE_SHAPE).eval()
+    with pytest.raises(UnexpectedSize, match=r"map of \(32, 32\).*rewritten for \(28, 28\)"):
+        network(torch.zeros(1, 1, 32, 32))
+
+
+def test_evaluation_first_does_not_hinder_training() -> None:
+    network = rewrite(models.build("resnet18", 3), models.IMAGE_SHAPE)
+    pixels, labels = batch(12)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        network.eval()(pixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = nn.functional.cross_entropy(network.train()(pixels), labels)
+    loss.backward()
+    assert "1x1 of 3x3 taps" in repr(network)
+
+
+def test_dead_taps_of_resnet18() -> None:
+    stock, fast = network_pair("resnet18")
+    counts = [cropped_kernels.trainable_parameters(network) for network in (stock, fast)]
+    assert counts == [11_175_370, 4_228_554]

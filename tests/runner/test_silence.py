@@ -1,0 +1,55 @@
+"""A worker that stops answering is named, and is not waited for."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+from distributed import Client, LocalCluster
+
+from mnist_ops.runner.workers import silence
+
+pytestmark = pytest.mark.slow
+
+
+def test_silent_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "SILENT_AFTER_S", 4.0)
+    monkeypatch.setattr(silence, "_LOOK_EVERY_S", 0.5)
+    lines: list[str] = []
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        watch = silence.Silence(client, lines.append)
+        both = watch.answering()
+        worker = both[0]
+        stopped = psutil.Process(client.run(_pid, workers=[worker])[worker])
+        running = client.submit(time.sleep, 60, key="svm-mnist-0123", workers=[worker])
+        while not client.processing([worker])[worker]:
+            time.sleep(0.1)
+        stopped.send_signal(signal.SIGSTOP)
+        try:
+            _look_until(watch, lambda: bool(lines))
+            assert worker in lines[0]
+            assert "svm-mnist" in lines[0]
+            assert "0123" not in lines[0]
+            assert watch.answering() == both[1:]
+        finally:
+            stopped.send_signal(signal.SIGCONT)
+        _look_until(watch, lambda: not watch.workers)
+        assert lines[1:] == [f"worker {worker} answers again"]
+        assert watch.answering() == both
+        running.cancel()
+
+
+def _pid() -> int:
+    return psutil.Process().pid
+
+
+def _look_until(watch: silence.Silence, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        watch.look()
+        time.sleep(0.1)

@@ -1,0 +1,107 @@
+"""Grids: the study's cells, and what a user changes of them."""
+
+import pytest
+
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study.grids import Choices, preset_label, same_size
+from pipelines import STUDIES
+
+CPU = {"device": ("cpu",)}
+
+
+def test_the_study_has_160_cells() -> None:
+    counts = {
+        "resnet_grid": len(STUDIES["resnet_grid"].with_axes(CPU).cells("paper")),
+        "svm_grid": len(STUDIES["svm_grid"].cells("paper")),
+        "device_compare": len(STUDIES["device_compare"].cells("paper")),
+    }
+    assert counts == {"resnet_grid": 128, "svm_grid": 24, "device_compare": 8}
+
+
+def test_names_and_fingerprints_are_unique() -> None:
+    cells = [
+        cell
+        for name, study in STUDIES.items()
+        for cell in (study.with_axes(CPU) if name == "resnet_grid" else study).cells("rigorous")
+    ]
+    assert len({cell.fingerprint for cell in cells}) == len(cells) == 5 * 160
+    assert len({(cell.study, cell.name) for cell in cells}) == len(cells)
+
+
+def test_choices_replace_the_presets() -> None:
+    study = STUDIES["svm_grid"].with_axes({"C": (3.0,), "degree": (2, 4)})
+    cells = study.cells("paper", Choices(seeds=(7,), train_limit=100, test_limit=0))
+    assert {cell.params["C"] for cell in cells} == {3.0}
+    assert {cell.params["degree"] for cell in cells} == {2, 4}
+    assert {(c.seed, c.train_limit, c.test_limit) for c in cells} == {(7, 100, 0)}
+
+
+def test_precision_follows_the_device() -> None:
+    cells = STUDIES["device_compare"].cells("paper")
+    assert {(c.device, c.params["precision"]) for c in cells} == {
+        ("cpu", "bfloat16"),
+        ("cuda", "float16"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("axis", "text", "values"),
+    [
+        ("epochs", "2, 5", (2, 5)),
+        ("learning_rate", "1e-3", (0.001,)),
+        ("pin_memory", "true,False", (True, False)),
+        ("model", "resnet50", ("resnet50",)),
+        ("momentum", "0.5", (0.5,)),
+    ],
+)
+def test_axes_are_read_as_their_type(axis: str, text: str, values: tuple[object, ...]) -> None:
+    read = STUDIES["resnet_grid"].parse_axis(axis, text)
+    assert read == values
+    assert [type(value) for value in read] == [type(value) for value in values]
+
+
+def test_gamma_is_a_name_or_a_number() -> None:
+    assert STUDIES["svm_grid"].parse_axis("gamma", "scale,0.01") == ("scale", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("axis", "text", "told"),
+    [
+        ("depth", "3", "its axes"),
+        ("epochs", "two", "whole numbers"),
+        ("learning_rate", "fast", "numbers"),
+        ("pin_memory", "maybe", "true or false"),
+        ("epochs", " , ", "no values"),
+    ],
+)
+def test_axes_that_cannot_be_read(axis: str, text: str, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        STUDIES["resnet_grid"].parse_axis(axis, text)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(InvalidInput, match="quick, paper, rigorous"):
+        STUDIES["svm_grid"].cells("papr")
+
+
+def test_label_sets_changed_cells_apart() -> None:
+    study = STUDIES["resnet_grid"].with_axes(CPU)
+    assert {preset_label("quick", cell) for cell in study.cells("quick")} == {"quick"}
+    (changed,) = {
+        preset_label("paper", cell) for cell in study.cells("paper", Choices(train_limit=1000))
+    }
+    assert changed == "custom-1000-all"
+    (plain,) = {
+        preset_label("paper", cell) for cell in study.cells("paper", Choices(precision="float32"))
+    }
+    assert plain == "custom-all-all-float32"
+    official = STUDIES["svm_grid"].with_axes({"parts": ("official",)})
+    assert {preset_label("paper", cell) for cell in official.cells("paper")} == {
+        "custom-10000-2000-official"
+    }
+
+
+def test_networks_have_one_size_at_paper_and_rigorous() -> None:
+    assert same_size("paper", "resnet") == ("paper", "rigorous")
+    assert same_size("paper", "svm") == ("paper",)
+    assert same_size("custom-1000-all", "resnet") == ("custom-1000-all",)

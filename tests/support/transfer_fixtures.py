@@ -1,0 +1,62 @@
+"""Runs on the move: some in a store, their export, and an empty store elsewhere."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tracked_runs
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+
+from mnist_ops import tracking
+from mnist_ops.cli import main
+from mnist_ops.core import keys
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+def refused(result: Result, code: int = 2) -> str:
+    """The one line of a command that was refused."""
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("mnist-ops: ")
+    return line
+
+
+@pytest.fixture
+def runs(home: Path) -> list[str]:
+    """Three cells of two studies in the store of the working folder."""
+    with tracked_runs.grid("other") as other:
+        third = other.write(2, wrong=2)
+    with tracked_runs.grid() as grid:
+        first, second = (grid.write(number, wrong=number) for number in range(2))
+        reasons = {"a" * 16: "not measured: no CUDA device"}
+        grid.run.note({keys.NOT_MEASURED: json.dumps(reasons)})
+    return [first, second, third]
+
+
+@pytest.fixture
+def exported(runs: list[str], home: Path) -> Path:
+    assert call("export", "first.zip").exit_code == 0
+    return home / "first.zip"
+
+
+@pytest.fixture
+def elsewhere(
+    home: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], MlflowClient]:
+    """Go to an empty store in another folder of the given name; its client."""
+
+    def go(name: str) -> MlflowClient:
+        folder = home / name
+        folder.mkdir()
+        shutil.copy(empty_store, folder / "mlflow.db")
+        monkeypatch.chdir(folder)
+        return tracking.connect(tracking.default_uri())
+
+    return go
