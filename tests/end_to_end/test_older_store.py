@@ -1,7 +1,7 @@
 """A store and an export file that an older version wrote (tests/data/README.md) still work."""
 
 import json
-import tarfile
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,8 +24,7 @@ CELLS = 12
 @pytest.fixture
 def older(home: Path, small_data: Path) -> Path:
     """The older store in the working folder, and its export beside it."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(home, filter="data")
+    shutil.unpack_archive(ARCHIVE, home)
     return home
 
 
