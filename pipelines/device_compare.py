@@ -2,12 +2,14 @@
 
 from mnist_ops.study.grids import Study
 from mnist_ops.study.specs import ResNetSpec
+from pipelines import presets
 
 STUDY = Study(
     name="device_compare",
     title="Q2 CPU against GPU",
     question="How much faster is a CUDA device than a CPU, at which accuracy?",
     spec=ResNetSpec,
+    presets=presets.RESNET,
     grid={
         "dataset": ("FashionMNIST",),
         "model": ("resnet18", "resnet50"),

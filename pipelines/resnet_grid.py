@@ -2,12 +2,14 @@
 
 from mnist_ops.study.grids import Study
 from mnist_ops.study.specs import ResNetSpec
+from pipelines import presets
 
 STUDY = Study(
     name="resnet_grid",
     title="Q1(a) ResNet grid",
     question="Which ResNet and which hyper-parameters classify MNIST and FashionMNIST best?",
     spec=ResNetSpec,
+    presets=presets.RESNET,
     grid={
         "dataset": ("MNIST", "FashionMNIST"),
         "model": ("resnet18", "resnet50"),

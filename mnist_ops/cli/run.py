@@ -22,21 +22,20 @@ from mnist_ops.cli.options import (
 )
 from mnist_ops.core import cancellation
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
-from mnist_ops.study.grids import PRESETS, Choices, Study, parse_values, preset_label
+from mnist_ops.study import lookup
+from mnist_ops.study.grids import Choices, Study, parse_values
 from mnist_ops.study.specs import DATASETS, DEVICES, PRECISIONS
-from pipelines import STUDIES
 
 if TYPE_CHECKING:
     from mnist_ops.runner.engine import Plan, StudyReport
 
 
 @click.command()
-@click.argument("study", type=click.Choice(["all", *STUDIES]))
+@click.argument("study")
 @click.option(
     "--preset",
     default="quick",
     show_default=True,
-    type=click.Choice(list(PRESETS)),
     help="quick: a few hundred images a cell; paper: as published; rigorous: 5 seeds, all images.",
 )
 @click.option("--datasets", default=UNSET, help="Data sets with commas.  [default: the grid's]")
@@ -143,14 +142,16 @@ def run(
     with_champions: bool,
     as_json: bool,
 ) -> None:
-    """Run the cells of STUDY that are not finished yet, each as an MLflow run."""
+    """Run the cells of STUDY that are not finished yet, each as an MLflow run.
+
+    STUDY is one of this project (resnet_grid, svm_grid, device_compare; `all` runs the three), of
+    an installed package, or your own: FILE.py (its STUDY), FILE.py:NAME or MODULE:NAME.
+    """
     asked = [_axis(text) for text in axes] + [("dataset", datasets)]
     given = [(axis, text) for axis, text in asked if text != UNSET]
     if len(given) > len(dict(given)):
         raise InvalidInput("an axis is given twice: give its values once, with commas")
-    studies = _with_axes(
-        list(STUDIES.values()) if study == "all" else [STUDIES[study]], dict(given)
-    )
+    studies = _with_axes(_studies(study), dict(given))
 
     # After the options are read: what follows imports torch and mlflow, which takes seconds.
     choices = Choices(
@@ -187,7 +188,7 @@ def run(
     reports = engine.run(studies, settings, GridDisplay(console(quiet=quiet)))
     if report is not None:
         labels = {
-            preset_label(preset, cell)
+            a_plan.study.label(preset, cell)
             for a_plan in engine.plan_locally(studies, settings)
             for cell in a_plan.cells
         }
@@ -226,6 +227,14 @@ def _problems(reports: "Sequence[StudyReport]") -> str:
     if waiting:
         lines.append(f"{waiting} runs wait for the store; `mnist-ops sync` hands them over")
     return "; ".join(lines)
+
+
+def _studies(name: str) -> list[Study]:
+    if name == "all":
+        return list(lookup.ours("studies").values())
+    if not isinstance(found := lookup.find("studies", name), Study):
+        raise InvalidInput(f"{name} is no Study, but {found!r}")
+    return [found]
 
 
 def _with_axes(studies: Sequence[Study], asked: dict[str, str]) -> list[Study]:

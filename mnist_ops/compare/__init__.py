@@ -27,12 +27,12 @@ from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.headlines import Headline, headlines
 from mnist_ops.compare.markdown_summary import FIGURES, digest
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
+from mnist_ops.compare.presets import PRESETS, STUDIES
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
 from mnist_ops.compare.runs import PRESET, STATUS, STUDY
 from mnist_ops.compare.sections import BEYOND, RESULTS, replace_sections, sections_in
 from mnist_ops.compare.selection import Coverage, NoRuns, Note, Selection, select
 from mnist_ops.compare.tables import Table, all_tables
-from mnist_ops.study.grids import PRESETS, official_label
 from mnist_ops.study.specs import Spec
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def summarize(
 
 def _official_label(preset: str) -> str:
     """The label of the support vector machines of `preset` on official test images."""
-    return official_label(preset, "svm") if preset in PRESETS else ""
+    return STUDIES["svm"].official_label(preset) if preset in PRESETS else ""
 
 
 def _whole(preset: str) -> str:

@@ -22,6 +22,7 @@ from mnist_ops.compare.cells import DEVICE_COMPARE, RESNET_GRID, SVM_GRID
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.svms import gain
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
+from mnist_ops.compare.presets import STUDIES
 from mnist_ops.compare.published import Number
 from mnist_ops.compare.render import csv_text
 from mnist_ops.compare.seed_noise import ACCURACY, F1, Score, chance, fewest_images
@@ -32,7 +33,6 @@ from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import VARIANT
 from mnist_ops.compare.tables.table import Table, Value
 from mnist_ops.core import keys
-from mnist_ops.study.grids import PRESETS
 
 # The columns of the frame.
 COLUMNS = (
@@ -293,7 +293,7 @@ def _size_note(number: Number, evidence: Evidence) -> str:
     """That the runs are not as large as the study's, where they are not."""
     preset = evidence.selection.preset
     family = "svm" if _study(number) == SVM_GRID else "resnet"
-    same = preset in PRESETS and PRESETS[preset].limits[family] == PRESETS["paper"].limits[family]
+    same = preset in STUDIES[family].same_size("paper")
     return "" if same else f"not the study's size ({evidence.scope})"
 
 

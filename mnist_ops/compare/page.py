@@ -13,12 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
 from mnist_ops.compare.headlines import Headline
+from mnist_ops.compare.presets import PRESETS
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.render import is_numeric, minus, readable
 from mnist_ops.compare.runs import EXPERIMENT_ID, NAME, RUN_ID, STUDY, records
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.table import PLAIN, Column, Table, Value
-from mnist_ops.study.grids import PRESETS
 
 if TYPE_CHECKING:
     from mnist_ops.compare.extra_analyses import Topic

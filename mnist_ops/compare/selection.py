@@ -11,6 +11,7 @@ import pandas as pd
 from mnist_ops.compare import cells as states
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.matching import matched_fingerprints
+from mnist_ops.compare.presets import PRESETS, STUDIES
 from mnist_ops.compare.runs import (
     END_TIME,
     ERROR,
@@ -27,8 +28,7 @@ from mnist_ops.compare.runs import (
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.escaping import printable
-from mnist_ops.study.grids import DEFAULT_PRECISION, PRESETS, official_label, same_size
-from mnist_ops.study.specs import DEVICES, ResNetSpec, Spec
+from mnist_ops.study.specs import DEFAULT_PRECISION, DEVICES, ResNetSpec, Spec
 
 # Of two presets with as many finished cells, the larger one answers better.
 _PREFERRED = ("rigorous", "paper", "quick")
@@ -41,7 +41,7 @@ _NOT_ITS_OWN = {
     "alone (--streams 1 times each)",
 }
 # Runs that explain those of a preset: the report is about them only where there are no others.
-_EXPLAINING = {official_label(name, family) for name in PRESETS for family in ("resnet", "svm")}
+_EXPLAINING = {study.official_label(name) for name in PRESETS for study in STUDIES.values()}
 
 
 class NoRuns(MnistOpsError):
@@ -194,7 +194,7 @@ def _most_finished(ours: pd.DataFrame) -> str:
 
 
 def _at_preset(ours: pd.DataFrame, preset: str, notes: list[Note]) -> pd.DataFrame:
-    allowed = {family: same_size(preset, family) for family in ("resnet", "svm")}
+    allowed = {family: study.same_size(preset) for family, study in STUDIES.items()}
     fits = pd.Series(
         [p in allowed[f] for p, f in zip(ours[PRESET], ours[_FAMILY], strict=True)],
         index=ours.index,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from mnist_ops import compare, data, tracking
 from mnist_ops.compare.figures import FORMATS
 from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study import lookup
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking.deleted import how_to_restore
-from pipelines import STUDIES
 
 
 def write_report(
@@ -78,7 +78,7 @@ def expected_cells(preset: str) -> list[Spec]:
     """Every cell of the studies at `preset`; the device of ``auto`` follows from the runs."""
     return [
         cell
-        for study in STUDIES.values()
+        for study in lookup.ours("studies").values()
         for cell in study.with_axes(
             {"device": tuple("cpu" if d == "auto" else d for d in study.grid["device"])}
         ).cells(preset)

@@ -22,7 +22,7 @@ from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S
 from mnist_ops.runner.fit_groups import trajectories
 from mnist_ops.runner.task import CellContext, Outcome, Progress
 from mnist_ops.runner.workers import Needs, Pool, WorkersUnavailable, open_pool
-from mnist_ops.study.grids import Choices, Study, preset_label
+from mnist_ops.study.grids import Choices, Study
 from mnist_ops.study.specs import DEVICES, Spec
 
 NO_CUDA = "not measured: no CUDA device"
@@ -42,7 +42,7 @@ class Settings:
     """How studies are run.
 
     Attributes:
-        preset: one of `mnist_ops.study.grids.PRESETS`.
+        preset: one of the presets of each study.
         choices: what the user changed of the preset.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: see `open_pool`.
@@ -295,7 +295,7 @@ class _Grids:
             parent.parent,
             # Each worker of a cluster has its own.
             None if settings.scheduler else settings.data_dir,
-            {cell.fingerprint: preset_label(settings.preset, cell) for cell in to_do},
+            {cell.fingerprint: study.label(settings.preset, cell) for cell in to_do},
             forced=settings.force,
             checkpoint_s=settings.checkpoint_s,
             streams=1 if study.is_about_time else settings.streams,

@@ -4,11 +4,10 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.study.specs import PRECISIONS, ResNetSpec, Spec
+from mnist_ops.study.specs import OFFICIAL, Spec
 
 
 @dataclass(frozen=True)
@@ -26,27 +25,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Preset:
-    """A size at which every study can be run.
+    """A size at which a study can be run.
 
     Attributes:
         seeds: each cell runs once a seed.
-        limits: images a cell, by the family of its spec.
+        limits: images a cell.
     """
 
     seeds: tuple[int, ...]
-    limits: Mapping[str, Limits]
-
-
-PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        "quick": Preset(seeds=(0,), limits={"resnet": Limits(256, 512), "svm": Limits(512, 512)}),
-        "paper": Preset(seeds=(0,), limits={"resnet": Limits(), "svm": Limits(10_000, 2_000)}),
-        "rigorous": Preset(seeds=(0, 1, 2, 3, 4), limits={"resnet": Limits(), "svm": Limits()}),
-    }
-)
-
-# The computing type of mixed precision where the user names none, by device.
-DEFAULT_PRECISION: Mapping[str, str] = MappingProxyType({"cpu": "bfloat16", "cuda": "float16"})
+    limits: Limits
 
 
 @dataclass(frozen=True)
@@ -57,7 +44,7 @@ class Choices:
         seeds: replaces the preset's.
         train_limit: replaces the preset's; 0 takes all.
         test_limit: likewise.
-        precision: ``auto`` (by device), or one of `PRECISIONS`.
+        precision: of networks: ``auto`` (by device), or one of `PRECISIONS`.
         plain: train torchvision's networks as they are, without the faster form.
     """
 
@@ -77,6 +64,7 @@ class Study:
         title: as in the MLflow UI.
         question: what the grid is to answer, in one sentence.
         spec: the class of its cells.
+        presets: sizes at which it can be run, by name.
         grid: axis name -> values, in the order in which the cells are listed.
         is_about_time: whether no cell may run beside another on a device.
     """
@@ -85,8 +73,15 @@ class Study:
     title: str
     question: str
     spec: type[Spec]
+    presets: Mapping[str, Preset]
     grid: Mapping[str, tuple[Any, ...]]
     is_about_time: bool = False
+
+    def preset(self, name: str) -> Preset:
+        """Return the preset called `name`; raises `InvalidInput` where there is none."""
+        if name not in self.presets:
+            raise InvalidInput(f"preset must be one of {', '.join(self.presets)}; got {name!r}")
+        return self.presets[name]
 
     def cells(self, preset: str, choices: Choices | None = None) -> list[Spec]:
         """Every cell of the grid at `preset`, after the user's `choices`.
@@ -95,21 +90,45 @@ class Study:
             InvalidInput: unknown preset, or a value no spec allows.
         """
         choices = choices or Choices()
-        size = find_preset(preset)
-        limits = size.limits[self.spec.family]
+        size = self.preset(preset)
         axes = dict(self.grid) | {"seed": choices.seeds or size.seeds}
-        sizes = {
+        limits = size.limits
+        fields: dict[str, Any] = {
             "train_limit": limits.train if choices.train_limit is None else choices.train_limit,
             "test_limit": limits.test if choices.test_limit is None else choices.test_limit,
         }
-        cells = []
-        for values in itertools.product(*axes.values()):
-            fields = dict(zip(axes, values, strict=True)) | sizes
-            if self.spec.family == "resnet":
-                fields["precision"] = _precision(choices.precision, fields["device"])
-                fields["plain"] = choices.plain
-            cells.append(self.spec(study=self.name, **fields))
-        return list(dict.fromkeys(cells))
+        own = {"precision": choices.precision, "plain": choices.plain}
+        has = {field.name for field in dataclasses.fields(self.spec)}
+        fields |= {name: value for name, value in own.items() if name in has}
+        return list(
+            dict.fromkeys(
+                self.spec(study=self.name, **dict(zip(axes, values, strict=True)), **fields)
+                for values in itertools.product(*axes.values())
+            )
+        )
+
+    def label(self, preset: str, cell: Spec) -> str:
+        """Return the preset tag of `cell`: `preset`, or what the user made of it.
+
+        A cell whose size, test images or arithmetic is not the preset's must never be averaged
+        with those of the preset, so it carries a label of its own.
+        """
+        limits = Limits(cell.train_limit, cell.test_limit)
+        if limits == self.preset(preset).limits and not cell.departures:
+            return preset
+        return _own_label(limits, *cell.departures)
+
+    def official_label(self, preset: str) -> str:
+        """Return the preset tag of cells of `preset`, tested on the official test images."""
+        return _own_label(self.preset(preset).limits, OFFICIAL)
+
+    def same_size(self, preset: str) -> tuple[str, ...]:
+        """Return the presets at which cells have the size they have at `preset`, itself first."""
+        if preset not in self.presets:
+            return (preset,)
+        limits = self.presets[preset].limits
+        same = (name for name, other in self.presets.items() if other.limits == limits)
+        return tuple(dict.fromkeys((preset, *same)))
 
     def with_axes(self, axes: Mapping[str, tuple[Any, ...]]) -> "Study":
         """The same study with axes of its grid replaced, or added, by name."""
@@ -140,47 +159,8 @@ class Study:
         return defaults | {axis: v[0] for axis, v in self.grid.items() if axis != "device"}
 
 
-def find_preset(name: str) -> Preset:
-    """The preset called `name`; raises `InvalidInput` where there is none."""
-    if name not in PRESETS:
-        raise InvalidInput(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
-    return PRESETS[name]
-
-
-def preset_label(preset: str, cell: Spec) -> str:
-    """What the preset tag of `cell` says: `preset`, or what the user made of it.
-
-    A cell whose size, parts or arithmetic is not the preset's must never be averaged with those of
-    the preset, so it carries a label of its own.
-    """
-    unusual = [] if cell.parts == "pooled" else [cell.parts]
-    if isinstance(cell, ResNetSpec):
-        if cell.precision != DEFAULT_PRECISION[cell.device]:
-            unusual.append(cell.precision)
-        if cell.plain:
-            unusual.append("plain")
-    limits = Limits(cell.train_limit, cell.test_limit)
-    if limits == find_preset(preset).limits[cell.family] and not unusual:
-        return preset
-    return _own_label(limits, *unusual)
-
-
-def official_label(preset: str, family: str) -> str:
-    """The preset tag of cells of `preset`, tested on the official test images instead."""
-    return _own_label(find_preset(preset).limits[family], "official")
-
-
-def _own_label(limits: Limits, *unusual: str) -> str:
-    return "-".join(["custom", str(limits.train or "all"), str(limits.test or "all"), *unusual])
-
-
-def same_size(preset: str, family: str) -> tuple[str, ...]:
-    """The presets at which cells of `family` have the size they have at `preset`, itself first."""
-    if preset not in PRESETS:
-        return (preset,)
-    limits = PRESETS[preset].limits[family]
-    others = (name for name, p in PRESETS.items() if p.limits[family] == limits and name != preset)
-    return (preset, *others)
+def _own_label(limits: Limits, *departures: str) -> str:
+    return "-".join(["custom", str(limits.train or "all"), str(limits.test or "all"), *departures])
 
 
 def parse_values(name: str, text: str, like: Any) -> tuple[Any, ...]:
@@ -213,11 +193,3 @@ def _parse(name: str, text: str, like: Any) -> Any:
         except ValueError:
             return text
     return text
-
-
-def _precision(asked: str, device: str) -> str:
-    if asked == "auto":
-        return DEFAULT_PRECISION[device]
-    if asked not in PRECISIONS:
-        raise InvalidInput(f"precision must be one of auto, {', '.join(PRECISIONS)}; got {asked!r}")
-    return asked

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from mnist_ops.core.errors import InvalidInput
@@ -19,10 +20,12 @@ MODELS = ("resnet18", "resnet50")
 OPTIMIZERS = ("SGD", "Adam")
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "float16")
+# The computing type of mixed precision where the user names none, by device.
+DEFAULT_PRECISION: Mapping[str, str] = MappingProxyType({"cpu": "bfloat16", "cuda": "float16"})
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
 # Where the test images come from: drawn from all images, or the part published as test images.
-PARTS = ("pooled", "official")
+POOLED, OFFICIAL = PARTS = ("pooled", "official")
 N_CLASSES = 10
 
 # Part of every fingerprint: raised when the meaning of a field changes, so that results computed
@@ -30,7 +33,7 @@ N_CLASSES = 10
 SCHEMA = 1
 # Fields that came later, and the value that they had before they were there: left out of the
 # canonical form with that value, so that older fingerprints stay.
-_ADDED: Mapping[str, Any] = {"parts": "pooled"}
+_ADDED: Mapping[str, Any] = {"parts": POOLED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ class Spec:
     device: str = "cpu"
     train_limit: int = 0
     test_limit: int = 0
-    parts: str = "pooled"
+    parts: str = POOLED
 
     def __post_init__(self) -> None:
         _one_of("parts", self.parts, PARTS)
@@ -111,9 +114,14 @@ class Spec:
         return {k: v for k, v in fields.items() if k not in ("study", "train_limit", "test_limit")}
 
     @property
+    def departures(self) -> tuple[str, ...]:
+        """What of the cell, beside its size, is not as in any preset, for its preset tag."""
+        return () if self.parts == POOLED else (self.parts,)
+
+    @property
     def _suffix(self) -> str:
         device = "" if self.device == "cpu" else f"-{self.device}"
-        parts = "" if self.parts == "pooled" else f"-{self.parts}"
+        parts = "" if self.parts == POOLED else f"-{self.parts}"
         return f"-s{self.seed}{device}{parts}"
 
 
@@ -128,7 +136,8 @@ class ResNetSpec(Spec):
         momentum: of SGD; Adam ignores it.
         epochs: passes over the training images.
         pin_memory: batches travel to a CUDA device through pinned host memory; no effect on a CPU.
-        precision: ``float32``, or the type that automatic mixed precision computes in.
+        precision: ``float32``, or the type that automatic mixed precision computes in; ``auto``
+            becomes the usual one of the device.
         plain: torchvision's network as it is, without the rewriting that makes it faster.
     """
 
@@ -140,14 +149,16 @@ class ResNetSpec(Spec):
     epochs: int
     pin_memory: bool = False
     momentum: float = 0.9
-    precision: str = "bfloat16"
+    precision: str = "auto"
     plain: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("model", self.model, MODELS)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("precision", self.precision, PRECISIONS)
+        if self.precision == "auto":
+            object.__setattr__(self, "precision", DEFAULT_PRECISION[self.device])
+        _one_of("precision", self.precision, ("auto", *PRECISIONS))
         _whole("batch_size", self.batch_size, at_least=2)
         _whole("epochs", self.epochs, at_least=1)
         _positive(self, "learning_rate")
@@ -188,6 +199,12 @@ class ResNetSpec(Spec):
     def params(self) -> dict[str, Any]:
         """The spec as the run's params, `amp` among them."""
         return super().params | {"amp": self.amp}
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """Also a precision that is not the device's usual one, and the plain network."""
+        precision = () if self.precision == DEFAULT_PRECISION[self.device] else (self.precision,)
+        return (*super().departures, *precision, *(("plain",) if self.plain else ()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.study.grids import PRESETS
+from mnist_ops.study import lookup
 from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec, from_canonical
 
 PARAMS: Mapping[str, str] = MappingProxyType(
@@ -200,9 +200,11 @@ def _spec_by_params(
     if family is ResNetSpec and keys.PRECISION not in params:
         given[keys.PRECISION] = "bfloat16" if flag(params.get(keys.AMP, "")) else "float32"
     sizes = [(0, 0), tuple(_value(n, params.get(n, "")) for n in (keys.N_TRAIN, keys.N_TEST))]
-    if preset := PRESETS.get(tags.get(keys.PRESET, "")):
-        limits = preset.limits[family.family]
-        sizes.append((limits.train, limits.test))
+    # Only a short name is looked up: what a store says must not decide which code is imported.
+    if given["study"] in lookup.known("studies"):
+        presets = lookup.find("studies", given["study"]).presets
+        if preset := presets.get(tags.get(keys.PRESET, "")):
+            sizes.append((preset.limits.train, preset.limits.test))
     for train, test in sizes:
         try:
             spec = family(**given, train_limit=train, test_limit=test)

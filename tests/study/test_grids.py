@@ -3,7 +3,7 @@
 import pytest
 
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.study.grids import Choices, preset_label, same_size
+from mnist_ops.study.grids import Choices
 from pipelines import STUDIES
 
 CPU = {"device": ("cpu",)}
@@ -86,22 +86,23 @@ def test_unknown_preset() -> None:
 
 def test_label_sets_changed_cells_apart() -> None:
     study = STUDIES["resnet_grid"].with_axes(CPU)
-    assert {preset_label("quick", cell) for cell in study.cells("quick")} == {"quick"}
+    assert {study.label("quick", cell) for cell in study.cells("quick")} == {"quick"}
     (changed,) = {
-        preset_label("paper", cell) for cell in study.cells("paper", Choices(train_limit=1000))
+        study.label("paper", cell) for cell in study.cells("paper", Choices(train_limit=1000))
     }
     assert changed == "custom-1000-all"
     (plain,) = {
-        preset_label("paper", cell) for cell in study.cells("paper", Choices(precision="float32"))
+        study.label("paper", cell) for cell in study.cells("paper", Choices(precision="float32"))
     }
     assert plain == "custom-all-all-float32"
     official = STUDIES["svm_grid"].with_axes({"parts": ("official",)})
-    assert {preset_label("paper", cell) for cell in official.cells("paper")} == {
+    assert {official.label("paper", cell) for cell in official.cells("paper")} == {
         "custom-10000-2000-official"
     }
 
 
 def test_networks_have_one_size_at_paper_and_rigorous() -> None:
-    assert same_size("paper", "resnet") == ("paper", "rigorous")
-    assert same_size("paper", "svm") == ("paper",)
-    assert same_size("custom-1000-all", "resnet") == ("custom-1000-all",)
+    networks = STUDIES["resnet_grid"]
+    assert networks.same_size("rigorous") == ("rigorous", "paper")
+    assert networks.same_size("custom-1000-all") == ("custom-1000-all",)
+    assert STUDIES["svm_grid"].same_size("paper") == ("paper",)

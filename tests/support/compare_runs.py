@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_ops.study.grids import preset_label
 from mnist_ops.study.specs import ResNetSpec, Spec
 from pipelines import STUDIES
 
@@ -57,7 +56,7 @@ def row(spec: Spec, preset: str = "quick", number: int = 0, **changed: Any) -> d
         "status": "FINISHED",
         "study": spec.study,
         "fingerprint": spec.fingerprint,
-        "preset": preset_label(preset, spec),
+        "preset": STUDIES[spec.study].label(preset, spec),
         "start_time": start,
         "end_time": start + pd.Timedelta(seconds=30),
         "error": None,

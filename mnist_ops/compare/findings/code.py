@@ -11,8 +11,8 @@ from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair, contrast
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.presets import STUDIES
 from mnist_ops.core import keys
-from mnist_ops.study.grids import PRESETS
 
 SECTION = "What follows from the code"
 
@@ -20,7 +20,7 @@ SECTION = "What follows from the code"
 _PREDICTIONS_COMPARED = 8
 
 # What the study fitted its machines on.
-_STUDY_IMAGES = PRESETS["paper"].limits["svm"].train
+_STUDY_IMAGES = STUDIES["svm"].preset("paper").limits.train
 
 _SCORES = (keys.TEST_ACCURACY, keys.TEST_F1)
 

@@ -1,0 +1,11 @@
+"""The sizes of the published study, by the family of a cell's spec."""
+
+from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
+from mnist_ops.study import lookup
+from mnist_ops.study.grids import Study
+
+STUDIES: dict[str, Study] = {
+    "resnet": lookup.find("studies", RESNET_GRID),
+    "svm": lookup.find("studies", SVM_GRID),
+}
+PRESETS = tuple(STUDIES["resnet"].presets)

@@ -1,0 +1,103 @@
+"""Find data sets, models, methods, studies and papers by name.
+
+A short name is one of this project or of an installed package, which declares it as an entry point
+of the group ``mnist_ops.datasets``, ``mnist_ops.models`` and so on. Any other object is named by
+its place: ``package.module:NAME`` or ``folder/file.py:NAME``.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from mnist_ops.core.errors import InvalidInput
+
+# What is looked up -> where this project declares its own, as a mapping by name. It has no entry
+# points for them: the environments that `mlflow run` makes do not install the project.
+_OURS = MappingProxyType(
+    {
+        "studies": "pipelines:STUDIES",
+    }
+)
+_SINGULAR = MappingProxyType(
+    {
+        "datasets": "dataset",
+        "models": "model",
+        "methods": "method",
+        "studies": "study",
+        "papers": "paper",
+    }
+)
+
+
+def find(kind: str, name: str) -> Any:
+    """Return the object called `name`.
+
+    Args:
+        kind: ``datasets``, ``models``, ``methods``, ``studies`` or ``papers``.
+        name: a short name, ``module:NAME`` or ``file.py:NAME``; of a file alone the object named
+            after its kind is taken, as ``STUDY``.
+
+    Raises:
+        InvalidInput: there is no such object, or its module cannot be imported.
+    """
+    if (found := ours(kind).get(name)) is not None:
+        return found
+    place = f"{name}:{_SINGULAR[kind].upper()}" if name.endswith(".py") else name
+    if ":" in place:
+        return load(place)
+    if name in _installed(kind):
+        return load(_installed(kind)[name])
+    raise InvalidInput(
+        f"{_SINGULAR[kind]} must be one of {', '.join(known(kind))}, MODULE:NAME or FILE.py:NAME; "
+        f"got {name!r}"
+    )
+
+
+def known(kind: str) -> tuple[str, ...]:
+    """Return the short names of a kind: this project's, then those of installed packages."""
+    return tuple(dict.fromkeys([*ours(kind), *_installed(kind)]))
+
+
+def ours(kind: str) -> Mapping[str, Any]:
+    """Return what this project has of a kind, by name."""
+    declared: Mapping[str, Any] = load(_OURS[kind]) if kind in _OURS else {}
+    return declared
+
+
+def load(place: str) -> Any:
+    """Return the object at `place`, ``module:NAME`` or ``file.py:NAME``.
+
+    Raises:
+        InvalidInput: it cannot be imported, or has no such name.
+    """
+    module, _, name = place.rpartition(":")
+    try:
+        found = _file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        return getattr(found, name)
+    except Exception as error:
+        # Whatever the module of another raises when it is imported.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InvalidInput(f"{place} cannot be loaded: {reason}") from error
+
+
+@cache
+def _installed(kind: str) -> Mapping[str, str]:
+    return {entry.name: entry.value for entry in entry_points(group=f"mnist_ops.{kind}")}
+
+
+@cache
+def _file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Classes defined in the file are looked up there.
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
