@@ -168,7 +168,7 @@ import json, os, shutil, signal, sys, time
 from pathlib import Path
 from doctor_fixtures import Doctor, all_runs
 from mnist_ops import tracking
-from mnist_ops.ops.doctor import Severity, finding
+from mnist_ops.ops.doctor import Severity
 
 def child(work, after=None):
     began = time.monotonic()
@@ -177,7 +177,7 @@ def child(work, after=None):
         try:
             work()
         except BaseException as error:
-            print("failed:", repr(error), flush=True)
+            print("failed:", repr(error), file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
     if after is not None:
