@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import answer, data_dir_option, json_option, say, training_bar
+from mnist_ops.cli.options import answer, data_dir_option, json_option, log
+from mnist_ops.cli.terminal import training_bar
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study.specs import DATASETS
 
@@ -60,7 +61,7 @@ def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None)
 
     uri = tracking.default_uri()
     return register_best(
-        uri, datasets, preset=preset, data_dir=data_dir, say=say, watch=training_bar
+        uri, datasets, preset=preset, data_dir=data_dir, say=log, watch=training_bar
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mnist_ops.cli.options import answer, data_dir_option, json_option, say
+from mnist_ops.cli.options import answer, data_dir_option, json_option, log
 from mnist_ops.core.errors import DataUnavailable, MnistOpsError
 from mnist_ops.study.specs import DATASETS
 
@@ -25,7 +25,7 @@ def data(datasets: tuple[str, ...], data_dir: Path | None, check: bool, as_json:
     for name in datasets or DATASETS:
         try:
             if not check:
-                datasets_on_disk.ensure(name, data_dir, say=say)
+                datasets_on_disk.ensure(name, data_dir, say=log)
         except DataUnavailable as error:
             problems.append(str(error))
         states.append(datasets_on_disk.status(name, data_dir))

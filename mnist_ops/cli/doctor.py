@@ -1,4 +1,4 @@
-"""``mnist-ops doctor``: what is wrong, and what cures it."""
+"""``mnist-ops doctor``: find problems, and fix them."""
 
 import dataclasses
 import json
@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.text import Text
 
-from mnist_ops.cli.options import answer, console, data_dir_option, json_option, say
+from mnist_ops.cli.options import answer, data_dir_option, json_option, log
+from mnist_ops.cli.terminal import console
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from mnist_ops.ops.doctor import Diagnosis, Finding, Site
+    from mnist_ops.ops.doctor import Diagnosis, Finding
+    from mnist_ops.ops.doctor.fixes import Undone
 
 _WORD_WIDTH, _SUBJECT_WIDTH = 8, 15
 _INDENT = " " * (_WORD_WIDTH + _SUBJECT_WIDTH)
@@ -34,25 +36,24 @@ _ITEMS_SHOWN = 3
 @data_dir_option
 @json_option
 def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: bool) -> None:
-    """Look at everything that a grid rests on, name what is wrong, and what cures it.
+    """Check everything that a grid rests on; show each problem and its fix.
 
     Store and runs, journals and checkpoints, artifacts and data sets, versions, room on disk. What
-    a living process uses is left alone, and so is what cannot be told from here. The exit code is 0
-    when nothing is wrong, notes aside.
+    a running process uses is left alone. The exit code is 0 when there is no problem, notes aside.
 
     Each change of a --fix is recorded, and --undo takes the last --fix back; once more, the one
     before.
     """
     from mnist_ops import tracking
-    from mnist_ops.ops.doctor import UNDO, Fixes, Site, diagnose
+    from mnist_ops.ops.doctor import UNDO, Fixes, Site, diagnose, undo_last
 
     if undo and (fix or force):
         raise InvalidInput("--undo stands alone: it takes back what --fix has done")
     if force and not fix:
         raise InvalidInput("--force says what --fix may do: use both")
-    site = Site(tracking.default_uri(), data_dir, say, force)
+    site = Site(tracking.default_uri(), data_dir, log, force)
     if undo:
-        _undo(site, as_json=as_json)
+        _print_undone(undo_last(site), as_json=as_json)
         return
     fixes = Fixes(site) if fix else None
     terminal = console(stderr=False)
@@ -72,10 +73,7 @@ def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: b
         raise MnistOpsError(told)
 
 
-def _undo(site: "Site", *, as_json: bool) -> None:
-    from mnist_ops.ops.doctor import undo_last
-
-    undone = undo_last(site)
+def _print_undone(undone: "Undone | None", *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"undone": dataclasses.asdict(undone) if undone else None}, indent=2))
     elif undone is None:
@@ -103,7 +101,7 @@ def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
     return f"{told}; `mnist-ops doctor --fix` mends {curable}"
 
 
-def _print(terminal: "Console", diagnosis: "Diagnosis") -> None:
+def _print(terminal: Console, diagnosis: "Diagnosis") -> None:
     subject = diagnosis.seen.subject
     for mended in diagnosis.mended:
         _line(terminal, "mended", subject, f"{mended.finding.what}: {mended.did}")
@@ -117,9 +115,7 @@ def _print(terminal: "Console", diagnosis: "Diagnosis") -> None:
         _line(terminal, word, subject, diagnosis.seen.well)
 
 
-def _line(terminal: "Console", word: str, subject: str, text: str) -> None:
-    from rich.text import Text
-
+def _line(terminal: Console, word: str, subject: str, text: str) -> None:
     head = Text(word.ljust(_WORD_WIDTH), style=_STYLES[word])
     shown = Text(subject.ljust(_SUBJECT_WIDTH) + printable(text))
     terminal.print(head + shown, soft_wrap=True)

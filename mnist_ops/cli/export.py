@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import answer, json_option, run_progress, runs, say
+from mnist_ops.cli.options import answer, json_option, log, runs
+from mnist_ops.cli.terminal import run_progress
 from mnist_ops.core.errors import MnistOpsError
 
 
@@ -23,9 +24,9 @@ def export(file: Path, experiment: str | None, as_json: bool) -> None:
     from mnist_ops.tracking.exchange.transfer import export_runs
 
     with run_progress("Reading runs") as progress:
-        done = export_runs(file, experiment=experiment, progress=progress, left_out=say)
+        done = export_runs(file, experiment=experiment, progress=progress, left_out=log)
     if done.without_predictions:
-        say(f"{runs(done.without_predictions)} without predictions that can be read.")
+        log(f"{runs(done.without_predictions)} without predictions that can be read.")
     if as_json:
         click.echo(json.dumps(asdict(done), default=str, indent=2))
     else:

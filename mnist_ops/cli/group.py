@@ -1,6 +1,7 @@
-"""The group of all commands: every error that a user can cause is one line and an exit code."""
+"""Group of all commands: imports each when it is called, and ends every error in one line."""
 
 import contextlib
+import importlib
 import os
 import platform
 import shlex
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,42 @@ from typing import Any
 import click
 
 from mnist_ops import __version__
-from mnist_ops.cli.options import encode_anything, say
+from mnist_ops.cli.options import encode_anything, log
+from mnist_ops.core.atomic_files import private_folder
 from mnist_ops.core.cancellation import INTERRUPTED
 from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.core.paths import state_dir
+from mnist_ops.core.redaction import redacted
 
 
 class Commands(click.Group):
-    """Ends every error that a user can cause in one line and the right exit code."""
+    """Lazy group: a command's module is imported when it is called or its help is asked.
+
+    Every error that a user can cause ends in one line and the right exit code.
+    """
+
+    def __init__(self, *args: Any, summaries: Mapping[str, str], **kwargs: Any):
+        """`summaries`: the commands, and the line of each in the group's help."""
+        super().__init__(*args, **kwargs)
+        self._summaries = summaries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(self._summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is none of that name."""
+        if cmd_name not in self._summaries:
+            return super().get_command(ctx, cmd_name)
+        # `import` cannot be a module's name.
+        name = {"import": "import_runs"}.get(cmd_name, cmd_name)
+        command: click.Command = getattr(importlib.import_module(f"mnist_ops.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._summaries.items()))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line on streams that take any text."""
@@ -29,32 +60,32 @@ class Commands(click.Group):
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what goes wrong for the user's or the world's reasons ends it here."""
+        """Run the command, and turn every error into a message and an exit code."""
         _let_warnings_pass()
         try:
             _check_home()
             return super().invoke(ctx)
         except MnistOpsError as error:
-            say(f"mnist-ops: {error}")
+            log(f"mnist-ops: {error}")
             ctx.exit(error.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            say("mnist-ops: interrupted. Finished cells are kept; the same command goes on.")
+            log("mnist-ops: interrupted. Finished cells are kept; the same command goes on.")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader of our output left, as `head` does; nothing is wrong.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            say(f"mnist-ops: {error.strerror or error}: {error.filename or ''}")
+            log(f"mnist-ops: {error.strerror or error}: {error.filename or ''}")
             ctx.exit(1)
         except Exception as error:
-            say(f"mnist-ops: {_unforeseen(error, debug=ctx.params['debug'])}")
+            log(f"mnist-ops: {_unforeseen(error, debug=ctx.params['debug'])}")
             ctx.exit(1)
 
 
 def _let_warnings_pass() -> None:
-    """Have no warning of a library end the program, whatever Python was told to make of them."""
+    """Keep ``-W error`` and PYTHONWARNINGS from turning warnings of libraries into errors."""
     options = [option for option in sys.warnoptions if not option.startswith("error")]
     if options == sys.warnoptions:
         return
@@ -75,11 +106,7 @@ def _check_home() -> None:
 
 
 def _unforeseen(error: Exception, *, debug: bool) -> str:
-    """Keep what there is to know of an error that nobody expected, and return a line about it."""
-    from mnist_ops.core.atomic_files import private_folder
-    from mnist_ops.core.paths import state_dir
-    from mnist_ops.core.redaction import redacted
-
+    """Write the details of an unforeseen error into a file, and return a line about it."""
     details = redacted(
         "\n".join(
             [
@@ -92,7 +119,7 @@ def _unforeseen(error: Exception, *, debug: bool) -> str:
     )
     if debug:
         for line in details.splitlines():
-            say(line)
+            log(line)
     summary = redacted(" ".join(str(error).split()))[:200]
     what = f"unforeseen error, {type(error).__name__}: {summary}"
     for folder in (state_dir() / "errors", Path(tempfile.gettempdir())):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import answer, experiment_option, json_option, run_progress, runs, say
+from mnist_ops.cli.options import answer, experiment_option, json_option, log, runs
+from mnist_ops.cli.terminal import run_progress
 
 
 @click.command("import")
@@ -22,7 +23,7 @@ def import_runs(file: Path, experiment: str | None, as_json: bool) -> None:
     from mnist_ops.tracking.exchange import transfer
 
     with run_progress("Writing runs") as progress:
-        done = transfer.import_runs(file, experiment=experiment, progress=progress, left_out=say)
+        done = transfer.import_runs(file, experiment=experiment, progress=progress, left_out=log)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
     else:

@@ -1,26 +1,20 @@
-"""What several commands share: options, and lines for people."""
+"""Options and messages that several commands share."""
 
 import codecs
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.core.escaping import printable
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.segment import Segment
-
-    from mnist_ops.study.specs import Spec
-
-# What a parameter of the MLproject says where the user leaves it alone.
+# Default of the MLproject's parameters: the preset decides.
 UNSET = "preset"
 
 _UTF8_MODE = "PYTHONUTF8"
@@ -29,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def data_dir_option(command: F) -> F:
-    """``--data-dir``: where the data sets are."""
+    """Add ``--data-dir``: where the data sets are."""
     return click.option(
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
@@ -39,7 +33,7 @@ def data_dir_option(command: F) -> F:
 
 
 def experiment_option(help_text: str) -> Callable[[F], F]:
-    """``--experiment``, by default what MLflow's variables say."""
+    """Return the option ``--experiment``, by default what MLflow's variables name."""
     return click.option(
         "--experiment",
         help=f"{help_text}  [default: MLFLOW_EXPERIMENT_NAME, else the experiment with the id "
@@ -48,7 +42,7 @@ def experiment_option(help_text: str) -> Callable[[F], F]:
 
 
 def json_option(command: F) -> F:
-    """``--json``: an answer for a program."""
+    """Add ``--json``: output for a program."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")(
         command
     )
@@ -68,81 +62,59 @@ def count(option: str, text: str, *, unset: str) -> int | None:
 
 
 def cells(number: int) -> str:
-    """For example ``2 cells``."""
+    """Format a number of cells, for example ``2 cells``."""
     return f"{number} {'cell' if number == 1 else 'cells'}"
 
 
 def runs(number: int) -> str:
-    """For example ``2 runs``."""
+    """Format a number of runs, for example ``2 runs``."""
     return f"{number:,} {'run' if number == 1 else 'runs'}"
 
 
-@contextmanager
-def run_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while the block runs; yields a function of how many of how many are done.
+class GroupedCommand(click.Command):
+    """Command that takes its options in groups: a value of a dataclass a group.
 
-    Where stderr is no terminal, a line now and then.
+    A group gathers the options that are named like the fields of its dataclass. In the help it is a
+    section, headed by the first line of the dataclass's docstring.
     """
-    from rich.progress import Progress
 
-    out = console()
-    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
+    def __init__(self, *args: Any, groups: Mapping[str, type[Any]], **kwargs: Any):
+        """`groups`: parameter of the command -> dataclass of its value."""
+        super().__init__(*args, **kwargs)
+        self._groups = groups
 
-        def update(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-            if not out.is_terminal and done % 1000 == 0:
-                say(f"{title}: {done:,} of {of:,}")
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command with the values of its groups."""
+        given = ctx.params
+        for parameter, kind in self._groups.items():
+            given[parameter] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        return super().invoke(ctx)
 
-        yield update
-
-
-@contextmanager
-def training_bar(spec: "Spec", steps: int) -> Iterator[Callable[[], None]]:
-    """A bar of a training's steps, where there is a terminal."""
-    from rich.progress import Progress
-
-    terminal = console()
-    if not terminal.is_terminal:
-        yield lambda: None
-        return
-    with Progress(console=terminal, transient=True) as bars:
-        task = bars.add_task(spec.name, total=steps or None)
-        yield lambda: bars.advance(task)
-
-
-def console(*, stderr: bool = True, quiet: bool = False) -> "Console":
-    """Return the terminal for people, which shows texts of others as texts and obeys none.
-
-    Args:
-        stderr: for what is told beside a command's answer; else for the answer.
-        quiet: drop it all.
-    """
-    from rich.console import Console
-    from rich.segment import Segment
-
-    class PlainTexts(Console):
-        def render(
-            self, renderable: "RenderableType", options: "ConsoleOptions | None" = None
-        ) -> "Iterator[Segment]":
-            for segment in super().render(renderable, options):
-                lines = segment.text.split("\n")
-                text = segment.text if segment.control else "\n".join(map(printable, lines))
-                yield Segment(text, segment.style, segment.control)
-
-    return PlainTexts(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options by group; those of none come last."""
+        options = {
+            each.name: each.get_help_record(ctx)
+            for each in self.get_params(ctx)
+            if isinstance(each, click.Option)
+        }
+        for kind in self._groups.values():
+            records = [options.pop(field.name) for field in fields(kind)]
+            with formatter.section((kind.__doc__ or "").partition("\n")[0].rstrip(".")):
+                formatter.write_dl([record for record in records if record])
+        with formatter.section("Other options"):
+            formatter.write_dl([record for record in options.values() if record])
 
 
 def encode_anything() -> None:
-    """Make every text something that can be printed, and every file name something to be stored.
+    """Let every text be printed, and every file name be stored.
 
-    On stdout and stderr, escapes stand for characters that their encoding does not have. Where the
-    locale's encoding of file names is another than UTF-8, a name with an accent is no text that
-    MLflow, JSON or an address could take: Python is started again in its UTF-8 mode.
+    On stdout and stderr, characters that the encoding lacks are escaped. Where the locale's
+    encoding of file names is not UTF-8, MLflow, JSON and URIs cannot take a name with an accent:
+    Python is started again in its UTF-8 mode.
     """
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get(_UTF8_MODE) != "1":
         os.environ[_UTF8_MODE] = "1"
-        # ASCII is no choice of the user's, but a locale's that was never set.
+        # ASCII is the encoding of an unset locale, not a choice of the user's.
         if codecs.lookup(sys.stdout.encoding).name != "ascii":
             os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -152,10 +124,10 @@ def encode_anything() -> None:
 
 
 def answer(line: str) -> None:
-    """Print a line for people on stdout."""
+    """Print a line of the command's result on stdout."""
     click.echo(printable(line))
 
 
-def say(line: str) -> None:
-    """A line for people, beside a command's answer."""
+def log(line: str) -> None:
+    """Print a line beside the command's result, on stderr."""
     click.echo(printable(line), err=True)

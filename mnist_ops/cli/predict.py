@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
+from rich.table import Table
+from rich.text import Text
 
-from mnist_ops.cli.options import answer, console, json_option, say
+from mnist_ops.cli.options import answer, json_option, log
+from mnist_ops.cli.terminal import console
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import field, file_uri
 from mnist_ops.study.specs import DATASETS
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from mnist_ops.serving.inference import Classifier
     from mnist_ops.serving.inference.preprocessing import Picture
 
@@ -107,7 +109,7 @@ def predict(
         for row in rows:
             if row.error is not None:
                 failed += 1
-                say(f"mnist-ops: {row.error}")
+                log(f"mnist-ops: {row.error}")
         printer.print(rows)
     if failed:
         raise MnistOpsError(f"{failed} of {len(files)} images could not be classified")
@@ -123,7 +125,7 @@ def _files_in(folder: Path) -> list[Path]:
     if not files:
         raise InvalidInput(f"{folder} has no image file ({', '.join(sorted(SUFFIXES))})")
     if len(files) < len(there):
-        say(f"{folder}: {len(there) - len(files)} without an image's suffix left out")
+        log(f"{folder}: {len(there) - len(files)} without an image's suffix left out")
     return files
 
 
@@ -154,8 +156,6 @@ def _classifier(dataset: str, alias: str) -> "Classifier":
 
 def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iterator[Row]:
     """A row a file, in their order."""
-    import numpy as np
-
     from mnist_ops.serving.inference import preprocessing
 
     read: dict[int, Picture] = {}
@@ -234,8 +234,6 @@ class _ForPeople:
                 for line in (lines[0], *(f"  {line}" for line in lines[1:])):
                     answer(line)
                 continue
-            from rich.table import Table
-
             grid = Table.grid(padding=(0, 2))
             grid.add_row(drawn(row.picture), _told(row, lines))
             terminal.print(grid)
@@ -254,10 +252,8 @@ def _lines(row: Row) -> list[str]:
     return lines
 
 
-def _told(row: Row, lines: Sequence[str]) -> "Text":
+def _told(row: Row, lines: Sequence[str]) -> Text:
     """The lines, and a bar for each of the three likeliest classes."""
-    from rich.text import Text
-
     assert row.answer is not None
     told = Text()
     told.append(f"{row.file}\n", style="bold")
@@ -274,10 +270,8 @@ def _told(row: Row, lines: Sequence[str]) -> "Text":
     return told
 
 
-def drawn(picture: "Picture") -> "Text":
+def drawn(picture: "Picture") -> Text:
     """The image in 14 lines of 28 half blocks, two pixels each."""
-    from rich.text import Text
-
     text = Text(no_wrap=True)
     for top in range(0, len(picture.pixels), 2):
         for above, below in zip(*picture.pixels[top : top + 2].tolist(), strict=True):

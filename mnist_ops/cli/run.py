@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,16 @@ import click
 
 from mnist_ops.cli.options import (
     UNSET,
+    GroupedCommand,
     answer,
     cells,
-    console,
     count,
     data_dir_option,
     experiment_option,
     json_option,
-    say,
+    log,
 )
+from mnist_ops.cli.terminal import console
 from mnist_ops.core import cancellation
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study import lookup
@@ -30,7 +31,81 @@ if TYPE_CHECKING:
     from mnist_ops.runner.engine import Plan, StudyReport
 
 
-@click.command()
+@dataclass(frozen=True)
+class Cells:
+    """Which cells."""
+
+    preset: str
+    datasets: str
+    seeds: str
+    axes: tuple[str, ...]
+    train_limit: str
+    test_limit: str
+    amp: str
+    plain: bool
+    device: str
+    force: bool
+    retry_failed: bool
+
+    @property
+    def choices(self) -> Choices:
+        """The user's changes to the preset."""
+        return Choices(
+            seeds=None if self.seeds == UNSET else parse_values("seeds", self.seeds, 0),
+            train_limit=count("--train-limit", self.train_limit, unset=UNSET),
+            test_limit=count("--test-limit", self.test_limit, unset=UNSET),
+            precision="float32" if self.amp == "off" else self.amp,
+            plain=self.plain,
+        )
+
+    def studies(self, name: str) -> list[Study]:
+        """Return the studies that `name` stands for, with the user's axes.
+
+        Raises:
+            InvalidInput: an axis does not exist, is given twice, or takes no such value.
+        """
+        asked = [_axis(text) for text in self.axes] + [("dataset", self.datasets)]
+        given = [(axis, text) for axis, text in asked if text != UNSET]
+        if len(given) > len(dict(given)):
+            raise InvalidInput("an axis is given twice: give its values once, with commas")
+        return _with_axes(_studies(name), dict(given))
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How they are computed."""
+
+    workers: str
+    streams: int
+    scheduler: str
+    checkpoint_every: float
+    share: bool
+    svm_memory: float | None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data and runs are."""
+
+    data_dir: Path | None
+    experiment: str | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What follows, and what is printed."""
+
+    report: Path | None
+    with_champions: bool
+    dry_run: bool
+    quiet: bool
+    as_json: bool
+
+
+@click.command(
+    cls=GroupedCommand,
+    groups={"which": Cells, "computing": Computing, "places": Places, "output": Output},
+)
 @click.argument("study")
 @click.option(
     "--preset",
@@ -64,6 +139,8 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", *DEVICES]),
     help="auto uses a CUDA device where there is one; device_compare runs both halves.",
 )
+@click.option("--force", is_flag=True, help="Compute finished cells, too; replaces their runs.")
+@click.option("--retry-failed", is_flag=True, help="Compute cells that failed before, too.")
 @click.option(
     "--workers",
     default="auto",
@@ -78,9 +155,6 @@ if TYPE_CHECKING:
     help="Trainings side by side on a CUDA device; above 1 their times are not a cell's own.",
 )
 @click.option("--scheduler", default="none", help="A Dask scheduler to use, tcp://HOST:PORT.")
-@data_dir_option
-@click.option("--force", is_flag=True, help="Compute finished cells, too; replaces their runs.")
-@click.option("--retry-failed", is_flag=True, help="Compute cells that failed before, too.")
 @click.option(
     "--checkpoint-every",
     type=click.FloatRange(min=0),
@@ -100,9 +174,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Gigabytes for support vector machines, all workers together.  [default: 4]",
 )
+@data_dir_option
 @experiment_option("MLflow experiment of new runs; inside `mlflow run` its experiment counts.")
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but what went wrong.")
-@click.option("--dry-run", is_flag=True, help="Print the cells, and run nothing.")
 @click.option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
@@ -114,104 +187,67 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Then register the best models, as `mnist-ops champion` does.",
 )
+@click.option("--dry-run", is_flag=True, help="Print the cells, and run nothing.")
+@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 @json_option
-def run(
-    study: str,
-    preset: str,
-    datasets: str,
-    seeds: str,
-    axes: tuple[str, ...],
-    train_limit: str,
-    test_limit: str,
-    amp: str,
-    plain: bool,
-    device: str,
-    workers: str,
-    streams: int,
-    scheduler: str,
-    data_dir: Path | None,
-    force: bool,
-    retry_failed: bool,
-    checkpoint_every: float,
-    share: bool,
-    svm_memory: float | None,
-    experiment: str | None,
-    quiet: bool,
-    dry_run: bool,
-    report: Path | None,
-    with_champions: bool,
-    as_json: bool,
-) -> None:
+def run(study: str, which: Cells, computing: Computing, places: Places, output: Output) -> None:
     """Run the cells of STUDY that are not finished yet, each as an MLflow run.
 
     STUDY is one of this project (resnet_grid, svm_grid, device_compare; `all` runs the three), of
     an installed package, or your own: FILE.py (its STUDY), FILE.py:NAME or MODULE:NAME.
     """
-    asked = [_axis(text) for text in axes] + [("dataset", datasets)]
-    given = [(axis, text) for axis, text in asked if text != UNSET]
-    if len(given) > len(dict(given)):
-        raise InvalidInput("an axis is given twice: give its values once, with commas")
-    studies = _with_axes(_studies(study), dict(given))
+    studies, choices = which.studies(study), which.choices
+    workers = count("--workers", computing.workers, unset="auto")
 
-    # After the options are read: what follows imports torch and mlflow, which takes seconds.
-    choices = Choices(
-        seeds=None if seeds == UNSET else parse_values("seeds", seeds, 0),
-        train_limit=count("--train-limit", train_limit, unset=UNSET),
-        test_limit=count("--test-limit", test_limit, unset=UNSET),
-        precision="float32" if amp == "off" else amp,
-        plain=plain,
-    )
-    worker_count = count("--workers", workers, unset="auto")
-
+    # torch and mlflow take seconds: after the options are read.
+    from mnist_ops.cli.champion import lines, register
     from mnist_ops.cli.progress import GridDisplay
+    from mnist_ops.ops.reports import write_report
     from mnist_ops.runner import engine
 
     settings = engine.Settings(
-        preset=preset,
+        preset=which.preset,
         choices=choices,
-        device=device,
-        workers=worker_count,
-        streams=streams,
-        scheduler=None if scheduler == "none" else scheduler,
-        data_dir=data_dir,
-        force=force,
-        retry_failed=retry_failed,
-        checkpoint_s=checkpoint_every,
-        share=share,
-        svm_memory_gb=svm_memory,
-        experiment=experiment,
+        device=which.device,
+        workers=workers,
+        streams=computing.streams,
+        scheduler=None if computing.scheduler == "none" else computing.scheduler,
+        data_dir=places.data_dir,
+        force=which.force,
+        retry_failed=which.retry_failed,
+        checkpoint_s=computing.checkpoint_every,
+        share=computing.share,
+        svm_memory_gb=computing.svm_memory,
+        experiment=places.experiment,
     )
-    if dry_run:
-        _print_plans(engine.plan_locally(studies, settings), as_json=as_json)
+    if output.dry_run:
+        _print_plans(engine.plan_locally(studies, settings), as_json=output.as_json)
         return
     cancellation.on_signals()
-    reports = engine.run(studies, settings, GridDisplay(console(quiet=quiet)))
-    if report is not None:
+    reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
+    if output.report is not None:
         labels = {
-            a_plan.study.label(preset, cell)
+            a_plan.study.label(which.preset, cell)
             for a_plan in engine.plan_locally(studies, settings)
             for cell in a_plan.cells
         }
-        from mnist_ops.ops.reports import write_report
-
-        write_report(report, preset=labels.pop() if len(labels) == 1 else None, say=say)
-    if with_champions:
-        from mnist_ops.cli.champion import lines, register
-
-        fitted = {cell.dataset for study in studies for cell in study.cells(preset, choices)}
-        for became in register([name for name in DATASETS if name in fitted], None, data_dir):
+        write_report(output.report, preset=labels.pop() if len(labels) == 1 else None, say=log)
+    if output.with_champions:
+        fitted = {cell.dataset for each in studies for cell in each.cells(which.preset, choices)}
+        datasets = [name for name in DATASETS if name in fitted]
+        for became in register(datasets, None, places.data_dir):
             for line in lines(became):
-                say(line)
-    if as_json:
+                log(line)
+    if output.as_json:
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
     else:
-        _print_reports(reports, report)
+        _print_reports(reports, output.report)
     if problems := _problems(reports):
         raise MnistOpsError(problems)
 
 
 def _problems(reports: "Sequence[StudyReport]") -> str:
-    """What did not end well, and what to do about it; empty if all did."""
+    """Describe what failed, and what to do about it; empty if nothing did."""
     now = [outcome.spec.name for r in reports for outcome in r.problems]
     before = [cell.name for r in reports for cell in r.failed_before]
     waiting = sum(r.undelivered for r in reports)
@@ -225,7 +261,7 @@ def _problems(reports: "Sequence[StudyReport]") -> str:
     if before:
         lines.append(f"{cells(len(before))} failed before; --retry-failed tries again")
     if waiting:
-        lines.append(f"{waiting} runs wait for the store; `mnist-ops sync` hands them over")
+        lines.append(f"{waiting} runs are not uploaded yet; `mnist-ops sync` uploads them")
     return "; ".join(lines)
 
 
@@ -238,7 +274,7 @@ def _studies(name: str) -> list[Study]:
 
 
 def _with_axes(studies: Sequence[Study], asked: dict[str, str]) -> list[Study]:
-    """The studies with the axes replaced that each of them has."""
+    """Return the studies, each with those of the axes replaced that it has."""
     for axis in asked:
         if not any(axis in study.axes for study in studies):
             # Its message lists the axes there are.
@@ -275,7 +311,7 @@ def _print_plans(plans: "Sequence[Plan]", *, as_json: bool) -> None:
         return
     for cell, why in listed.items():
         answer(f"{cell.fingerprint}  {cell.study:14}  {cell.name}{why and f'  ({why})'}")
-    say(cells(len(listed)))
+    log(cells(len(listed)))
 
 
 def _print_reports(reports: "Sequence[StudyReport]", folder: Path | None) -> None:

@@ -2,18 +2,62 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import answer, json_option, say
+from mnist_ops.cli.options import GroupedCommand, answer, json_option, log
 from mnist_ops.core.errors import InvalidInput
+from mnist_ops.core.redaction import redacted
 
 
-@click.command()
+@dataclass(frozen=True)
+class Storage:
+    """Where runs and artifacts are."""
+
+    backend_store_uri: str | None
+    artifacts_destination: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """How it is reached."""
+
+    host: str
+    port: int
+    allowed_hosts: str
+    cors_allowed_origins: str
+    tls_cert: Path | None
+    tls_key: Path | None
+    behind_tls_proxy: bool
+
+
+@dataclass(frozen=True)
+class Users:
+    """Who may use it."""
+
+    auth: bool
+    admin_password_file: Path | None
+    auth_database_uri: str | None
+
+
+def _refuse_password(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    source = ctx.get_parameter_source(option.name or "")
+    by_hand = source == click.core.ParameterSource.COMMANDLINE
+    if value and by_hand and redacted(value) != value:
+        raise InvalidInput(
+            f"{option.opts[0]} has a password, which every user of this machine could read there: "
+            f"leave it out and set PGPASSWORD, or set {option.envvar} instead of the option"
+        )
+    return value
+
+
+@click.command(cls=GroupedCommand, groups={"storage": Storage, "network": Network, "users": Users})
 @click.option(
     "--backend-store-uri",
     envvar="MLFLOW_BACKEND_STORE_URI",
+    callback=_refuse_password,
     help="Database of the runs, as postgresql://USER@HOST/NAME. A password goes into PGPASSWORD, "
     "~/.pgpass, or MLFLOW_BACKEND_STORE_URI.  [default: mlflow.db in this folder]",
 )
@@ -37,6 +81,7 @@ from mnist_ops.core.errors import InvalidInput
 @click.option(
     "--auth-database-uri",
     envvar="MNIST_OPS_AUTH_DATABASE_URI",
+    callback=_refuse_password,
     help="Database of the users.  [default: that of the runs; of SQLite, a file beside it]",
 )
 @click.option("--allowed-hosts", default="", help="Names that clients reach it under, with commas.")
@@ -55,44 +100,28 @@ from mnist_ops.core.errors import InvalidInput
 )
 @click.option("--behind-tls-proxy", is_flag=True, help="A proxy in front of it ends TLS.")
 @json_option
-def server(
-    backend_store_uri: str | None,
-    artifacts_destination: str,
-    host: str,
-    port: int,
-    auth: bool,
-    admin_password_file: Path | None,
-    auth_database_uri: str | None,
-    allowed_hosts: str,
-    cors_allowed_origins: str,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    behind_tls_proxy: bool,
-    as_json: bool,
-) -> None:
-    """Serve runs to a team: MLflow with one worker, on this machine only unless told otherwise.
+def server(storage: Storage, network: Network, users: Users, as_json: bool) -> None:
+    """Serve runs to a team: MLflow with one worker, by default on this machine only.
 
     Listening to the network needs --auth, TLS (here or in a proxy) and --allowed-hosts. SIGTERM or
     Ctrl-C ends it.
     """
-    _refuse_passwords_on_the_command_line("backend_store_uri", "auth_database_uri")
-
     from mnist_ops import tracking
     from mnist_ops.ops.server import ServerSettings, serve
 
     settings = ServerSettings(
-        backend_store_uri=backend_store_uri or tracking.sqlite_uri(Path("mlflow.db")),
-        artifacts_destination=artifacts_destination,
-        host=host,
-        port=port,
-        auth=auth,
-        auth_database_uri=auth_database_uri,
-        admin_password=_password(admin_password_file),
-        allowed_hosts=_listed(allowed_hosts),
-        cors_allowed_origins=_listed(cors_allowed_origins),
-        tls_certificate=tls_cert,
-        tls_key=tls_key,
-        behind_tls_proxy=behind_tls_proxy,
+        backend_store_uri=storage.backend_store_uri or tracking.sqlite_uri(Path("mlflow.db")),
+        artifacts_destination=storage.artifacts_destination,
+        host=network.host,
+        port=network.port,
+        auth=users.auth,
+        auth_database_uri=users.auth_database_uri,
+        admin_password=_password(users.admin_password_file),
+        allowed_hosts=_listed(network.allowed_hosts),
+        cors_allowed_origins=_listed(network.cors_allowed_origins),
+        tls_certificate=network.tls_cert,
+        tls_key=network.tls_key,
+        behind_tls_proxy=network.behind_tls_proxy,
     )
 
     def ready(uri: str) -> None:
@@ -101,28 +130,8 @@ def server(
         else:
             answer(f"Ready: MLFLOW_TRACKING_URI={uri}  (Ctrl-C ends it)")
 
-    serve(settings, ready, say)
-    say("The server has ended.")
-
-
-def _refuse_passwords_on_the_command_line(*options: str) -> None:
-    from mnist_ops.core.redaction import redacted
-
-    context = click.get_current_context()
-    for option in options:
-        value = context.params[option]
-        by_hand = context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE
-        if value and by_hand and redacted(value) != value:
-            raise InvalidInput(
-                f"--{option.replace('_', '-')} has a password, which every user of this machine "
-                f"could read there: leave it out and set PGPASSWORD, or set "
-                f"{_environment_variable(option)} instead of the option"
-            )
-
-
-def _environment_variable(option: str) -> str:
-    named = {p.name: p.envvar for p in server.params}
-    return str(named[option])
+    serve(settings, ready, log)
+    log("The server has ended.")
 
 
 def _password(file: Path | None) -> str | None:

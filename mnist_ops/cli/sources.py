@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from mnist_ops.cli.options import run_progress, say
+from mnist_ops.cli.options import log
+from mnist_ops.cli.terminal import run_progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,5 +36,5 @@ def store_of(sources: Sequence[Path]) -> Iterator[str]:
         return
     with ExitStack() as stack:
         with run_progress("Reading runs") as progress:
-            uri = stack.enter_context(transfer.store_of(sources, progress=progress, left_out=say))
+            uri = stack.enter_context(transfer.store_of(sources, progress=progress, left_out=log))
         yield uri

@@ -7,14 +7,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from mnist_ops.cli.options import answer, console, json_option, say
+from mnist_ops.cli.options import answer, json_option, log
+from mnist_ops.cli.terminal import console
 from mnist_ops.core.escaping import printable
 from mnist_ops.runner.eta import duration
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from mnist_ops.ops.status import GridStatus, RunningFit
 
 _STATES = {
@@ -49,7 +53,7 @@ def status(watch: bool, every: float, as_json: bool) -> None:
 
     uri = tracking.default_uri()
     client = tracking.connect(uri, create=False)
-    left_out = tracking.once(say)
+    left_out = tracking.once(log)
 
     def looks() -> "Iterator[list[GridStatus]]":
         while True:
@@ -89,13 +93,8 @@ def lines(grids: "Sequence[GridStatus]") -> list[str]:
     return found
 
 
-def drawn(grids: "Sequence[GridStatus]") -> "RenderableType":
+def drawn(grids: "Sequence[GridStatus]") -> RenderableType:
     """The grids for a terminal: a headline, a bar and a table each."""
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
     parts: list[RenderableType] = []
     for grid in grids:
         state, style = _STATES[grid.state]
@@ -119,9 +118,7 @@ def drawn(grids: "Sequence[GridStatus]") -> "RenderableType":
     return Group(*parts[:-1])
 
 
-def _watch(terminal: "Console", looks: "Iterator[list[GridStatus]]") -> None:
-    from rich.live import Live
-
+def _watch(terminal: Console, looks: "Iterator[list[GridStatus]]") -> None:
     try:
         with Live(console=terminal, auto_refresh=False) as live:
             for grids in looks:

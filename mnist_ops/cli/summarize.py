@@ -3,11 +3,12 @@
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import answer, json_option, say
+from mnist_ops.cli.options import GroupedCommand, answer, json_option, log
 from mnist_ops.cli.sources import from_option, store_of
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 
@@ -15,7 +16,36 @@ FULLEST = "fullest"
 FORMATS = ("html", "json", "svg", "png")
 
 
-@click.command()
+@dataclass(frozen=True)
+class Runs:
+    """Which runs."""
+
+    preset: str
+    sources: tuple[Path, ...]
+    experiment: str | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written."""
+
+    out: Path
+    formats: str
+    into: tuple[Path, ...]
+    pictures: Path | None
+    open_page: bool
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Against which findings."""
+
+    check: bool
+    baseline: Path | None
+
+
+@click.command(cls=GroupedCommand, groups={"which": Runs, "output": Output, "against": Baseline})
 @click.option(
     "--out",
     default="report",
@@ -59,56 +89,43 @@ FORMATS = ("html", "json", "svg", "png")
 )
 @click.option("--open", "open_page", is_flag=True, help="Then open the page, on a desktop.")
 @json_option
-def summarize(
-    out: Path,
-    preset: str,
-    sources: tuple[Path, ...],
-    experiment: str | None,
-    formats: str,
-    check: bool,
-    baseline: Path | None,
-    into: tuple[Path, ...],
-    pictures: Path | None,
-    open_page: bool,
-    as_json: bool,
-) -> None:
+def summarize(which: Runs, output: Output, against: Baseline) -> None:
     """Rebuild tables, figures and findings from the tracked runs alone."""
-    chosen = _formats(formats)
-
-    if sources and experiment is not None:
-        raise InvalidInput("--experiment is of the tracking store, --from takes its place: use one")
-    if pictures is not None and not into:
-        raise InvalidInput("--pictures is for what --into shows: name a file with --into")
+    formats = _formats(output.formats)
+    if which.sources and which.experiment is not None:
+        raise InvalidInput("--experiment and --from are mutually exclusive")
+    if output.pictures is not None and not output.into:
+        raise InvalidInput("--pictures needs --into, whose pictures it copies")
 
     from mnist_ops.ops.reports import write_report
 
-    with store_of(sources) as uri:
+    with store_of(which.sources) as uri:
         report = write_report(
-            out,
-            preset=None if preset == FULLEST else preset,
-            experiment=experiment,
+            output.out,
+            preset=None if which.preset == FULLEST else which.preset,
+            experiment=which.experiment,
             uri=uri,
-            formats=chosen,
-            say=say,
+            formats=formats,
+            say=log,
         )
-    for path in into:
-        report.put_into(path, pictures)
-    if as_json:
+    for path in output.into:
+        report.put_into(path, output.pictures)
+    if output.as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
         for line in report.lines():
             answer(line)
         answer(f"Report: {report.page.absolute()}")
-    if open_page and _has_desktop():
+    if output.open_page and _has_desktop():
         click.launch(str(report.page))
-    if check and (lost := report.lost(baseline)):
+    if against.check and (lost := report.lost(against.baseline)):
         raise MnistOpsError(
             f"supported by the baseline and no longer: {', '.join(f.id for f in lost)}"
         )
 
 
 def _has_desktop() -> bool:
-    """Whether there is something to open a page on; the opener of a Linux without fails aloud."""
+    """Whether a browser can show the page; without a desktop, Linux's opener prints errors."""
     displays = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform != "linux" or any(os.environ.get(name) for name in displays)
 

@@ -1,10 +1,10 @@
-"""``mnist-ops sync``: hand over the runs that the store does not have yet."""
+"""``mnist-ops sync``: upload the runs that the store does not have yet."""
 
 import json
 
 import click
 
-from mnist_ops.cli.options import answer, json_option, say
+from mnist_ops.cli.options import answer, json_option, log
 from mnist_ops.core.errors import TrackingUnavailable
 
 
@@ -19,7 +19,7 @@ from mnist_ops.core.errors import TrackingUnavailable
 )
 @json_option
 def sync(timeout: float, as_json: bool) -> None:
-    """Hand over the runs that were computed on this machine while the store was away.
+    """Upload the runs that were computed on this machine while the store was away.
 
     Each arrives once, in order, with the times at which it happened. The next start of a grid does
     the same by itself.
@@ -27,7 +27,7 @@ def sync(timeout: float, as_json: bool) -> None:
     from mnist_ops import tracking
 
     uri = tracking.default_uri()
-    tracker = tracking.open_tracker(uri, say)
+    tracker = tracking.open_tracker(uri, log)
     try:
         with tracking.tracking_errors(uri):
             found = tracking.bury_the_dead(tracker)
@@ -38,7 +38,7 @@ def sync(timeout: float, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"delivered": found - left, "left": left, "trouble": trouble}))
     else:
-        answer(f"{found - left} runs handed over, {left} left")
+        answer(f"{found - left} runs uploaded, {left} left")
     if left:
         raise TrackingUnavailable(
             f"{left} runs are left in {tracker.journals}: "

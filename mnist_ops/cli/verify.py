@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_ops.cli.options import answer, cells, data_dir_option, json_option, say, training_bar
+from mnist_ops.cli.options import answer, cells, data_dir_option, json_option, log
 from mnist_ops.cli.sources import from_option, store_of
+from mnist_ops.cli.terminal import training_bar
 from mnist_ops.core.errors import MnistOpsError
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def verify(
             seed=seed,
             data_dir=data_dir,
             watch=training_bar,
-            left_out=say,
+            left_out=log,
         ):
             repeats.append(found)
-            (say if as_json else answer)(_line(found))
+            (log if as_json else answer)(_line(found))
     if as_json:
         click.echo(json.dumps([asdict(r) | {"confirms": r.confirms} for r in repeats], indent=2))
     if lost := [found for found in repeats if not found.confirms]:

@@ -12,7 +12,7 @@ from compare_runs import cuda_not_measured, expected, store
 from markdown_it import MarkdownIt
 from rich.text import Text
 
-from mnist_ops.cli.options import console
+from mnist_ops.cli.terminal import console
 from mnist_ops.compare import Report, summarize
 from mnist_ops.compare.sections import RESULTS, marks
 from mnist_ops.core.escaping import field, file_uri, printable

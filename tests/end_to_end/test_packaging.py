@@ -5,11 +5,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 from mlflow.projects.utils import load_project
 from packaging.requirements import Requirement
 
-from mnist_ops.cli import main
+from mnist_ops.cli import COMMANDS, main
 from mnist_ops.data import DATASETS
 from mnist_ops.study.specs import DATASETS as SPEC_DATASETS
 from pipelines import STUDIES
@@ -63,9 +64,9 @@ def test_every_parameter_of_the_mlproject_is_forwarded() -> None:
 
 
 def test_every_option_in_the_mlproject_exists() -> None:
-    options = {
-        opt for command in main.commands.values() for param in command.params for opt in param.opts
-    }
+    context = click.Context(main)
+    commands = [main.get_command(context, name) for name in COMMANDS]
+    options = {opt for command in commands for param in command.params for opt in param.opts}
     for name, entry in entry_points().items():
         assert set(re.findall(r"--[\w-]+", entry["command"])) <= options, name
         for axis in re.findall(r"--set (\w+)=", entry["command"]):
