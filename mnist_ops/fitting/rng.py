@@ -30,7 +30,10 @@ def left_as_they_are(device: torch.device) -> Iterator[None]:
 def drawn_from(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from `seed` in the ``with`` block, then go on as before it; other threads wait."""
     with left_as_they_are(device):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed(), which seeds every device, also those that are not restored.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         yield
 
 

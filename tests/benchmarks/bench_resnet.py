@@ -86,10 +86,10 @@ def our_steps(case: Case, precision: str, plain: bool) -> Iterator[object]:
         **asdict(case),
     )
     images = load(DATASET)
-    trainer = train._Trainer(spec, images, split(images.labels, 0), torch.device("cpu"))
-    trainer.network.train()
+    trainer = train.Trainer(spec, images, split(images.labels, 0))
+    trainer.prepared.network.train()
     while True:
-        for index in trainer._batches():
+        for index in trainer.draw_batches():
             yield trainer.take_step(index)
 
 

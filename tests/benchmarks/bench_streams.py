@@ -17,6 +17,7 @@ import torch
 from mnist_ops.data import load, split
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import train
+from mnist_ops.fitting.resnet.device import Clock, own_stream
 from mnist_ops.study.grids import DEFAULT_PRECISION
 from mnist_ops.study.specs import ResNetSpec
 from mnist_ops.tracking import provenance
@@ -34,15 +35,15 @@ def images_per_second(spec: ResNetSpec, streams: int, seconds: float, *, graph: 
     def train_one(seed: int) -> float:
         images = load(DATASET)
         device = torch.device(spec.device)
-        with train._own_stream(device), reproducible(threads=1):
-            trainer = train._Trainer(spec, images, split(images.labels, seed), device)
-            trainer.network.train()
+        with own_stream(device), reproducible(threads=1):
+            trainer = train.Trainer(spec, images, split(images.labels, seed))
+            trainer.prepared.network.train()
             if graph:
                 trainer.capture()
-            batches = trainer._batches()
+            batches = trainer.draw_batches()
             for batch in batches[:WARM_UP_STEPS]:
                 trainer.take_step(batch)
-            clock = train._Clock(device)
+            clock = Clock(device)
             ready.wait()
             start, steps = time.perf_counter(), 0
             with clock:

@@ -129,7 +129,7 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     """Step times of a training before, while and after its server is away, in milliseconds."""
     from mnist_ops import data, tracking
     from mnist_ops.core import keys
-    from mnist_ops.fitting.resnet import train
+    from mnist_ops.fitting.fast import Prepared
     from mnist_ops.runner import task
     from mnist_ops.runner.fit_groups import Trajectory
     from mnist_ops.study.specs import ResNetSpec
@@ -149,7 +149,7 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     )
     data.load("MNIST")
     steps: list[tuple[float, float]] = []
-    step = train._Trainer._step
+    step = Prepared.eager_step
 
     def clocked(self: object, *batch: object) -> object:
         began = time.perf_counter()
@@ -157,7 +157,7 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
         steps.append((began, time.perf_counter() - began))
         return loss
 
-    train._Trainer._step = clocked  # type: ignore[method-assign,assignment]
+    Prepared.eager_step = clocked  # type: ignore[method-assign,assignment]
     parent = tracking.Parent("0" * 32, tracking.experiment(tracker.client, "outage"))
     context = task.CellContext(tracker.address, parent, None, {spec.fingerprint: "custom"})
     trajectory = Trajectory(spec.fingerprint, (spec,))
@@ -170,7 +170,7 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     back = time.perf_counter()
     server.start()
     working.join()
-    train._Trainer._step = step  # type: ignore[method-assign]
+    Prepared.eager_step = step  # type: ignore[method-assign]
     assert tracker.courier.flush(60, insist=True)
     run = tracking.finished_of(tracker.client, [spec.fingerprint])[spec.fingerprint]
     points = tracker.client.get_metric_history(run.info.run_id, keys.TRAIN_LOSS)

@@ -26,17 +26,17 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def trainer_of(spec: ResNetSpec) -> train._Trainer:
+def trainer_of(spec: ResNetSpec) -> train.Trainer:
     images = fixture_images("MNIST")
-    trainer = train._Trainer(spec, images, split_of(spec, images), torch.device(spec.device))
-    trainer.network.train()
+    trainer = train.Trainer(spec, images, split_of(spec, images))
+    trainer.prepared.network.train()
     return trainer
 
 
-def after_an_epoch(trainer: train._Trainer) -> tuple[float, dict[str, Tensor], Tensor]:
+def after_an_epoch(trainer: train.Trainer) -> tuple[float, dict[str, Tensor], Tensor]:
     """Its loss, its state, and what it predicts."""
-    loss = trainer.train_epoch(lambda: None)
-    return loss, trainer.network.state_dict(), trainer.predict(trainer.train_index)
+    loss = trainer.train_epoch()
+    return loss, trainer.prepared.network.state_dict(), trainer.predict(trainer.train_index)
 
 
 def check_same(found: tuple[float, dict, Tensor], expected: tuple[float, dict, Tensor]) -> None:
@@ -56,7 +56,9 @@ def test_steps_are_taken_back(optimizer: str, plain: bool, began: bool) -> None:
     if began:
         trainer.take_step(batch)
         undisturbed.take_step(batch)
-    with cuda_graph.as_it_was(trainer.network, trainer.optimizer, trainer.scaler):
+    with cuda_graph.as_it_was(
+        trainer.prepared.network, trainer.prepared.optimizer, trainer.prepared.scaler
+    ):
         for _ in range(3):
             trainer.take_step(batch)
     check_same(after_an_epoch(trainer), after_an_epoch(undisturbed))
@@ -70,9 +72,9 @@ def test_a_graph_takes_whole_batches_and_what_it_writes_is_seen(plain: bool) -> 
 
     def step(pixels: Tensor, labels: Tensor) -> Tensor:
         sizes.append(len(labels))
-        return trainer._step(pixels, labels)
+        return trainer.prepared.eager_step(pixels, labels)
 
-    trainer.graph = step
+    trainer.prepared.graphs[spec.batch_size] = step
     check_same(after_an_epoch(trainer), after_an_epoch(eager))
     # 70 images are four whole batches and six more.
     assert sizes == [16] * 4
@@ -87,10 +89,10 @@ def test_without_a_graph_the_training_goes_on(
     trainer, eager = trainer_of(spec), trainer_of(spec)
     with caplog.at_level(logging.WARNING):
         graph = cuda_graph.captured(
-            trainer._step,
-            trainer.network,
-            trainer.optimizer,
-            trainer.scaler,
+            trainer.prepared.eager_step,
+            trainer.prepared.network,
+            trainer.prepared.optimizer,
+            trainer.prepared.scaler,
             *trainer.feed(trainer.train_index[:16]),
         )
     assert graph is None
@@ -108,7 +110,7 @@ def test_a_graph_is_the_eager_step(optimizer: str, plain: bool, precision: str) 
     )
     trainer, eager = trainer_of(spec), trainer_of(spec)
     trainer.capture()
-    assert trainer.graph is not None
+    assert list(trainer.prepared.graphs) == [spec.batch_size]
     found, expected = after_an_epoch(trainer), after_an_epoch(eager)
     assert found[0] == pytest.approx(expected[0], rel=1e-3)
     for name, value in expected[1].items():
@@ -121,7 +123,7 @@ def test_a_training_by_graph_goes_on_from_its_checkpoint() -> None:
     whole, half, rest = trainer_of(spec), trainer_of(spec), trainer_of(spec)
     for trainer in (whole, half):
         trainer.capture()
-        trainer.train_epoch(lambda: None)
+        trainer.train_epoch()
     rest.restore(half.state())
     rest.capture()
     assert after_an_epoch(rest)[0] == pytest.approx(after_an_epoch(whole)[0], rel=1e-3)

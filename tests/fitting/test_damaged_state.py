@@ -194,8 +194,7 @@ def test_a_head_of_another_form_is_set_aside(
 def check() -> Callable[[Any], None]:
     """What a training of `SPEC` asks of a state; making one takes longer than to ask it."""
     images = fixture_images("MNIST")
-    parts = split_of(SPEC, images)
-    return train._Trainer(SPEC, images, parts, torch.device("cpu")).check
+    return train.Trainer(SPEC, images, split_of(SPEC, images)).check
 
 
 def check_set_aside(file: bytes, folder: Path, check: Callable[[Any], None]) -> None:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
 from mnist_ops.data import split_of
-from mnist_ops.fitting import resuming
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.fast import fast_norm, flat_weights, kernels
+from mnist_ops.fitting.fast import Prepared, fast_norm, flat_weights, kernels
 from mnist_ops.fitting.fast.cropped_kernels import rewrite
 from mnist_ops.fitting.fast.flat_weights import FlatWeights
 from mnist_ops.fitting.resnet import models, train
@@ -43,25 +42,18 @@ def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "usable", lambda: False)
 
 
-def batches_of(trainer: train._Trainer) -> list[Tensor]:
-    """The batches of the next epoch, in the order that the trainer draws."""
-    order = torch.randperm(len(trainer.train_index), generator=trainer.order)
-    return resuming.batches(trainer.train_index[order], trainer.spec)
-
-
-def trainer_of(spec: ResNetSpec) -> train._Trainer:
+def trainer_of(spec: ResNetSpec) -> train.Trainer:
     images = fixture_images("MNIST")
-    parts = split_of(spec, images)
-    trainer = train._Trainer(spec, images, parts, torch.device("cpu"))
-    trainer.network.train()
+    trainer = train.Trainer(spec, images, split_of(spec, images))
+    trainer.prepared.network.train()
     return trainer
 
 
 def trained(spec: ResNetSpec) -> tuple[list[float], dict[str, Tensor]]:
     """Losses of a few steps, and the network's state after them."""
     trainer = trainer_of(spec)
-    losses = [float(trainer.take_step(b)) for b in batches_of(trainer)[:STEPS]]
-    return losses, trainer.network.state_dict()
+    losses = [float(trainer.take_step(b)) for b in trainer.draw_batches()[:STEPS]]
+    return losses, trainer.prepared.network.state_dict()
 
 
 def assert_same_state(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -89,9 +81,11 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
     losses, state = trained(spec)
     trainer = trainer_of(spec)
     network = rewrite(models.build(spec.model, spec.seed), models.IMAGE_SHAPE).train()
-    trainer.network, trainer.flat = network, None
-    trainer.optimizer = train._optimizer(spec, network, None)
-    expected = [float(trainer.take_step(b)) for b in batches_of(trainer)[:STEPS]]
+    kind = torch.optim.SGD if optimizer == "SGD" else torch.optim.Adam
+    momentum = {"momentum": spec.momentum} if optimizer == "SGD" else {}
+    separate = kind(network.parameters(), lr=spec.learning_rate, fused=True, **momentum)
+    trainer.prepared = Prepared(network, separate, torch.device("cpu"), torch.bfloat16)
+    expected = [float(trainer.take_step(b)) for b in trainer.draw_batches()[:STEPS]]
     assert losses == expected
     # torch updates what is left of each weight's vector of 16 in another precision.
     for name, value in network.state_dict().items():
@@ -100,17 +94,16 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
 
 def test_half_a_training_and_the_rest_give_the_bits_of_the_whole() -> None:
     whole, rest = trainer_of(SPEC), trainer_of(SPEC)
-    batches = batches_of(whole)
+    batches = whole.draw_batches()
     half = trainer_of(SPEC)
     for batch in batches[:2]:
         half.take_step(batch)
-    rest.network.load_state_dict(half.network.state_dict())
-    rest.optimizer.load_state_dict(copy.deepcopy(half.optimizer.state_dict()))
+    rest.prepared.restore(copy.deepcopy(half.prepared.state()))
     for batch in batches[2:]:
         rest.take_step(batch)
     for batch in batches:
         whole.take_step(batch)
-    assert_same_state(rest.network.state_dict(), whole.network.state_dict())
+    assert_same_state(rest.prepared.network.state_dict(), whole.prepared.network.state_dict())
 
 
 def test_weights_stay_views_of_the_vector() -> None:

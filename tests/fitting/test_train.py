@@ -12,9 +12,11 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from mnist_ops.core import keys
 from mnist_ops.data import Images, split_of
+from mnist_ops.fitting import fast
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast.cropped_kernels import LiveConv2d
 from mnist_ops.fitting.resnet import models, train
+from mnist_ops.fitting.resnet.feed import Feed
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import ResNetSpec
 
@@ -64,12 +66,9 @@ def test_a_short_training_is_the_beginning_of_a_long_one(images: Images) -> None
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_plain_is_torchvisions_network(plain: bool) -> None:
-    kinds = {
-        type(module)
-        for module in train._network(dataclasses.replace(SPEC, plain=plain), torch.device("cpu"))[
-            0
-        ].modules()
-    }
+    network = models.build(SPEC.model, SPEC.seed)
+    fast.prepare(network, models.IMAGE_SHAPE, dataclasses.replace(SPEC, plain=plain))
+    kinds = {type(module) for module in network.modules()}
     assert (LiveConv2d in kinds) is not plain
 
 
@@ -123,7 +122,7 @@ def test_last_batch_of_one_image_is_left_out(images: Images) -> None:
 
 def test_pixels_are_normalised_with_the_training_images(images: Images) -> None:
     index = torch.arange(300)
-    feed = train._Feed(images, index, torch.device("cpu"), pin_memory=False)
+    feed = Feed(images, index, torch.device("cpu"), pin_memory=False)
     pixels, labels = feed(index)
     assert pixels.shape == (300, 1, 28, 28)
     assert pixels.dtype == torch.float32
@@ -162,7 +161,7 @@ def test_cuda_trains_reproducibly(images: Images, precision: str, pin_memory: bo
 @cuda
 def test_pinned_memory_changes_nothing_but_the_way(images: Images) -> None:
     pinned, pageable = (
-        train._Feed(images, torch.arange(50), torch.device("cuda"), pin_memory=pin)
+        Feed(images, torch.arange(50), torch.device("cuda"), pin_memory=pin)
         for pin in (True, False)
     )
     assert torch.equal(pinned(torch.arange(9))[0], pageable(torch.arange(9))[0])

@@ -70,8 +70,11 @@ def captured(
         pixels.copy_(new_pixels, non_blocking=True)
         labels.copy_(new_labels, non_blocking=True)
         graph.replay()
+        # A replay does not pass through Python, which counts what is written.
+        torch.autograd.graph.increment_version(weights)
         return loss
 
+    weights = list(_trained(optimizer))
     return replay
 
 

@@ -85,7 +85,8 @@ class FlatWeights:
         self.pieces: kernels.Pieces | None = None
         self._sources: list[Tensor] = list(views.values())
         self._shapes = [weight.shape for weight in trained]
-        self._gradients: list[Tensor] = []
+        self._gradient: Tensor | None = None
+        self._slices: list[Tensor] = []
         self._cast_of = -1
         n_cast = sum(sizes[: len(convolutions)])
         self._to_cast = flat[:n_cast]
@@ -123,14 +124,16 @@ class FlatWeights:
 
     def _places(self) -> list[Tensor]:
         """The slices of the vector's gradient, which a kernel does without."""
-        if not self._gradients:
-            self.weights.grad = torch.zeros_like(self.weights)
+        if self._gradient is None:
+            self._gradient = torch.zeros_like(self.weights)
             sizes = [shape.numel() for shape in self._shapes]
-            parts = self.weights.grad[: sum(sizes)].split(sizes)
-            self._gradients = [
+            parts = self._gradient[: sum(sizes)].split(sizes)
+            self._slices = [
                 part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)
             ]
-        return self._gradients
+        # zero_grad() has taken it away.
+        self.weights.grad = self._gradient
+        return self._slices
 
     def updated(self, *, cast: bool) -> None:
         """Say that the weights were written, which torch's fused optimizers do not; and `cast`."""

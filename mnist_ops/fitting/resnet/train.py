@@ -6,25 +6,24 @@ device each has a stream of its own.
 """
 
 import math
-import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError, Stopped
 from mnist_ops.data import Images, Split, split_of
-from mnist_ops.fitting import rng
+from mnist_ops.fitting import fast, rng
 from mnist_ops.fitting.checkpoints import Checkpoint
-from mnist_ops.fitting.fast import cropped_kernels, cuda_graph, fast_norm, flat_weights
-from mnist_ops.fitting.fast.flat_weights import FlatWeights
 from mnist_ops.fitting.resnet import models
-from mnist_ops.fitting.resuming import batches, check_state
+from mnist_ops.fitting.resnet.device import Clock, own_stream
+from mnist_ops.fitting.resnet.feed import Feed
+from mnist_ops.fitting.resnet.resuming import batches, check_state
 from mnist_ops.study.results import EpochResult, FitResult, OnEpoch, OnResult, scores
 from mnist_ops.study.specs import ResNetSpec
 
@@ -83,13 +82,13 @@ def fit(
     results = {}
     device = torch.device(spec.device)
     with ExitStack() as stack:
-        stack.enter_context(_own_stream(device))
+        stack.enter_context(own_stream(device))
         draws = _warm_up(spec, images, parts)
         if draws:
             stack.enter_context(rng.drawn_from(spec.seed, device))
-        trainer = _Trainer(spec, images, parts, device, draws=draws)
-        # One that is past a result that is wanted is of no use.
+        trainer = Trainer(spec, images, parts, draws=draws)
         state = checkpoint.load(trainer.check) if checkpoint else None
+        # One that is past a result that is wanted is of no use.
         if state and state["epoch"] < min(wanted):
             trainer.restore(state)
             # Who keeps the epochs may have lost them, or may have joined since.
@@ -106,16 +105,7 @@ def fit(
                 raise Stopped("stopped; the same command goes on")
 
         while trainer.epoch < spec.epochs:
-            loss = trainer.train_epoch(between_steps)
-            if not math.isfinite(loss):
-                raise TrainingDiverged(
-                    f"the loss is {loss} in epoch {trainer.epoch}: try a lower learning rate than "
-                    f"{spec.learning_rate:g}, or precision float32"
-                )
-            found = trainer.predict(parts.val) == images.labels[parts.val]
-            accuracy = float(found.double().mean())
-            epoch = EpochResult(trainer.epoch, loss, accuracy, trainer.clock.seconds)
-            trainer.history.append(epoch)
+            epoch = _trained_epoch(trainer, parts, between_steps)
             on_epoch(epoch)
             if epoch.number in wanted:
                 results[epoch.number] = _result(trainer, epoch, parts)
@@ -124,12 +114,30 @@ def fit(
             if checkpoint and epoch.number < spec.epochs and checkpoint.due(epoch_ended=True):
                 checkpoint.save(trainer.state())
         if keep_state:
-            state = {name: t.cpu().clone() for name, t in trainer.network.state_dict().items()}
+            weights = trainer.prepared.network.state_dict()
+            state = {name: tensor.cpu().clone() for name, tensor in weights.items()}
             results[spec.epochs] = replace(results[spec.epochs], state=state)
     return results
 
 
-def _result(trainer: "_Trainer", epoch: EpochResult, parts: Split) -> FitResult:
+def _trained_epoch(
+    trainer: "Trainer", parts: Split, between_steps: Callable[[], None]
+) -> EpochResult:
+    """Train for the rest of an epoch, then classify the validation images."""
+    loss = trainer.train_epoch(between_steps)
+    if not math.isfinite(loss):
+        raise TrainingDiverged(
+            f"the loss is {loss} in epoch {trainer.epoch}: try a lower learning rate than "
+            f"{trainer.spec.learning_rate:g}, or precision float32"
+        )
+    correct = trainer.predict(parts.val) == trainer.images.labels[parts.val]
+    accuracy = float(correct.double().mean())
+    epoch = EpochResult(trainer.epoch, loss, accuracy, trainer.clock.seconds)
+    trainer.history.append(epoch)
+    return epoch
+
+
+def _result(trainer: "Trainer", epoch: EpochResult, parts: Split) -> FitResult:
     predictions = trainer.predict(parts.test).numpy().astype(np.uint8)
     labels = trainer.images.labels[parts.test].numpy().astype(np.uint8)
     cost = models.complexity(trainer.spec.model)
@@ -151,46 +159,58 @@ def _result(trainer: "_Trainer", epoch: EpochResult, parts: Split) -> FitResult:
     )
 
 
-class _Trainer:
-    """The state of one training: network, optimizer, data order and clock."""
+class Trainer:
+    """One training: a network that takes steps, the order of its images, its clock.
 
-    def __init__(
-        self,
-        spec: ResNetSpec,
-        images: Images,
-        parts: Split,
-        device: torch.device,
-        *,
-        draws: bool = False,
-    ):
-        """A network that is not trained yet; `draws` random numbers from then on, or does not."""
+    Attributes:
+        spec: what is trained.
+        images: the pooled data set.
+        train_index: which of them are trained on.
+        prepared: the network, and its training step.
+        clock: of the training steps.
+        epoch: whole epochs so far.
+        history: their results.
+        images_trained: in these epochs.
+    """
+
+    def __init__(self, spec: ResNetSpec, images: Images, parts: Split, *, draws: bool = False):
+        """Build a network that is not trained yet.
+
+        Args:
+            spec: what is to be trained.
+            images: the pooled data set that it names.
+            parts: their split.
+            draws: whether the network draws random numbers while it trains.
+        """
         self.spec = spec
-        self.device = device
-        self.draws = draws
         self.images = images
         self.train_index = parts.train
-        self.network, self.flat = _network(spec, device)
-        self.optimizer = _optimizer(spec, self.network, self.flat)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=spec.precision == "float16")
+        self.device = torch.device(spec.device)
+        self.draws = draws
+        network = models.build(spec.model, spec.seed)
+        self.prepared = fast.prepare(network, models.IMAGE_SHAPE, spec)
         self.order = torch.Generator().manual_seed(spec.seed)
-        self.feed = _Feed(images, parts.train, device, spec.pin_memory)
-        self.clock = _Clock(device)
-        self.graph: cuda_graph.Step | None = None
-        self.images_trained = 0
-        # How far it is: whole epochs, and of the one that has begun steps, images, summed loss, and
-        # what its order was drawn from.
-        self.epoch = self.step = self.seen = 0
-        self.loss = torch.zeros((), device=device)
-        self.order_before = self.order.get_state()
+        self.feed = Feed(images, parts.train, self.device, spec.pin_memory)
+        self.clock = Clock(self.device)
+        self.epoch = self.images_trained = 0
         self.history: list[EpochResult] = []
+        # Of the epoch that has begun: steps, images, summed loss, and what its order is drawn from.
+        self.step = self.seen = 0
+        self.loss = torch.zeros((), device=self.device)
+        self.order_before = self.order.get_state()
 
-    def train_epoch(self, between_steps: Callable[[], None]) -> float:
-        """The rest of a pass over the training images in a new order; returns the mean loss."""
-        self.network.train()
-        order = torch.randperm(len(self.train_index), generator=self.order)
-        left = batches(self.train_index[order], self.spec)[self.step :]
+    def capture(self) -> None:
+        """On a CUDA device, take steps on whole batches as one graph from now on."""
+        batch = self.train_index[: self.spec.batch_size]
+        if len(batch) == self.spec.batch_size:
+            self.prepared.capture(*self.feed(batch))
+
+    def train_epoch(self, between_steps: Callable[[], None] = lambda: None) -> float:
+        """Take the remaining steps of an epoch, in a new order; returns the mean loss."""
+        self.prepared.network.train()
+        remaining = self.draw_batches()[self.step :]
         with self.clock:
-            for batch in left:
+            for batch in remaining:
                 self.loss += self.take_step(batch) * len(batch)
                 self.seen += len(batch)
                 self.step += 1
@@ -203,6 +223,26 @@ class _Trainer:
         self.order_before = self.order.get_state()
         return loss
 
+    def draw_batches(self) -> list[Tensor]:
+        """Draw the next order of the training images; returns the indices of each batch."""
+        order = torch.randperm(len(self.train_index), generator=self.order)
+        return batches(self.train_index[order], self.spec)
+
+    def take_step(self, batch: Tensor) -> Tensor:
+        """Train on the images with these indices; returns their mean loss, on the device."""
+        return self.prepared.step(*self.feed(batch))
+
+    def predict(self, index: Tensor) -> Tensor:
+        """The predicted class of each image of `index`: int64, on the CPU."""
+        network = self.prepared.network.eval()
+        with torch.inference_mode():
+            predicted = []
+            for batch in index.split(EVALUATION_BATCH):
+                pixels, _ = self.feed(batch)
+                with self.prepared.autocast():
+                    predicted.append(network(pixels).argmax(dim=1).cpu())
+        return torch.cat(predicted)
+
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, and its clock."""
         return {
@@ -213,16 +253,14 @@ class _Trainer:
             "images_trained": self.images_trained,
             "seconds": self.clock.seconds,
             "order": self.order_before,
-            "network": self._weights(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **self.prepared.state(),
             "random": rng.state(self.device) if self.draws else {},
             "history": [[e.train_loss, e.val_accuracy, e.train_time_s] for e in self.history],
         }
 
     def check(self, found: Any) -> None:
         """Refuse, by any exception, what is no state of this training; it must not have begun."""
-        weights = self.optimizer.param_groups[0]["params"]
+        weights = self.prepared.optimizer.param_groups[0]["params"]
         check_state(found, self.state(), weights, len(self.train_index), self.spec)
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -233,70 +271,10 @@ class _Trainer:
         self.clock.seconds = state["seconds"]
         self.order_before = state["order"]
         self.order.set_state(self.order_before)
-        with torch.no_grad():
-            for name, weight in self._weights().items():
-                weight.copy_(state["network"][name])
-        # The rest of the optimizer follows from the spec.
-        own = self.optimizer.state_dict()
-        self.optimizer.load_state_dict(own | {"state": state["optimizer"]["state"]})
-        self.scaler.load_state_dict(state["scaler"])
+        self.prepared.restore(state)
         if self.draws:
             rng.set_state(self.device, state["random"])
         self.history = [EpochResult(n, *values) for n, values in enumerate(state["history"], 1)]
-
-    def _weights(self) -> dict[str, Tensor]:
-        """Weights and running statistics by name, without what follows from the spec."""
-        kept = self.network.state_dict(keep_vars=True).keys()
-        tensors = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
-        return {name: tensor.detach() for name, tensor in tensors.items() if name in kept}
-
-    def predict(self, index: Tensor) -> Tensor:
-        """The predicted class of each image of `index`: int64, on the CPU."""
-        self.network.eval()
-        with torch.inference_mode():
-            predicted = []
-            for batch in index.split(EVALUATION_BATCH):
-                pixels, _ = self.feed(batch)
-                with self._autocast():
-                    predicted.append(self.network(pixels).argmax(dim=1).cpu())
-        return torch.cat(predicted)
-
-    def capture(self) -> None:
-        """On a CUDA device, take steps on whole batches as one graph from now on."""
-        batch = self.train_index[: self.spec.batch_size]
-        if self.device.type == "cuda" and len(batch) == self.spec.batch_size:
-            self.network.train()
-            self.graph = cuda_graph.captured(
-                self._step, self.network, self.optimizer, self.scaler, *self.feed(batch)
-            )
-
-    def take_step(self, batch: Tensor) -> Tensor:
-        """Train on the images with these indices; returns their mean loss, on the device."""
-        pixels, labels = self.feed(batch)
-        if self.graph is None or len(batch) < self.spec.batch_size:
-            return self._step(pixels, labels)
-        loss = self.graph(pixels, labels)
-        if self.flat is not None:
-            # A replay does not pass through Python, which keeps count of what is written.
-            self.flat.updated(cast=False)
-        return loss
-
-    def _step(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        if self.flat is None:
-            self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            loss = nn.functional.cross_entropy(self.network(pixels), labels)
-        self.scaler.scale(loss).backward()
-        if self.flat is not None:
-            self.flat.gather()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return loss.detach()
-
-    def _autocast(self) -> torch.autocast | nullcontext[None]:
-        if not self.spec.amp:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=getattr(torch, self.spec.precision))
 
 
 def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
@@ -313,113 +291,11 @@ def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
         if key not in _warmed_up:
             # Kept for the result; what the counting takes, the training can have again.
             models.complexity(spec.model)
-            trainer = _Trainer(spec, images, parts, device)
-            trainer.network.train()
+            trainer = Trainer(spec, images, parts)
+            trainer.prepared.network.train()
             before = rng.state(device)
             for _ in range(WARM_UP_STEPS):
                 trainer.take_step(parts.train[: spec.batch_size])
             after = rng.state(device)
             _warmed_up[key] = not all(torch.equal(before[name], after[name]) for name in before)
     return _warmed_up[key]
-
-
-def mean_and_std(pixels: Tensor) -> tuple[float, float]:
-    """Mean and deviation, grey levels 0 to 1, of the training pixels, by which all are normalised.
-
-    Args:
-        pixels: uint8, of any shape.
-    """
-    # From the counts of the 256 grey levels: exact, and no float copy of the images.
-    counts = torch.bincount(pixels.flatten(), minlength=256).double()
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    share = counts / counts.sum()
-    mean = float((levels * share).sum())
-    return mean, math.sqrt(float(((levels - mean) ** 2 * share).sum()))
-
-
-class _Feed:
-    """Gathers batches from the uint8 images in memory, and normalises each on the device.
-
-    Mean and deviation are those of the training pixels.
-    """
-
-    def __init__(self, images: Images, train: Tensor, device: torch.device, pin_memory: bool):
-        self.images = images
-        self.device = device
-        self.pin_memory = pin_memory and device.type == "cuda"
-        self.mean, self.std = mean_and_std(images.images[train])
-
-    def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Float32 pixels, shape (n, 1, 28, 28), and int64 labels, both on the device."""
-        pixels, labels = self.images.images[index], self.images.labels[index]
-        if self.device.type == "cuda":
-            if self.pin_memory:
-                pixels, labels = pixels.pin_memory(), labels.pin_memory()
-            pixels = pixels.to(self.device, non_blocking=self.pin_memory)
-            labels = labels.to(self.device, non_blocking=self.pin_memory)
-        return pixels.unsqueeze(1).float().div_(255).sub_(self.mean).div_(self.std), labels
-
-
-class _Clock:
-    """Adds up the seconds in its ``with`` blocks, waiting for this thread's work at both ends."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._synchronise()
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._synchronise()
-        self.seconds += time.perf_counter() - self._start
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out what happens in the middle of a ``with`` block."""
-        self.__exit__()
-        try:
-            yield
-        finally:
-            self.__enter__()
-
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
-            # Not the whole device: other threads may be training on it.
-            torch.cuda.current_stream(self.device).synchronize()
-
-
-@contextmanager
-def _own_stream(device: torch.device) -> Iterator[None]:
-    """Have a CUDA device compute for this thread beside what it computes for others."""
-    if device.type != "cuda":
-        yield
-        return
-    stream, outer = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-    stream.wait_stream(outer)
-    with torch.cuda.stream(stream):
-        yield
-    outer.wait_stream(stream)
-
-
-def _network(spec: ResNetSpec, device: torch.device) -> tuple[nn.Module, FlatWeights | None]:
-    """The same function in both forms; see `live_taps` for what the fast one leaves out."""
-    network = models.build(spec.model, spec.seed)
-    if spec.plain:
-        return network.to(device), None
-    network = fast_norm.fuse(cropped_kernels.rewrite(network, models.IMAGE_SHAPE)).to(device)
-    return network, FlatWeights(network, getattr(torch, spec.precision) if spec.amp else None)
-
-
-def _optimizer(
-    spec: ResNetSpec, network: nn.Module, flat: FlatWeights | None
-) -> torch.optim.Optimizer:
-    rate, momentum = spec.learning_rate, spec.momentum
-    if spec.optimizer == "SGD":
-        if flat is not None:
-            return flat_weights.SGD(flat, rate, momentum)
-        return torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum, fused=True)
-    if flat is not None:
-        return flat_weights.Adam(flat, rate)
-    return torch.optim.Adam(network.parameters(), lr=rate, fused=True)

@@ -16,7 +16,7 @@ from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.data import Images, split_of
 from mnist_ops.fitting import svm
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.resnet import train
+from mnist_ops.fitting.resnet import feed, train
 from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import verify
 from mnist_ops.serving.inference import Description, ModelPredictions, out_of_distribution, scorer
@@ -69,7 +69,7 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     spec = verify.here(spec)
     own = split_of(spec, images)
     whole = split_of(dataclasses.replace(spec, train_limit=0, test_limit=0), images)
-    mean, std = train.mean_and_std(images.images[own.train])
+    mean, std = feed.mean_and_std(images.images[own.train])
     with reproducible(THREADS):
         made, of_fit = _fit(spec, images, on_step)
         model = scorer(spec, made, mean, std)
