@@ -10,6 +10,7 @@ import services
 from data_fixtures import fixture_info, install_files
 from doctor_fixtures import Doctor
 from mlflow import MlflowClient
+from requirements import require
 
 from mnist_ops import tracking
 from mnist_ops.data import DATASETS
@@ -77,8 +78,7 @@ def small_data(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Team]:
     """A team's servers with sign-in, the same ones for all tests that need them."""
-    if services.MISSING:
-        pytest.skip(services.MISSING)
+    require(not services.MISSING, services.MISSING)
     with services.team(tmp_path_factory.mktemp("team")) as team:
         yield team
 

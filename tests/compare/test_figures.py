@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from compare_runs import cuda_not_measured, expected, row, store
 from plotly import graph_objects as go
+from requirements import unavailable
 
 from mnist_ops.compare.figures import (
     accuracy,
@@ -521,7 +522,7 @@ def test_images_are_drawn(figures):
     said = []
     files = export(figures, said.append)
     if said:
-        pytest.skip(said[0])
+        unavailable(said[0])
     for stem in STEMS:
         png, svg = files[f"figures/{stem}.png"], files[f"figures/{stem}.svg"]
         assert png.startswith(b"\x89PNG")

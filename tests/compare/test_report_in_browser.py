@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compare_runs import cuda_not_measured, expected, store
+from requirements import unavailable
 
 from mnist_ops.compare import summarize
 
@@ -103,7 +104,7 @@ def browse(visit: Callable[[Page], Awaitable[None]]) -> None:
         try:
             browser = choreographer.Browser(headless=True)
         except choreographer.errors.ChromeNotFoundError:
-            pytest.skip("no Chrome or Chromium found")
+            unavailable("needs Chrome or Chromium")
         async with browser:
             await visit(Page(await browser.create_tab("about:blank")))
 
@@ -133,7 +134,7 @@ def report(tmp_path_factory):
         formats=("html", "json", "svg", "png"),
     )
     if said:
-        pytest.skip(said[0])
+        unavailable(said[0])
     return found
 
 

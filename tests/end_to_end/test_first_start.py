@@ -16,6 +16,7 @@ from doctor_fixtures import Doctor
 from faults import MNIST_OPS
 from mlflow.store.db import utils
 from mlflow.store.tracking.dbmodels.initial_models import Base as FirstBase
+from requirements import require
 
 from mnist_ops import tracking
 from mnist_ops.core.errors import TrackingUnavailable
@@ -279,8 +280,8 @@ def test_killed_at_any_moment_and_begun_by_three_at_once(place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(services.MISSING), reason=services.MISSING)
 def test_an_empty_postgresql_is_begun_by_three_at_once_after_an_interruption(place: Path) -> None:
+    require(not services.MISSING, services.MISSING)
     with services.postgres() as uri:
         engine = sqlalchemy.create_engine(uri)
         FirstBase.metadata.create_all(engine)

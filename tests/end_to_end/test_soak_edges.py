@@ -26,6 +26,7 @@ import pytest
 from bad_proxy import KINDS, BadProxy
 from doctor_fixtures import Doctor
 from faults import Command, Server
+from requirements import unavailable
 from test_soak import SAME, results
 
 from mnist_ops import tracking
@@ -525,7 +526,7 @@ def wrong_clock(first: str, then: str, *, server: bool, together: bool = False) 
 def test_clocks_that_are_an_hour_off(bench: Bench) -> None:
     if shutil.which("faketime") is None:
         bench.tell("clocks an hour off: NOT TRIED, no faketime: apt-get install faketime")
-        pytest.skip("needs faketime: apt-get install faketime")
+        unavailable("needs faketime: apt-get install faketime")
     rounds = [
         (
             f"{first}, {'beside' if together else 'then'} {then}, {STORES[server]}",

@@ -28,6 +28,7 @@ from doctor_fixtures import (
 )
 from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from requirements import require
 
 from mnist_ops import tracking
 from mnist_ops.core import keys, paths
@@ -118,8 +119,7 @@ def test_journal_of_a_process_that_shares_the_folder_is_left_alone(
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, str]]:
-    if services.MISSING:
-        pytest.skip(services.MISSING)
+    require(not services.MISSING, services.MISSING)
     with services.s3() as environment:
         yield environment
 

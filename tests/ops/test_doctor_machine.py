@@ -23,6 +23,7 @@ from doctor_fixtures import (
     status,
 )
 from mlflow import MlflowClient
+from requirements import require
 
 from mnist_ops import tracking
 from mnist_ops.core import atomic_files, keys, paths
@@ -297,10 +298,10 @@ def test_no_compiler_and_no_browser_are_notes(
     assert {finding.severity for finding in seen.findings} == {Severity.NOTE}
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="no compiler")
 def test_kernels_that_are_not_used_are_a_note(
     home: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    require(shutil.which("c++"), "needs a C++ compiler")
     monkeypatch.setenv("MNIST_OPS_KERNELS", "0")
     kernels._library.cache_clear()
     try:

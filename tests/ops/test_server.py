@@ -1,5 +1,6 @@
 """The tracking server: what it refuses, and how it starts, answers and ends."""
 
+import importlib.util
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 import requests
 import services
 from click.testing import CliRunner, Result
+from requirements import require
 
 from mnist_ops import tracking
 from mnist_ops.cli import main
@@ -77,7 +79,7 @@ def test_database_that_does_not_answer_is_one_line(home: Path) -> None:
 
 
 def test_bucket_that_does_not_answer_is_one_line(home: Path) -> None:
-    pytest.importorskip("boto3", reason="needs boto3")
+    require(importlib.util.find_spec("boto3"), "needs boto3: pip install boto3")
     arguments = ["--port", str(services.free_port()), "--artifacts-destination", "s3://runs/here"]
     environment = services.ACCESS_KEY | {"MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:1"}
     line = refused(call(*arguments, **environment), code=1)
