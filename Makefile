@@ -7,9 +7,8 @@ INSTALLED := $(VENV)/.installed
 PRESET ?= quick
 RECORDED := mlruns/recorded
 PAGES := build/pages
-# Files that the documents point to.
-SOURCES_SHOWN := $(addprefix fitting/fast/,cropped_kernels.py fast_conv.py fast_norm.py flat_weights.py kernels.py) \
-	serving/inference/out_of_distribution.py
+# Files that the README links to.
+SOURCES_SHOWN = $(shell grep -ohE '\]\(mnist_ops/[a-z_/]+\.py' README.md | cut -c3- | sort -u)
 
 # `mlflow run --env-manager local` starts the `python` that it finds first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -74,7 +73,7 @@ site: $(INSTALLED) ## The project's pages: these documents, the report and the r
 	rm -rf $(PAGES) && mkdir -p $(PAGES)
 	cp README.md $(PAGES)/index.md
 	cp -r CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs $(PAGES)
-	for file in $(SOURCES_SHOWN); do install -D -m 644 mnist_ops/$$file $(PAGES)/mnist_ops/$$file; done
+	for file in $(SOURCES_SHOWN); do install -D -m 644 $$file $(PAGES)/$$file; done
 	cp -r $(RECORDED) $(PAGES)/recorded
 	mnist-ops summarize --from $(RECORDED) --out $(PAGES)/report
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --config-file docs/mkdocs.yml
