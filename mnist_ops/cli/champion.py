@@ -1,7 +1,6 @@
 """``mnist-ops champion``: register the best models of the tracked runs."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,11 +50,6 @@ def champion(datasets: str, preset: str | None, data_dir: Path | None, as_json: 
 
 def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None) -> "list[Report]":
     """`champions.register_best` on MLflow's current store, shown to people."""
-    # MLflow would draw a bar for each of the files that it is handed, and print where a run is to
-    # be seen, on the output that a program reads.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
     from mnist_ops import tracking
     from mnist_ops.serving.champions import register_best
 

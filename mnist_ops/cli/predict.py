@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -130,9 +129,6 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _classifier(dataset: str, alias: str) -> "Classifier":
-    # MLflow would draw a bar for each of the files that it hands over.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
     from mnist_ops import tracking
     from mnist_ops.serving import registry
     from mnist_ops.serving.inference import Classifier

@@ -29,12 +29,12 @@ def from_option(command: F) -> F:
 def store_of(sources: Sequence[Path]) -> Iterator[str]:
     """The URI of MLflow's current store, or of one that has the runs of `sources` alone."""
     from mnist_ops import tracking
-    from mnist_ops.tracking.exchange import transfer
+    from mnist_ops.tracking import exchange
 
     if not sources:
         yield tracking.default_uri()
         return
     with ExitStack() as stack:
         with run_progress("Reading runs") as progress:
-            uri = stack.enter_context(transfer.store_of(sources, progress=progress, left_out=log))
+            uri = stack.enter_context(exchange.store_of(sources, progress=progress, left_out=log))
         yield uri

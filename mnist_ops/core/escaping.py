@@ -4,6 +4,11 @@ import os
 import re
 from pathlib import Path
 
+from mnist_ops.core.redaction import redacted
+
+# Control characters but newline and tab, halves of surrogate pairs, and the marks that make a text
+# read in another direction.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 # What spreadsheets take for a formula, unless it is a number.
 _FORMULA = re.compile(r"\s*[=+\-@]")
 _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?\s*%?", re.IGNORECASE)
@@ -18,6 +23,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def portable_text(text: str, limit: int) -> str:
+    """Return `text` without secrets and control characters, its lines kept, cut at `limit`."""
+    return _HARMFUL.sub("\ufffd", redacted(text))[:limit]
 
 
 def field(text: str) -> str:

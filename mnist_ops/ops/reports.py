@@ -1,6 +1,5 @@
 """From a tracking store to a report: ask the store for what the comparison needs."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,8 +42,6 @@ def write_report(
         CannotWrite: the report cannot be written.
         TrackingUnavailable: the store cannot be read.
     """
-    # MLflow would draw a bar for each of the files that it hands over.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = uri or tracking.default_uri()
     client = tracking.connect(uri, create=False)
     left_out: list[str] = []

@@ -18,7 +18,8 @@ from mnist_ops.study.specs import ResNetSpec, Spec, from_canonical
 from mnist_ops.study.validity import shown
 from mnist_ops.tracking import LeftOut, claims
 from mnist_ops.tracking.deleted import how_to_restore
-from mnist_ops.tracking.grids import cells_of, epochs_of, grids_to_watch
+from mnist_ops.tracking.queries import cells_of, grids_to_watch
+from mnist_ops.tracking.reading import epochs_of
 
 State = Literal["running", "died", "finished", "failed", "killed"]
 # Of several runs of one cell this tells: a cell that was cut on one machine may go on on another.

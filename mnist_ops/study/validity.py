@@ -51,6 +51,13 @@ METRICS = (
     keys.SUPPORT_VECTORS,
 )
 
+# Milliseconds since 1970, up to the year 2200.
+MAX_TIME = 7_258_118_400_000
+# What MLflow stores take of a param and a tag, in characters.
+MAX_PARAM = 6000
+MAX_TAG = 8000
+# Beyond the number of images in any data set.
+MAX_IMAGES = 1_000_000
 # Tags that say what a run is.
 _LABELS: Mapping[str, str] = MappingProxyType(
     {"fingerprint": keys.FINGERPRINT, "study": keys.STUDY, "preset": keys.PRESET}

@@ -14,31 +14,19 @@ from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, 
 from mnist_ops.tracking.claims import Entries, Ledger
 from mnist_ops.tracking.database import sqlite_path, sqlite_uri, unsynchronised, without_password
 from mnist_ops.tracking.destination import experiment, opened_for_us
-from mnist_ops.tracking.exchange.moving import (
-    counted_runs,
-    digest_of,
-    drop_doubles,
-    fingerprint,
-    finished_cells,
-    import_parent,
-    note_imported_reasons,
-    read_record,
-    unfinished_imports,
-    write_record,
-)
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
 from mnist_ops.tracking.process_id import Owner
-from mnist_ops.tracking.reading import (
-    cell_runs,
+from mnist_ops.tracking.queries import (
+    counted_runs,
     ended_of,
     failed,
+    fingerprint,
     finished,
     finished_of,
     finished_runs,
-    history,
     not_measured,
-    predictions,
 )
+from mnist_ops.tracking.reading import cell_runs, history, predictions
 from mnist_ops.tracking.stale_runs import bury_the_dead, dead_among, ghosts
 from mnist_ops.tracking.store import (
     CONNECT_TIMEOUT_S,
@@ -79,36 +67,28 @@ __all__ = [
     "counted_runs",
     "dead_among",
     "default_uri",
-    "digest_of",
-    "drop_doubles",
     "ended_of",
     "experiment",
     "failed",
     "fingerprint",
     "finished",
-    "finished_cells",
     "finished_of",
     "finished_runs",
     "ghosts",
     "history",
-    "import_parent",
     "named",
     "not_measured",
-    "note_imported_reasons",
     "once",
     "open_parent",
     "open_tracker",
     "opened_for_us",
     "predictions",
-    "read_record",
     "repoint_moved",
     "shared_tracker",
     "sqlite_path",
     "sqlite_uri",
     "tracking_errors",
-    "unfinished_imports",
     "unsynchronised",
     "valid_cells",
     "without_password",
-    "write_record",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ops.study.specs import N_CLASSES
-from mnist_ops.tracking.exchange.records import MAX_INDEX
+from mnist_ops.study.validity import MAX_IMAGES
 
 # Of numpy's header, which says what the array is.
 _MAX_HEADER = 4096
@@ -57,7 +57,7 @@ def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
         with zipfile.ZipFile(file) as archive:
             predicted = _array(archive, "predicted", N_CLASSES)
             label = _array(archive, "label", N_CLASSES)
-            index = _array(archive, "index", MAX_INDEX)
+            index = _array(archive, "index", MAX_IMAGES)
     except _UNREADABLE:
         return None
     if not len(predicted) == len(label) == len(index):
@@ -68,7 +68,7 @@ def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
 def _array(archive: zipfile.ZipFile, name: str, below: int) -> NDArray[Any]:
     """A vector of whole numbers from 0 to `below`; raises one of `_UNREADABLE` for another."""
     member = archive.getinfo(f"{name}.npy")
-    if member.file_size > _MAX_HEADER + MAX_INDEX * 8:
+    if member.file_size > _MAX_HEADER + MAX_IMAGES * 8:
         raise ValueError("larger than predictions can be")
     content = io.BytesIO(archive.read(member))
     version = np.lib.format.read_magic(content)

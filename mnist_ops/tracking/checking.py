@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from mlflow.entities import Run, RunStatus
 
 from mnist_ops.core import keys
+from mnist_ops.core.escaping import portable_text
 from mnist_ops.study import validity
-from mnist_ops.study.validity import shown
-from mnist_ops.tracking.exchange.records import MAX_TAG, MAX_TIME, portable_text
+from mnist_ops.study.validity import MAX_TAG, MAX_TIME, shown
 
 LeftOut = Callable[[str], None]
 

@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from mnist_ops.core.errors import TrackingUnavailable
-from mnist_ops.tracking.experiments import find_or_make
+from mnist_ops.tracking.conflicts import find_or_create_experiment
 from mnist_ops.tracking.process_id import BEAT_S, DEAD_AFTER_S, Owner
 from mnist_ops.tracking.store import STORE_ERRORS
 
@@ -199,7 +199,7 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
     if not create and client.get_experiment_by_name(EXPERIMENT) is None:
         return None
     tags = {MLFLOW_RUN_NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}
-    experiment, ours = find_or_make(client, EXPERIMENT, tags)
+    experiment, ours = find_or_create_experiment(client, EXPERIMENT, tags)
     experiment_id = experiment.experiment_id
     if experiment.lifecycle_stage != "active" and create:
         client.restore_experiment(experiment_id)

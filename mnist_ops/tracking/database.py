@@ -90,6 +90,8 @@ def first_line(error: BaseException) -> str:
 
 
 def quieten() -> None:
-    """Have MLflow not log what it raises too, pages of SQL, nor each step of making its tables."""
+    """Have MLflow not log its exceptions and migrations, nor write bars and links on the output."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -7,18 +7,17 @@ from mlflow.entities import Experiment, Run, ViewType
 
 from mnist_ops.core import keys
 from mnist_ops.tracking import claims
-from mnist_ops.tracking.search import tag
+from mnist_ops.tracking.queries import IS_GRID
+from mnist_ops.tracking.search import PAGE, experiments, tag
 
-_PAGE = 1000
 _NAMED = 3
 
 
 def deleted_experiments(client: MlflowClient) -> list[Experiment]:
     """Return the deleted experiments that have runs of ours, apart from the ledger's."""
-    found = client.search_experiments(ViewType.DELETED_ONLY, max_results=_PAGE)
     return [
         experiment
-        for experiment in found
+        for experiment in experiments(client, ViewType.DELETED_ONLY)
         if experiment.name != claims.EXPERIMENT
         and client.search_runs(
             [experiment.experiment_id], f"{tag(keys.ROLE)} LIKE '%'", ViewType.ALL, max_results=1
@@ -28,9 +27,8 @@ def deleted_experiments(client: MlflowClient) -> list[Experiment]:
 
 def deleted_grids(client: MlflowClient) -> list[Run]:
     """Return the deleted runs of grids in experiments that are not deleted."""
-    experiments = [e.experiment_id for e in client.search_experiments(max_results=_PAGE)]
-    is_grid = f"{tag(keys.ROLE)} = '{keys.ROLE_GRID}'"
-    return list(client.search_runs(experiments, is_grid, ViewType.DELETED_ONLY, max_results=_PAGE))
+    where = [experiment.experiment_id for experiment in experiments(client)]
+    return list(client.search_runs(where, IS_GRID, ViewType.DELETED_ONLY, max_results=PAGE))
 
 
 def how_to_restore(client: MlflowClient) -> str:

@@ -11,8 +11,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
 from mnist_ops.core.errors import InvalidInput, TrackingUnavailable
+from mnist_ops.tracking.conflicts import find_or_create_experiment
 from mnist_ops.tracking.database import first_line
-from mnist_ops.tracking.experiments import find_or_make
 from mnist_ops.tracking.tracker import Tracker
 
 _RUN_ID = "MLFLOW_RUN_ID"
@@ -60,7 +60,7 @@ def experiment(client: MlflowClient, name: str | None = None) -> str:
         return _by_id(client, experiment_id, by_variable)
     name = name or by_variable or DEFAULT_EXPERIMENT
     try:
-        found, _ = find_or_make(client, name)
+        found, _ = find_or_create_experiment(client, name)
     except MlflowException as error:
         raise TrackingUnavailable(
             f"experiment {name!r} cannot be created: {first_line(error)}"

@@ -22,8 +22,6 @@ from mnist_ops.core import keys
 from mnist_ops.study.validity import is_measurement
 from mnist_ops.tracking.arrays import read_predictions
 from mnist_ops.tracking.artifacts import beside_store
-from mnist_ops.tracking.checking import LeftOut, nobody
-from mnist_ops.tracking.search import search, tag
 
 # The others say what a training cost; this one is its result.
 REQUIRED_METRICS = (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS)
@@ -50,12 +48,6 @@ class Defect:
 
     lack: Lack
     why: str
-
-
-def finished_cells(client: MlflowClient, left_out: LeftOut = nobody) -> list[Run]:
-    """Every FINISHED run of a cell that is not deleted."""
-    is_cell = f"{tag(keys.FINGERPRINT)} LIKE '%' and attributes.status = 'FINISHED'"
-    return list(search(client, is_cell, left_out))
 
 
 def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:

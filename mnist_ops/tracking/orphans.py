@@ -1,4 +1,4 @@
-"""Folders of artifacts whose runs are in no store."""
+"""Find folders of artifacts whose runs are in no store."""
 
 import re
 import sqlite3
@@ -7,28 +7,28 @@ from contextlib import closing
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, ViewType
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from mnist_ops.tracking.artifacts import local_path
 from mnist_ops.tracking.database import open_sqlite
+from mnist_ops.tracking.search import experiments
 
 SET_ASIDE = "orphaned-artifacts"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_PAGE = 1000
 
 
 def artifact_roots(client: MlflowClient, store: Path | None) -> list[Path]:
-    """The folders on this machine that hold a folder an experiment, in which is one a run.
+    """Return the folders on this machine that have a folder for each experiment's artifacts.
 
-    A root that lies beside another store is that one's: ours is then a copy of it.
+    A root beside another store belongs to that store, of which ours is then a copy.
 
     Args:
         client: of the store.
         store: its file; None where it is none.
     """
     found = {}
-    for an_experiment in _experiments(client):
+    for an_experiment in experiments(client, ViewType.ALL):
         folder = local_path(an_experiment.artifact_location)
         if folder is not None and folder.name == an_experiment.experiment_id:
             found[folder.parent] = folder.parent.is_dir()
@@ -36,9 +36,9 @@ def artifact_roots(client: MlflowClient, store: Path | None) -> list[Path]:
 
 
 def orphaned_artifacts(client: MlflowClient, store: Path | None) -> list[Path]:
-    """The folders of runs that the store does not know, not as deleted ones either.
+    """Return the folders of runs that the store does not have, deleted ones included.
 
-    Nor does a store beside it: several may have their artifacts below one root.
+    Nor does a store beside it have them: several may keep their artifacts below one root.
     """
     orphans = []
     for root in artifact_roots(client, store):
@@ -48,15 +48,6 @@ def orphaned_artifacts(client: MlflowClient, store: Path | None) -> list[Path]:
             others |= _runs_of(database) or set()
         orphans += [folder for folder in folders if folder.name not in others]
     return orphans
-
-
-def _experiments(client: MlflowClient) -> Iterator[Experiment]:
-    token = None
-    while True:
-        page = client.search_experiments(ViewType.ALL, max_results=_PAGE, page_token=token)
-        yield from page
-        if not (token := page.token):
-            return
 
 
 def _is_ours(root: Path, store: Path | None) -> bool:
@@ -78,13 +69,13 @@ def _exists(client: MlflowClient, run_id: str) -> bool:
     try:
         client.get_run(run_id)
     except MlflowException as error:
-        # One that we may not see is there.
+        # A run that the user may not see exists.
         return bool(error.error_code != "RESOURCE_DOES_NOT_EXIST")
     return True
 
 
 def _runs_of(database: Path) -> set[str] | None:
-    """The runs of an MLflow store in a file; None where it is something else."""
+    """Return the runs of an MLflow store in a file; None where it is something else."""
     try:
         with closing(open_sqlite(database)) as opened:
             return {run_id for (run_id,) in opened.execute("SELECT run_uuid FROM runs")}

@@ -1,23 +1,23 @@
-"""Find runs in a store, page by page, in whatever experiment they are."""
+"""Page through the runs and experiments of a store, also where it cannot read some of them."""
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run, ViewType
+from mlflow.entities import Experiment, Metric, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from mnist_ops.tracking.checking import LeftOut, fault, nobody
 
 T = TypeVar("T")
 
-_PAGE = 1000
+PAGE = 1000
 _HEX = "0123456789abcdef"
-# Digits of a run's id that tell it from all others, and that people are shown.
+# Digits of a run's id that tell it from all others, and that users are shown.
 _DIGITS = 8
 # Errors that are about the question, not about what the store holds.
 _REFUSALS = (
@@ -32,20 +32,20 @@ def search(
     client: MlflowClient,
     filter_string: str,
     left_out: LeftOut = nobody,
-    experiments: Sequence[str] | None = None,
+    experiment_id: str | None = None,
 ) -> Iterator[Run]:
-    """Every run that is not deleted and fits MLflow's `filter_string`.
+    """Yield every run that is not deleted and fits MLflow's `filter_string`.
 
-    A run whose status, times or texts are none (see `checking.fault`) is left out, and so is one
+    A run whose status, times or texts are invalid (see `checking.fault`) is left out, and so is one
     that the store itself cannot read.
 
     Args:
         client: of the store.
-        filter_string: in MLflow's words.
+        filter_string: in MLflow's syntax.
         left_out: gets a line on each run that is left out.
-        experiments: their ids; None takes every one.
+        experiment_id: only runs of this experiment; None takes those of every one.
     """
-    where = list(_experiments(client) if experiments is None else experiments)
+    where = [experiment_id] if experiment_id else [e.experiment_id for e in experiments(client)]
     for run in _readable(client, where, filter_string, left_out):
         if wrong := fault(run):
             left_out(str(wrong))
@@ -53,8 +53,18 @@ def search(
             yield run
 
 
+def experiments(client: MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
+    """Yield every experiment of the store that `view` includes."""
+    token = None
+    while True:
+        page = client.search_experiments(view, max_results=PAGE, page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
+
+
 def points(client: MlflowClient, run_id: str, metric: str) -> list[Metric]:
-    """The points of a metric that a run logged; none where the store cannot read them."""
+    """Return the points of a metric that a run logged; none where the store cannot read them."""
     try:
         return list(_at_once(client, lambda: client.get_metric_history(run_id, metric)))
     except _Unreadable:
@@ -62,7 +72,7 @@ def points(client: MlflowClient, run_id: str, metric: str) -> list[Metric]:
 
 
 def tag(key: str) -> str:
-    """A tag in a filter string; its name has dots, so it is quoted."""
+    """Return a tag as a filter string names it; its name has dots, so it is quoted."""
     return f"tags.`{key}`"
 
 
@@ -106,20 +116,11 @@ def _pages(client: MlflowClient, experiments: list[str], filter_string: str) -> 
     token: str | None = None
     while True:
         ask = partial(
-            client.search_runs, experiments, filter_string, ViewType.ACTIVE_ONLY, _PAGE, None, token
+            client.search_runs, experiments, filter_string, ViewType.ACTIVE_ONLY, PAGE, None, token
         )
         runs = _at_once(client, ask)
         yield from runs
         if not (token := runs.token):
-            return
-
-
-def _experiments(client: MlflowClient) -> Iterator[str]:
-    token = None
-    while True:
-        page = client.search_experiments(max_results=_PAGE, page_token=token)
-        yield from (found.experiment_id for found in page)
-        if not (token := page.token):
             return
 
 

@@ -25,8 +25,8 @@ from mnist_ops.tracking.claims import Ledger
 from mnist_ops.tracking.database import first_line
 from mnist_ops.tracking.events import Event
 from mnist_ops.tracking.journal import Journal, now_ms
+from mnist_ops.tracking.queries import finished_runs
 from mnist_ops.tracking.readback import missing
-from mnist_ops.tracking.reading import finished_runs
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.store import STORE_ERRORS
 

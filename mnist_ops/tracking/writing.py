@@ -23,9 +23,9 @@ from mnist_ops.core.redaction import redacted
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
+from mnist_ops.tracking.conflicts import retry_on_conflict
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.process_id import Owner
-from mnist_ops.tracking.races import settled
 from mnist_ops.tracking.tracker import Tracker
 
 # Of the folders of the journals of runs that are no cell's.
@@ -68,7 +68,7 @@ def show_as_models(client: MlflowClient, experiment_id: str) -> None:
     """Have MLflow's UI open the experiment in its view for models, unless someone chose another."""
     key, kind = _EXPERIMENT_KIND
     if key not in client.get_experiment(experiment_id).tags:
-        settled(lambda: client.set_experiment_tag(experiment_id, key, kind))
+        retry_on_conflict(lambda: client.set_experiment_tag(experiment_id, key, kind))
 
 
 def open_parent(

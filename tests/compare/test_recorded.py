@@ -11,7 +11,7 @@ from mnist_ops.compare.findings import baseline
 from mnist_ops.compare.markdown_summary import FIGURES, digest
 from mnist_ops.compare.sections import BEYOND, RESULTS, marks
 from mnist_ops.ops.reports import write_report
-from mnist_ops.tracking.exchange import transfer
+from mnist_ops.tracking import exchange
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "mlruns" / "recorded"
@@ -21,7 +21,7 @@ MEGABYTE = 1e6
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> compare.Report:
-    with transfer.store_of([RECORDED]) as uri:
+    with exchange.store_of([RECORDED]) as uri:
         return write_report(tmp_path_factory.mktemp("recorded"), uri=uri, formats=["json"])
 
 

@@ -24,7 +24,7 @@ from mnist_ops import tracking
 from mnist_ops.core import keys
 from mnist_ops.tracking import exchange
 from mnist_ops.tracking.client import CheckedClient
-from mnist_ops.tracking.exchange import transfer
+from mnist_ops.tracking.exchange import importing
 from mnist_ops.tracking.exchange.records import RunRecord
 
 
@@ -256,7 +256,7 @@ def test_killed_import_goes_on(exported: Path, elsewhere: Callable[[str], Mlflow
     )
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == -9
     assert tracking.cell_runs(there).empty
-    assert len(tracking.unfinished_imports(there)) == 1
+    assert len(importing.unfinished_imports(there)) == 1
     assert "3 runs imported" in call("import", str(exported)).stdout
     call("export", "second.zip")
     assert Path("second.zip").read_bytes() == exported.read_bytes()
@@ -386,11 +386,11 @@ def test_the_documented_format_is_the_format(exported: Path) -> None:
         assert (row == label).mean() == pytest.approx(accuracy)
     document = (Path(__file__).parents[2] / "docs" / "export-format.md").read_text()
     assert f"version {exchange.VERSION}" in document.lower()
-    for field in RunRecord.__dataclass_fields__:
+    for field in RunRecord.model_fields:
         assert f"`{field}`" in document, field
 
 
 def test_progress_tells_of_every_run(exported: Path, runs: list[str], home: Path) -> None:
     told: list[tuple[int, int]] = []
-    transfer.export_runs(home / "b.zip", progress=lambda done, of: told.append((done, of)))
+    exchange.export_runs(home / "b.zip", progress=lambda done, of: told.append((done, of)))
     assert told == [(1, 3), (2, 3), (3, 3)]

@@ -15,8 +15,8 @@ from mnist_ops.ops.doctor.context import Site
 from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Finding, counted, not_looked_at, note
 from mnist_ops.tracking.claims import Ledger
-from mnist_ops.tracking.integrity import Defect, Lack, defects, finished_cells
-from mnist_ops.tracking.projects import never_begun
+from mnist_ops.tracking.integrity import Defect, Lack, defects
+from mnist_ops.tracking.queries import never_begun, unchecked_finished_runs
 from mnist_ops.tracking.stale_runs import ENDED_BEFORE
 
 _OPEN = "open runs"
@@ -65,7 +65,7 @@ def look_at_finished_runs(site: Site) -> Examination:
     if site.client is None:
         return not_looked_at(_FINISHED)
     odd: list[str] = []
-    runs = finished_cells(site.client, odd.append)
+    runs = list(unchecked_finished_runs(site.client, odd.append))
     found = defects(site.client, runs)
     extra = _superfluous(runs, found)
     extra_ids = {run.info.run_id for run in extra}

@@ -1,38 +1,20 @@
-"""Finished runs as one file, to move them between stores (docs/export-format.md).
+"""Move finished runs between stores by way of one file (docs/export-format.md).
 
-The file is data alone: what is read from it is checked value by value before anyone gets it.
+`records` and `archive` are the file, which is data alone: every value is checked before anyone gets
+it. `exporting` fills it from a store, `importing` writes it into one.
 """
 
-from mnist_ops.tracking.exchange.archive import (
-    FORMAT,
-    VERSION,
-    Archive,
-    BadArchive,
-    is_archive,
-    write,
-)
-from mnist_ops.tracking.exchange.records import MAX_PARAM as MAX_REASON
-from mnist_ops.tracking.exchange.records import (
-    DatasetUse,
-    Point,
-    RunRecord,
-    TestSet,
-    portable_tag,
-    portable_text,
-)
+from mnist_ops.tracking.exchange.archive import FORMAT, VERSION, BadArchive
+from mnist_ops.tracking.exchange.exporting import Exported, export_runs
+from mnist_ops.tracking.exchange.importing import Imported, import_runs, store_of
 
 __all__ = [
     "FORMAT",
-    "MAX_REASON",
     "VERSION",
-    "Archive",
     "BadArchive",
-    "DatasetUse",
-    "Point",
-    "RunRecord",
-    "TestSet",
-    "is_archive",
-    "portable_tag",
-    "portable_text",
-    "write",
+    "Exported",
+    "Imported",
+    "export_runs",
+    "import_runs",
+    "store_of",
 ]

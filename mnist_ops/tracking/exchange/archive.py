@@ -12,27 +12,24 @@ import json
 import os
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study.specs import N_CLASSES
-from mnist_ops.tracking.exchange.records import (
-    MAX_NAME,
-    MAX_PARAM,
-    RunRecord,
-    TestSet,
-    portable_text,
-    to_line,
-)
+from mnist_ops.study.validity import MAX_IMAGES
+from mnist_ops.tracking.arrays import Predictions
+from mnist_ops.tracking.exchange.records import Fingerprint, Line, ParamText, RunRecord, images_id
 
-FORMAT = "mnist-ops-export"
-VERSION = 1
+FORMAT: Literal["mnist-ops-export"] = "mnist-ops-export"
+VERSION: Literal[1] = 1
 MAX_BYTES = 2**31
 MAX_RUNS = 100_000
 MAX_LINE = 2**23
@@ -63,24 +60,31 @@ _UNREADABLE = (
     OverflowError,
 )
 
-Item = tuple[RunRecord, NDArray[np.uint8] | None]
+# A run, and what it predicted; the arrays of all runs of one test set share labels and indices.
+Item = tuple[RunRecord, Predictions | None]
+
+
+class Manifest(Line):
+    """What the file is, and why cells have no run: fingerprint -> reason."""
+
+    format: Literal["mnist-ops-export"] = FORMAT
+    version: Literal[1] = VERSION
+    runs: int
+    not_measured: Annotated[
+        dict[Fingerprint, Annotated[ParamText, Field(min_length=1)]], Field(max_length=MAX_RUNS)
+    ]
 
 
 class BadArchive(InvalidInput):
     """A file is not an export that can be read."""
 
 
-def write(
-    path: Path,
-    runs: Iterable[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]],
-    not_measured: Mapping[str, str],
-) -> str:
-    """Write an export whole, or leave what was at `path`; the SHA-256 that it carries.
+def write(path: Path, runs: Iterable[Item], not_measured: Mapping[str, str]) -> str:
+    """Write an export whole, or leave what was at `path`; return the SHA-256 that it carries.
 
     Args:
         path: the file; replaced where it is an export.
-        runs: each with what it predicted, uint8 of shape (n_test,), and of which images; sorted by
-            fingerprint, each once.
+        runs: sorted by fingerprint, each once.
         not_measured: fingerprint -> why the cell could not be run.
 
     Raises:
@@ -91,12 +95,12 @@ def write(
         raise InvalidInput(f"{path} exists and is no export: move it away, or name another file")
     try:
         with atomic_files.work_folder(path.parent) as folder:
-            whole = folder / "export"
-            with whole.open("w+b") as file:
+            export = folder / "export"
+            with export.open("w+b") as file:
                 digest = _write(file, folder, runs, not_measured)
                 file.flush()
                 os.fsync(file.fileno())
-            whole.replace(path)
+            export.replace(path)
     except OSError as error:
         raise MnistOpsError(
             f"cannot write {path}: {error.strerror or error}; {atomic_files.advice(error)}"
@@ -105,31 +109,29 @@ def write(
 
 
 def _write(
-    file: IO[bytes],
-    folder: Path,
-    runs: Iterable[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]],
-    not_measured: Mapping[str, str],
+    file: IO[bytes], folder: Path, runs: Iterable[Item], not_measured: Mapping[str, str]
 ) -> str:
-    test_sets: dict[str, TestSet] = {}
-    rows: dict[str, int] = {}
+    test_sets: dict[str, Predictions] = {}
+    rows: Counter[str] = Counter()
     lines: list[bytes] = []
-    for record, predicted, test_set in runs:
+    for record, predictions in runs:
         lines.append(record.to_json())
-        if test_set is not None and predicted is not None:
-            test_sets[test_set.id] = test_set
-            rows[test_set.id] = rows.get(test_set.id, 0) + 1
-            with (folder / test_set.id).open("ab") as matrix:
-                matrix.write(predicted.tobytes())
+        if record.test_set is not None and predictions is not None:
+            test_sets[record.test_set] = predictions
+            rows[record.test_set] += 1
+            with (folder / record.test_set).open("ab") as matrix:
+                matrix.write(predictions.predicted.tobytes())
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-        for name, test_set in sorted(test_sets.items()):
-            shape = (rows[name], len(test_set.label))
-            _add(archive, _member(name, "label"), [_npy(test_set.label)])
-            _add(archive, _member(name, "index"), [_npy(test_set.index)])
+        for name, images in sorted(test_sets.items()):
+            shape = (rows[name], len(images.label))
+            _add(archive, _member(name, "label"), [_npy(images.label)])
+            _add(archive, _member(name, "index"), [_npy(images.index)])
             with (folder / name).open("rb") as matrix:
                 content = iter(lambda: matrix.read(_CHUNK), b"")
                 _add(archive, _member(name, "predicted"), [_header(np.uint8, shape), *content])
         _add(archive, _RUNS, lines)
-        _add(archive, _MANIFEST, [_manifest(len(lines), not_measured)])
+        manifest = Manifest(runs=len(lines), not_measured=dict(not_measured))
+        _add(archive, _MANIFEST, [manifest.to_json()])
         archive.comment = _MARK + b"0" * 64
     size = file.seek(0, io.SEEK_END) - _COMMENT
     digest = _digest(file, size)
@@ -190,8 +192,8 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def items(self) -> Iterator[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]]:
-        """The runs, by fingerprint, each with what it predicted and of which images."""
+    def items(self) -> Iterator[Item]:
+        """Yield the runs, by fingerprint."""
         with self._checked():
             yield from self._items()
 
@@ -247,31 +249,28 @@ class Archive:
 
     def _check(self) -> None:
         with zipfile.ZipFile(self._file) as archive:
-            content = _read(archive, _MANIFEST, MAX_MANIFEST)
+            manifest = Manifest.from_json(_read(archive, _MANIFEST, MAX_MANIFEST))
             self._test_sets = dict(self._read_test_sets(archive))
-        fields = json.loads(content)
-        self.runs, self.not_measured = fields["runs"], fields["not_measured"]
-        if content != _manifest(self.runs, self.not_measured):
-            raise BadArchive(f"{self.path} is not written as this program writes it")
-        used: set[str] = set()
+        self.runs, self.not_measured = manifest.runs, manifest.not_measured
+        used: set[str | None] = {None}
         fingerprints: set[str] = set()
         last = ""
-        count = 0
-        for record, _, test_set in self._items():
-            count += 1
+        for count, (record, _) in enumerate(self._items(), start=1):
             if count > MAX_RUNS:
                 raise BadArchive(f"{self.path} has too many runs: more than {MAX_RUNS:,}")
             if record.fingerprint <= last:
                 raise BadArchive(f"{self.path} has runs that are doubled or not sorted")
             last = record.fingerprint
             fingerprints.add(last)
-            used |= {test_set.id} if test_set else set()
-        if count != self.runs or used != self._test_sets.keys():
-            raise BadArchive(f"{self.path} has other runs or test sets than it says")
+            used.add(record.test_set)
+        if len(fingerprints) != self.runs or used != self._test_sets.keys() | {None}:
+            raise BadArchive(f"{self.path} has other runs or test sets than its manifest")
         if self.not_measured.keys() & fingerprints:
-            raise BadArchive(f"{self.path} says of a run that it was not measured")
+            raise BadArchive(f"{self.path} has a run that its manifest lists as not measured")
 
-    def _read_test_sets(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, TestSet]]:
+    def _read_test_sets(
+        self, archive: zipfile.ZipFile
+    ) -> Iterator[tuple[str, tuple[NDArray[np.uint8], NDArray[np.int32]]]]:
         names = archive.namelist()
         ids = list(dict.fromkeys(n.split("/")[1] for n in names if n.startswith("test-sets/")))
         if len(ids) > MAX_TEST_SETS:
@@ -281,25 +280,28 @@ class Archive:
         if names != wanted or ids != sorted(ids):
             raise BadArchive(f"{self.path} has other members than an export")
         for name in ids:
-            label = self._array(archive, _member(name, "label"), np.uint8)
-            index = self._array(archive, _member(name, "index"), np.int32)
-            test_set = TestSet(label, index)
-            if test_set.id != name:
+            label = self._array(archive, _member(name, "label"), np.uint8, N_CLASSES)
+            index = self._array(archive, _member(name, "index"), np.int32, MAX_IMAGES)
+            if len(label) != len(index):
+                raise BadArchive(f"{self.path} has a test set with other labels than images")
+            if images_id(label, index) != name:
                 raise BadArchive(f"{self.path} has a test set under another name")
-            yield name, test_set
+            yield name, (label, index)
 
-    def _array(self, archive: zipfile.ZipFile, name: str, dtype: type) -> NDArray[Any]:
-        """A vector of a member; its header is compared, never parsed."""
-        content = _read(archive, name, 8 * 10**6)
+    def _array(self, archive: zipfile.ZipFile, name: str, dtype: type, below: int) -> NDArray[Any]:
+        """Return a vector of whole numbers from 0 to `below`; its header is never parsed."""
+        content = _read(archive, name, 8 * MAX_IMAGES)
         count = (len(content) - len(_header(dtype, (0,)))) // np.dtype(dtype).itemsize
         header = _header(dtype, (count,))
-        if count < 0 or not content.startswith(header):
+        if count <= 0 or not content.startswith(header):
             raise BadArchive(f"{self.path} has an array of another form than it should")
-        return np.frombuffer(content, np.dtype(dtype).newbyteorder("<"), offset=len(header)).astype(
-            dtype
-        )
+        little = np.dtype(dtype).newbyteorder("<")
+        array: NDArray[Any] = np.frombuffer(content, little, offset=len(header)).astype(dtype)
+        if array.min() < 0 or array.max() >= below:
+            raise BadArchive(f"{self.path} has a label or an index out of range")
+        return array
 
-    def _items(self) -> Iterator[tuple[RunRecord, NDArray[np.uint8] | None, TestSet | None]]:
+    def _items(self) -> Iterator[Item]:
         with contextlib.ExitStack() as stack:
             archive = stack.enter_context(zipfile.ZipFile(self._file))
             matrices = {
@@ -309,20 +311,19 @@ class Archive:
             while line := lines.readline(MAX_LINE):
                 record = RunRecord.from_json(line)
                 if record.test_set is None:
-                    yield record, None, None
+                    yield record, None
                     continue
-                test_set = self._test_sets[record.test_set]
-                row = matrices[record.test_set].read(len(test_set.label))
-                predicted = np.frombuffer(row, np.uint8)
-                if len(predicted) != len(test_set.label) or int(predicted.max()) >= N_CLASSES:
+                label, index = self._test_sets[record.test_set]
+                predicted = np.frombuffer(matrices[record.test_set].read(len(label)), np.uint8)
+                if len(predicted) != len(label) or predicted.max() >= N_CLASSES:
                     raise BadArchive(f"{self.path} has predictions of no class")
-                yield record, predicted, test_set
+                yield record, Predictions(predicted, label, index)
             if any(matrix.read(1) for matrix in matrices.values()):
                 raise BadArchive(f"{self.path} has predictions of no run")
 
     @contextlib.contextmanager
     def _matrix(self, archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
-        width = len(self._test_sets[name].label)
+        width = len(self._test_sets[name][0])
         member = _member(name, "predicted")
         size = self._sizes[member].file_size - len(_header(np.uint8, (1, width)))
         header = _header(np.uint8, (size // width, width))
@@ -338,20 +339,6 @@ def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     if len(content) > limit:
         raise ValueError(f"{name} is too large")
     return content
-
-
-def _manifest(runs: object, not_measured: object) -> bytes:
-    if not isinstance(runs, int) or not isinstance(not_measured, Mapping):
-        raise ValueError("the manifest has other fields")
-    if len(not_measured) > MAX_RUNS:
-        raise ValueError("too many cells that were not measured")
-    for fingerprint, reason in not_measured.items():
-        if not isinstance(reason, str) or portable_text(reason, MAX_PARAM) != reason or not reason:
-            raise ValueError("a reason is not text")
-        if portable_text(fingerprint, MAX_NAME) != fingerprint:
-            raise ValueError("a fingerprint is not text")
-    fields = {"format": FORMAT, "version": VERSION, "runs": runs}
-    return to_line(fields | {"not_measured": dict(not_measured)})
 
 
 def _member(test_set: str, part: str) -> str:

@@ -1,0 +1,307 @@
+"""Import the runs of a file into a store."""
+
+import json
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from itertools import islice, zip_longest
+from math import nan
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+)
+from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
+
+from mnist_ops.core import keys
+from mnist_ops.core.errors import InvalidInput
+from mnist_ops.tracking.artifacts import repoint_moved
+from mnist_ops.tracking.checking import LeftOut, nobody
+from mnist_ops.tracking.conflicts import retry_on_conflict
+from mnist_ops.tracking.database import sqlite_uri, unsynchronised
+from mnist_ops.tracking.destination import experiment as experiment_for
+from mnist_ops.tracking.exchange.archive import Archive, Item
+from mnist_ops.tracking.exchange.records import DatasetUse
+from mnist_ops.tracking.queries import finished_cells, not_measured
+from mnist_ops.tracking.search import search, tag
+from mnist_ops.tracking.store import check_writable, connect, default_uri, tracking_errors
+from mnist_ops.tracking.writing import Parent, show_as_models
+
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+_SCRATCH = "scratch"
+# Without these a run is no cell's, nor one that is ended because its process is dead.
+_LAST = frozenset({keys.FINGERPRINT, keys.ROLE})
+# Beside a batch's params.
+_METRICS_PER_BATCH = MAX_ENTITIES_PER_BATCH - MAX_PARAMS_TAGS_PER_BATCH
+# Few enough that a tag of them is never longer than a store takes.
+_REASONS_PER_TAG = 20
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of the runs in a file.
+
+    Attributes:
+        runs: how many there are in it.
+        imported: written now.
+        present: not written, as the store has a finished run of the same cell.
+        left_out: not written, as this version of the program cannot tell which cell they are of.
+        sha256: the file's digest.
+    """
+
+    runs: int
+    imported: int
+    present: int
+    left_out: int
+    sha256: str
+
+
+def import_runs(
+    path: Path,
+    *,
+    experiment: str | None = None,
+    uri: str | None = None,
+    progress: Progress = lambda done, of: None,
+    left_out: LeftOut = nobody,
+) -> Imported:
+    """Write the runs of the file at `path` into a store.
+
+    The whole file is checked before anything is written. A run whose cell has a finished run in
+    the store is left out, so that doing it again changes nothing, and doing it again after an
+    interruption goes on.
+
+    Args:
+        path: an export.
+        experiment: name of the experiment of new runs; None takes the one that MLflow's variables
+            name.
+        uri: of the store; None takes MLflow's current one.
+        progress: gets how many runs of how many are dealt with.
+        left_out: gets a line on each run that this version of the program cannot place, and where
+            the store is re-pointed.
+
+    Raises:
+        BadArchive: the file is no export, is damaged, is of a newer version, or has a run that is
+            not of the cell that it claims; nothing was written.
+        TrackingUnavailable: the store cannot be written.
+        NotWritable: likewise, for want of permission.
+    """
+    with Archive(path) as archive:
+        uri = uri or default_uri()
+        check_writable(uri)
+        client = connect(uri)
+        with tracking_errors(uri):
+            repoint_moved(uri, left_out)
+            finished = {cell for cell, _ in finished_cells(client)}
+            writer = _Writer(client, experiment)
+            unknown = 0
+            for done, (record, predictions) in enumerate(archive.items(), start=1):
+                if record.unknown:
+                    unknown += 1
+                    left_out(f"run {record.name}: {record.unknown}; left out")
+                elif record.fingerprint not in finished:
+                    writer.write((record, predictions))
+                progress(done, archive.runs)
+            if writer.written:
+                _drop_doubles(client, writer.written)
+            writer.note_reasons(archive.not_measured)
+        count = len(writer.written)
+        present = archive.runs - count - unknown
+        return Imported(archive.runs, count, present, unknown, archive.digest)
+
+
+@contextmanager
+def store_of(
+    paths: Sequence[Path],
+    *,
+    progress: Progress = lambda done, of: None,
+    left_out: LeftOut = nobody,
+) -> Iterator[str]:
+    """Make a store of the runs of files alone, for as long as the block runs; yield its URI.
+
+    Args:
+        paths: exports, or folders of them.
+        progress: gets how many runs of how many of a file are dealt with.
+        left_out: gets a line on each run that this version of the program cannot place.
+
+    Raises:
+        InvalidInput: a folder has no exports.
+        BadArchive: a file is no export, is damaged, or is of a newer version.
+    """
+    files = [file for path in paths for file in _exports(path)]
+    with tempfile.TemporaryDirectory(prefix="mnist-ops-") as folder, unsynchronised():
+        uri = sqlite_uri(Path(folder, "mlflow.db"))
+        # By itself MLflow would put the artifacts into the folder that the user is in.
+        artifacts = Path(folder, "artifacts").as_uri()
+        connect(uri).create_experiment(_SCRATCH, artifact_location=artifacts)
+        for file in files:
+            import_runs(file, experiment=_SCRATCH, uri=uri, progress=progress, left_out=left_out)
+        yield uri
+
+
+def unfinished_imports(client: MlflowClient) -> dict[str, str]:
+    """Return the digest and run id of the runs that an interrupted import left behind."""
+    return {
+        run.data.tags[keys.IMPORTED]: run.info.run_id
+        for run in search(client, f"{tag(keys.IMPORTED)} LIKE '%'")
+        if keys.FINGERPRINT not in run.data.tags
+    }
+
+
+class _Writer:
+    """Write items as runs; the experiment and parents are created with the first that needs them.
+
+    Attributes:
+        written: the fingerprints of the cells written.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str | None):
+        self.written: set[str] = set()
+        self._client = client
+        self._experiment = experiment
+        self._started = unfinished_imports(client)
+        self._parents: dict[str, Parent] = {}
+
+    def write(self, item: Item) -> None:
+        """Write a run under its study's parent, or finish one that an interruption left."""
+        record, _ = item
+        if record.study not in self._parents:
+            self._parents[record.study] = self._parent(record.study, self._experiment_id)
+        _write_run(self._client, item, self._parents[record.study], self._started)
+        self.written.add(record.fingerprint)
+
+    def note_reasons(self, reasons: Mapping[str, str]) -> None:
+        """Record why cells have no run, on runs of their own: fingerprint -> reason."""
+        known = not_measured(self._client)
+        new = {cell: reason for cell, reason in reasons.items() if cell not in known}
+        for some in _batches(sorted(new.items()), _REASONS_PER_TAG):
+            text = json.dumps(dict(some), sort_keys=True)
+            tags = {keys.ROLE: keys.ROLE_IMPORT, keys.NOT_MEASURED: text}
+            self._ended_run(self._experiment_id, "not measured (imported)", tags)
+
+    @cached_property
+    def _experiment_id(self) -> str:
+        return experiment_for(self._client, self._experiment)
+
+    def _parent(self, study: str, experiment_id: str) -> Parent:
+        for run in search(self._client, f"{tag(keys.ROLE)} = '{keys.ROLE_IMPORT}'"):
+            if run.data.tags.get(keys.STUDY) == study:
+                return Parent(run.info.run_id, run.info.experiment_id)
+        elsewhere = "that were computed elsewhere, with the times that they had there."
+        note = f"Runs of *{study}* {elsewhere}"
+        tags = {keys.ROLE: keys.ROLE_IMPORT, keys.STUDY: study, MLFLOW_RUN_NOTE: note}
+        return self._ended_run(experiment_id, f"{study} (imported)", tags)
+
+    def _ended_run(self, experiment_id: str, name: str, tags: dict[str, str]) -> Parent:
+        run = self._client.create_run(experiment_id, tags=tags, run_name=name)
+        self._client.set_terminated(run.info.run_id, "FINISHED")
+        show_as_models(self._client, experiment_id)
+        return Parent(run.info.run_id, experiment_id)
+
+
+def _write_run(
+    client: MlflowClient, item: Item, parent: Parent, started: Mapping[str, str]
+) -> None:
+    """Write `item` as a run under `parent`.
+
+    The tags that make the run one of a cell come last. Until then nobody takes it for a result,
+    and writing it again from the start ends in the same.
+
+    Args:
+        client: of the store.
+        item: what to write.
+        parent: the run above it.
+        started: digest -> run id of those that an interrupted import has begun.
+    """
+    record, predictions = item
+    digest = _digest(item)
+    tags = {name: text for name, text in record.tags.items() if name not in _LAST}
+    tags |= {keys.IMPORTED: digest, MLFLOW_PARENT_RUN_ID: parent.run_id}
+    run_id = started.get(digest)
+    if run_id is None:
+        run = client.create_run(
+            parent.experiment_id, start_time=record.start_time, tags=tags, run_name=record.name
+        )
+        run_id = run.info.run_id
+    params = [Param(name, text) for name, text in record.params.items()]
+    metrics = [
+        Metric(name, nan if point.value is None else point.value, point.timestamp, point.step)
+        for name, points in record.metrics.items()
+        for point in points
+    ]
+    batches = zip_longest(
+        _batches(params, MAX_PARAMS_TAGS_PER_BATCH),
+        _batches(metrics, _METRICS_PER_BATCH),
+        fillvalue=(),
+    )
+    for some_params, some_metrics in batches:
+        client.log_batch(run_id, params=some_params, metrics=some_metrics)
+    if record.datasets:
+        inputs = [_dataset_input(use) for use in record.datasets]
+        retry_on_conflict(lambda: client.log_inputs(run_id, inputs))
+    if predictions is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / keys.PREDICTIONS
+            np.savez_compressed(path, **vars(predictions))
+            client.log_artifact(run_id, str(path))
+    client.set_terminated(run_id, "FINISHED", record.end_time)
+    last = [RunTag(name, text) for name, text in record.tags.items() if name in _LAST]
+    client.log_batch(run_id, tags=last)
+
+
+def _digest(item: Item) -> str:
+    """Return 32 hexadecimal digits of the SHA-256 of a record and its predictions."""
+    record, predictions = item
+    content = record.to_json() + (predictions.predicted.tobytes() if predictions else b"")
+    return sha256(content).hexdigest()[:32]
+
+
+def _drop_doubles(client: MlflowClient, written: Collection[str]) -> None:
+    """Delete imported runs of `written` cells that other processes finished meanwhile.
+
+    A run that was computed here stays, and of several that were imported at once one does: every
+    import keeps the same.
+    """
+    runs: dict[str, list[tuple[str, str]]] = {}
+    for cell, run in finished_cells(client):
+        if cell in written:
+            # A run that was computed here has no such tag, and comes first.
+            imported = run.data.tags.get(keys.IMPORTED, "")
+            runs.setdefault(cell, []).append((imported, run.info.run_id))
+    for found in runs.values():
+        for imported, run_id in sorted(found)[1:]:
+            if imported:
+                client.delete_run(run_id)
+
+
+def _dataset_input(use: DatasetUse) -> DatasetInput:
+    dataset = Dataset(
+        name=use.name, digest=use.digest, source_type=use.source_type, source=use.source
+    )
+    tags = [InputTag(MLFLOW_DATASET_CONTEXT, use.context)] if use.context else []
+    return DatasetInput(dataset, tags)
+
+
+def _exports(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    if not (files := sorted(path.glob("*.zip"))):
+        raise InvalidInput(f"{path} has no exported runs (*.zip)")
+    return files
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield `items` in lists of at most `size`; `itertools.batched` needs Python 3.12."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
