@@ -166,7 +166,7 @@ def test_report_on_what_is_no_export_is_refused(exported: Path, home: Path) -> N
     cut.write_bytes(exported.read_bytes()[:-100])
     assert "cut.zip" in refused(call("summarize", "--from", str(cut)))
     both = call("summarize", "--from", str(exported), "--experiment", "x")
-    assert "use one" in refused(both)
+    assert "mutually exclusive" in refused(both)
     assert "--into" in refused(call("summarize", "--from", str(exported), "--pictures", "x"))
     assert not Path("report").exists()
 
