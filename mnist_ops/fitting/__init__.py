@@ -1,1 +1,1 @@
-"""How a spec is fitted."""
+"""Fitting of specs: `resnet.train.fit` trains a network, `svm.fit_all` fits classifiers."""

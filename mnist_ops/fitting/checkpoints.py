@@ -1,4 +1,4 @@
-"""Checkpoints: what a training needs to go on, whole or not at all, taken only for what it is.
+"""Checkpoints of trainings: written atomically, and verified before they are used.
 
 A file is one line of JSON, which names what the state belongs to and its SHA-256, and then the
 state as `torch.save` writes it. It is read with ``weights_only``: a file cannot bring code along.
@@ -26,8 +26,8 @@ SET_ASIDE = ".set-aside"
 DEFAULT_EVERY_S = 60.0
 # An epoch's end is worth a checkpoint once this share of the time between two has passed.
 _EPOCH_SHARE = 0.1
-# What saving may take of the time, at the default: where it takes longer it is done more rarely.
-_WORTH = 0.01
+# The share of the time that saving may take, at the default; slower saves become rarer.
+_SAVING_SHARE = 0.01
 
 
 @dataclass
@@ -39,20 +39,20 @@ class Checkpoint:
         identity: what must be the same for the state to be of use: the training, the versions, the
             processor.
         every_s: seconds of work that may be lost; at an epoch's end a tenth of it is saved for.
-        say: gets a line for people.
+        log: receives a line for the user.
     """
 
     path: Path
     identity: dict[str, str]
     every_s: float = DEFAULT_EVERY_S
-    say: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
     _saved_at: float = field(default_factory=time.monotonic, init=False)
     _cost_s: float = field(default=0.0, init=False)
 
     def due(self, *, epoch_ended: bool = False) -> bool:
-        """Whether enough was done since the last save that it would be a loss."""
+        """Return whether it is time to save again."""
         since = time.monotonic() - self._saved_at
-        cost = self._cost_s / (_WORTH * DEFAULT_EVERY_S)
+        cost = self._cost_s / (_SAVING_SHARE * DEFAULT_EVERY_S)
         return since >= self.every_s * max(_EPOCH_SHARE if epoch_ended else 1, cost)
 
     def save(self, state: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class Checkpoint:
         self._cost_s = self._saved_at - began
 
     def load(self, check: Callable[[Any], None] = lambda state: None) -> dict[str, Any] | None:
-        """The state that was saved; None where there is none, or none of this training.
+        """Return the state that was saved; None where there is none, or none of this training.
 
         A file that is damaged, or of another training, is set aside with a line.
 
@@ -95,7 +95,7 @@ class Checkpoint:
             if aside.is_dir():
                 aside = aside.with_name(f"{aside.name}-{time.time_ns()}")
             self.path.replace(aside)
-            self.say(f"checkpoint set aside ({problem}): its training starts again; {aside}")
+            self.log(f"checkpoint set aside ({problem}): its training starts again; {aside}")
             return None
         self._saved_at = time.monotonic()
         return state
@@ -128,7 +128,7 @@ class Checkpoint:
 
 
 class NotUsable(Exception):
-    """The reason why a checkpoint is not used."""
+    """A checkpoint that cannot be used, and why."""
 
 
 def _unreadable(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What torch must be set to for the same numbers again, for as long as they are computed."""
+"""The settings of torch under which a fit gives the same numbers again."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 
 class _Settings:
-    """torch's settings of a process before the first of its threads changed them."""
+    """The settings of the process before its first thread changed them, and how many use ours."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

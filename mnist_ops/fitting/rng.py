@@ -1,7 +1,7 @@
-"""torch's global random numbers, which all threads of a process share: one thread at a time.
+"""torch's global random number generators, which all threads of a process share.
 
 Weights are drawn from them, and so is what a layer such as dropout draws while it trains. Two
-threads that both seeded them would each get numbers of the other's.
+threads that both seeded them would each get numbers of the other's, so one at a time uses them.
 """
 
 import threading
@@ -15,8 +15,8 @@ _taken = threading.RLock()
 
 
 @contextmanager
-def left_as_they_are(device: torch.device) -> Iterator[None]:
-    """What is drawn in the ``with`` block is not missing afterwards; other threads wait.
+def preserved(device: torch.device) -> Iterator[None]:
+    """Restore the generators after the ``with`` block; other threads wait.
 
     Args:
         device: whose random numbers, beside the CPU's.
@@ -27,9 +27,9 @@ def left_as_they_are(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def drawn_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from `seed` in the ``with`` block, then go on as before it; other threads wait."""
-    with left_as_they_are(device):
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the generators for the ``with`` block, then restore them; other threads wait."""
+    with preserved(device):
         # Not torch.manual_seed(), which seeds every device, also those that are not restored.
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
@@ -38,7 +38,7 @@ def drawn_from(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def state(device: torch.device) -> dict[str, Tensor]:
-    """What the next random numbers of the CPU and of `device` follow from."""
+    """Return the states of the generators of the CPU and of `device`."""
     found = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         found["cuda"] = torch.cuda.get_rng_state(device)
@@ -46,7 +46,7 @@ def state(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_state(device: torch.device, wanted: dict[str, Tensor]) -> None:
-    """Go on from a `state` of the same kind of device."""
+    """Set the generators to a `state` of the same kind of device."""
     torch.set_rng_state(wanted["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(wanted["cuda"], device)

@@ -271,7 +271,7 @@ def weights_times_pixels(model: str) -> int:
     network = cropped_kernels.rewrite(models.build(model, seed=0), models.IMAGE_SHAPE)
     count = 0
     for layer in network.modules():
-        if isinstance(layer, cropped_kernels.LiveConv2d):
+        if isinstance(layer, cropped_kernels.CroppedConv2d):
             g = layer.geometry
             met = [
                 sum(

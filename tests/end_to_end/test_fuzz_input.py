@@ -134,7 +134,7 @@ def test_checkpoints(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         bad = mutated(good, chance)
         path.write_bytes(bad)
         told: list[str] = []
-        loaded = Checkpoint(path, identity, say=told.append).load()
+        loaded = Checkpoint(path, identity, log=told.append).load()
         if loaded is not None:
             assert loaded["weights"]["w"].equal(state["weights"]["w"])
             return "unchanged"

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.fast import cropped_kernels
-from mnist_ops.fitting.fast.cropped_kernels import LiveConv2d, UnexpectedSize, live_span, rewrite
+from mnist_ops.fitting.fast.cropped_kernels import CroppedConv2d, UnexpectedSize, rewrite, used_span
 from mnist_ops.fitting.resnet import models
 from mnist_ops.study.specs import MODELS
 
@@ -24,7 +23,7 @@ def one_thread() -> Iterator[None]:
 
 
 def network_pair(model: str, seed: int = 0) -> tuple[nn.Module, nn.Module]:
-    """The stock network and the rewritten one, with the same weights."""
+    """The original network and the rewritten one, with the same weights."""
     return models.build(model, seed), rewrite(models.build(model, seed), models.IMAGE_SHAPE)
 
 
@@ -39,22 +38,22 @@ def loss_of(network: nn.Module, n: int, dtype: torch.dtype) -> Tensor:
     return nn.functional.cross_entropy(network(pixels), labels)
 
 
-def stock_gradient(layer: nn.Module) -> Tensor:
+def original_gradient(layer: nn.Module) -> Tensor:
     """The weight's gradient in torch's shape; NaN where the layer has no such weight."""
     assert layer.weight.grad is not None
-    if not isinstance(layer, LiveConv2d):
+    if not isinstance(layer, CroppedConv2d):
         return layer.weight.grad
-    gradient = torch.full(layer.stock_shape, torch.nan, dtype=layer.weight.dtype)
-    gradient[layer.live] = layer.weight.grad.permute(0, 3, 1, 2)
+    gradient = torch.full(layer.full_shape, torch.nan, dtype=layer.weight.dtype)
+    gradient[layer.used] = layer.weight.grad.permute(0, 3, 1, 2)
     return gradient
 
 
-def test_live_taps_by_hand() -> None:
-    assert live_span(1, kernel=3, stride=1, padding=(1, 1), dilation=1) == (1, 2)
-    assert live_span(2, kernel=3, stride=1, padding=(1, 1), dilation=1) == (0, 3)
-    assert live_span(2, kernel=3, stride=2, padding=(1, 1), dilation=1) == (1, 3)
-    assert live_span(28, kernel=7, stride=2, padding=(3, 3), dilation=1) == (0, 7)
-    assert live_span(1, kernel=5, stride=1, padding=(4, 4), dilation=2) == (2, 3)
+def test_used_taps_by_hand() -> None:
+    assert used_span(1, kernel=3, stride=1, padding=(1, 1), dilation=1) == (1, 2)
+    assert used_span(2, kernel=3, stride=1, padding=(1, 1), dilation=1) == (0, 3)
+    assert used_span(2, kernel=3, stride=2, padding=(1, 1), dilation=1) == (1, 3)
+    assert used_span(28, kernel=7, stride=2, padding=(3, 3), dilation=1) == (0, 7)
+    assert used_span(1, kernel=5, stride=1, padding=(4, 4), dilation=2) == (2, 3)
 
 
 GEOMETRIES = [
@@ -74,49 +73,51 @@ def test_convolution_is_torchs_for_every_geometry(
     size, kernel, stride, padding, dilation = geometry
     torch.manual_seed(0)
     # A side that is always plain keeps the two sides from being taken for each other.
-    stock = nn.Conv2d(channels, 3, (kernel, 2), (stride, 1), (padding, 1), (dilation, 1)).double()
-    live = LiveConv2d(stock, (size, 2))
+    original = nn.Conv2d(
+        channels, 3, (kernel, 2), (stride, 1), (padding, 1), (dilation, 1)
+    ).double()
+    cropped = CroppedConv2d(original, (size, 2))
     first, second = (
         torch.randn(2, channels, size, 2, dtype=torch.float64).requires_grad_() for _ in range(2)
     )
     second.data.copy_(first.data)
-    expected, got = stock(first), live(second)
+    expected, got = original(first), cropped(second)
     assert torch.allclose(got, expected, rtol=0, atol=1e-12)
     direction = torch.randn_like(expected)
     expected.backward(direction)
-    stock_bias = stock.bias.grad.clone()  # the layers share the bias
-    stock.bias.grad = None
+    original_bias = original.bias.grad.clone()  # the layers share the bias
+    original.bias.grad = None
     got.backward(direction)
     assert torch.allclose(second.grad, first.grad, rtol=0, atol=1e-12)
-    assert torch.allclose(live.bias.grad, stock_bias, rtol=0, atol=1e-12)
-    gradient = stock_gradient(live)
-    dead = gradient.isnan()
-    assert torch.all(stock.weight.grad[dead] == 0)
-    assert torch.allclose(gradient[~dead], stock.weight.grad[~dead], rtol=0, atol=1e-12)
+    assert torch.allclose(cropped.bias.grad, original_bias, rtol=0, atol=1e-12)
+    gradient = original_gradient(cropped)
+    unused = gradient.isnan()
+    assert torch.all(original.weight.grad[unused] == 0)
+    assert torch.allclose(gradient[~unused], original.weight.grad[~unused], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [16, 32])
 @pytest.mark.parametrize("model", MODELS)
-def test_outputs_and_gradients_are_the_stock_networks(model: str, n: int) -> None:
+def test_outputs_and_gradients_are_the_original_networks(model: str, n: int) -> None:
     """On one thread, as workers compute.
 
     On two, torch's own channels_last layout, in which ours is computed too, is already 1.0e-10 from
-    its contiguous one in the gradients of the stock ResNet-50 at batch 16, of which the largest is
-    about 100; on one it is 1.5e-11.
+    its contiguous one in the gradients of the original ResNet-50 at batch 16, of which the largest
+    is about 100; on one it is 1.5e-11.
     """
-    stock, fast = (network.double().train() for network in network_pair(model))
-    losses = [loss_of(network, n, torch.float64) for network in (stock, fast)]
+    original, fast = (network.double().train() for network in network_pair(model))
+    losses = [loss_of(network, n, torch.float64) for network in (original, fast)]
     assert abs(losses[0] - losses[1]) < 1e-10
     for loss in losses:
         loss.backward()
-    stock_layers = dict(stock.named_modules())
+    original_layers = dict(original.named_modules())
     worst = 0.0
     for name, layer in fast.named_modules():
         if isinstance(getattr(layer, "weight", None), nn.Parameter):
-            expected, got = stock_gradient(stock_layers[name]), stock_gradient(layer)
-            dead = got.isnan()
-            assert torch.all(expected[dead] == 0), name
-            worst = max(worst, float((expected - got)[~dead].abs().max()))
+            expected, got = original_gradient(original_layers[name]), original_gradient(layer)
+            unused = got.isnan()
+            assert torch.all(expected[unused] == 0), name
+            worst = max(worst, float((expected - got)[~unused].abs().max()))
     print(f"largest difference of a gradient: {worst:.1e}")
     assert worst < 1e-10
 
@@ -142,28 +143,28 @@ def train(network: nn.Module, steps: int, optimizer: str, dtype: torch.dtype) ->
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-def test_training_is_the_stock_networks(optimizer: str) -> None:
-    stock, fast = network_pair("resnet18")
-    start = {name: value.clone() for name, value in stock.state_dict().items()}
-    losses = [train(network, 5, optimizer, torch.float64) for network in (stock, fast)]
+def test_training_is_the_original_networks(optimizer: str) -> None:
+    original, fast = network_pair("resnet18")
+    start = {name: value.clone() for name, value in original.state_dict().items()}
+    losses = [train(network, 5, optimizer, torch.float64) for network in (original, fast)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-8)
     saved = fast.state_dict()
     for name, layer in fast.named_modules():
-        if isinstance(layer, LiveConv2d):
-            for weights in (saved[f"{name}.weight"], stock.get_submodule(name).weight.detach()):
-                dead = torch.ones_like(weights, dtype=torch.bool)
-                dead[layer.live] = False
-                assert torch.equal(weights[dead], start[f"{name}.weight"][dead].double())
+        if isinstance(layer, CroppedConv2d):
+            for weights in (saved[f"{name}.weight"], original.get_submodule(name).weight.detach()):
+                unused = torch.ones_like(weights, dtype=torch.bool)
+                unused[layer.used] = False
+                assert torch.equal(weights[unused], start[f"{name}.weight"][unused].double())
 
 
 @pytest.mark.parametrize("steps", [50, pytest.param(200, marks=pytest.mark.slow)])
 def test_float32_losses_differ_by_rounding(steps: int) -> None:
     """Training amplifies rounding; what another order of torch's own sums does is the measure."""
-    stock, fast = network_pair("resnet18")
+    original, fast = network_pair("resnet18")
     other = models.build("resnet18", 0).to(memory_format=torch.channels_last)
     plain, ours, reordered = (
         torch.tensor(train(network, steps, "SGD", torch.float32))
-        for network in (stock, fast, other)
+        for network in (original, fast, other)
     )
     ours_off, torch_off = (plain - ours).abs(), (plain - reordered).abs()
     print(
@@ -173,21 +174,21 @@ def test_float32_losses_differ_by_rounding(steps: int) -> None:
     assert ours_off.mean() < 5 * torch_off.mean()
 
 
-def test_files_are_exchanged_with_the_stock_network() -> None:
-    stock, fast = network_pair("resnet18", seed=1)
+def test_files_are_exchanged_with_the_original_network() -> None:
+    original, fast = network_pair("resnet18", seed=1)
     assert {k: v.shape for k, v in fast.state_dict().items()} == {
-        k: v.shape for k, v in stock.state_dict().items()
+        k: v.shape for k, v in original.state_dict().items()
     }
     train(fast, 2, "Adam", torch.float32)
     pixels, _ = batch(8)
-    stock.load_state_dict(fast.state_dict())
+    original.load_state_dict(fast.state_dict())
     with torch.no_grad():
-        assert torch.allclose(stock.eval()(pixels), fast.eval()(pixels), atol=1e-5)
-    other_stock, other = network_pair("resnet18", seed=2)
-    other.load_state_dict(stock.state_dict())
-    for name, value in stock.state_dict().items():
+        assert torch.allclose(original.eval()(pixels), fast.eval()(pixels), atol=1e-5)
+    other_original, other = network_pair("resnet18", seed=2)
+    other.load_state_dict(original.state_dict())
+    for name, value in original.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
-    wrong = other_stock.state_dict() | {"conv1.weight": torch.zeros(64, 1, 3, 3)}
+    wrong = other_original.state_dict() | {"conv1.weight": torch.zeros(64, 1, 3, 3)}
     with pytest.raises(RuntimeError, match=r"size mismatch for conv1\.weight"):
         other.load_state_dict(wrong)
 
@@ -195,19 +196,19 @@ def test_files_are_exchanged_with_the_stock_network() -> None:
 @pytest.mark.parametrize("build", [vgg, mobilenet, Transformer])
 def test_a_users_model_trains_unchanged(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    stock = build().double().train()
+    original = build().double().train()
     torch.manual_seed(0)
     fast = rewrite(build().double(), models.IMAGE_SHAPE).train()
-    losses = [train(network, 3, "SGD", torch.float64) for network in (stock, fast)]
+    losses = [train(network, 3, "SGD", torch.float64) for network in (original, fast)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-8)
-    stock.load_state_dict(fast.state_dict())
+    original.load_state_dict(fast.state_dict())
     with torch.autocast("cpu", torch.bfloat16):
         loss = loss_of(fast.float(), 8, torch.float32)
     loss.backward()
     assert torch.isfinite(loss)
 
 
-def test_bfloat16_is_as_exact_as_autocast_of_the_stock_network() -> None:
+def test_bfloat16_is_as_exact_as_autocast_of_the_original_network() -> None:
     gradients = []
     for network, mixed in zip(
         (models.build("resnet18", 0), *network_pair("resnet18")), (False, True, True), strict=True
@@ -215,10 +216,10 @@ def test_bfloat16_is_as_exact_as_autocast_of_the_stock_network() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             loss = loss_of(network.train(), 32, torch.float32)
         loss.backward()
-        gradients.append(stock_gradient(network.layer3[0].conv1))
-    exact, stock, fast = gradients
+        gradients.append(original_gradient(network.layer3[0].conv1))
+    exact, original, fast = gradients
     assert fast.dtype == torch.float32
-    assert (fast - exact).norm() < 1.2 * (stock - exact).norm()
+    assert (fast - exact).norm() < 1.2 * (original - exact).norm()
 
 
 class TwoSizes(nn.Module):
@@ -244,7 +245,7 @@ def test_only_what_is_understood_is_rewritten() -> None:
     modes = [module.training for module in network.eval().requires_grad_(False).modules()]
     rewrite(network, models.IMAGE_SHAPE)
     kinds = {name: type(module) for name, module in network.named_children()}
-    assert kinds.pop("plain") is LiveConv2d
+    assert kinds.pop("plain") is CroppedConv2d
     assert set(kinds.values()) == {nn.Conv2d}
     assert not network.plain.weight.requires_grad
     assert [module.training for module in network.modules()] == modes
@@ -265,9 +266,3 @@ def test_evaluation_first_does_not_hinder_training() -> None:
         loss = nn.functional.cross_entropy(network.train()(pixels), labels)
     loss.backward()
     assert "1x1 of 3x3 taps" in repr(network)
-
-
-def test_dead_taps_of_resnet18() -> None:
-    stock, fast = network_pair("resnet18")
-    counts = [cropped_kernels.trainable_parameters(network) for network in (stock, fast)]
-    assert counts == [11_175_370, 4_228_554]

@@ -56,7 +56,7 @@ def test_steps_are_taken_back(optimizer: str, plain: bool, began: bool) -> None:
     if began:
         trainer.take_step(batch)
         undisturbed.take_step(batch)
-    with cuda_graph.as_it_was(
+    with cuda_graph.restored_after(
         trainer.prepared.network, trainer.prepared.optimizer, trainer.prepared.scaler
     ):
         for _ in range(3):

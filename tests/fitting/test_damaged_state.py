@@ -200,7 +200,7 @@ def check() -> Callable[[Any], None]:
 def check_set_aside(file: bytes, folder: Path, check: Callable[[Any], None]) -> None:
     """The file is set aside, by a line, and no exception comes of it."""
     lines: list[str] = []
-    kept = Checkpoint(folder / "a.checkpoint", {"training": "a"}, say=lines.append)
+    kept = Checkpoint(folder / "a.checkpoint", {"training": "a"}, log=lines.append)
     kept.path.write_bytes(file)
     assert kept.load(check) is None
     (line,) = lines
@@ -236,7 +236,7 @@ def test_the_state_of_another_training_is_set_aside(
 
 def test_a_good_checkpoint_is_not_set_aside(good: bytes, tmp_path: Path) -> None:
     lines: list[str] = []
-    kept = Checkpoint(tmp_path / "a.checkpoint", {"training": "a"}, say=lines.append)
+    kept = Checkpoint(tmp_path / "a.checkpoint", {"training": "a"}, log=lines.append)
     kept.path.write_bytes(file_of(content_of(good)))
     epochs: list[EpochResult] = []
     with reproducible(threads=1):

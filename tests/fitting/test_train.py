@@ -14,7 +14,7 @@ from mnist_ops.core import keys
 from mnist_ops.data import Images, split_of
 from mnist_ops.fitting import fast
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.fast.cropped_kernels import LiveConv2d
+from mnist_ops.fitting.fast.cropped_kernels import CroppedConv2d
 from mnist_ops.fitting.resnet import models, train
 from mnist_ops.fitting.resnet.feed import Feed
 from mnist_ops.study.results import EpochResult, FitResult
@@ -69,7 +69,7 @@ def test_plain_is_torchvisions_network(plain: bool) -> None:
     network = models.build(SPEC.model, SPEC.seed)
     fast.prepare(network, models.IMAGE_SHAPE, dataclasses.replace(SPEC, plain=plain))
     kinds = {type(module) for module in network.modules()}
-    assert (LiveConv2d in kinds) is not plain
+    assert (CroppedConv2d in kinds) is not plain
 
 
 @pytest.mark.slow
@@ -135,13 +135,6 @@ def test_diverging_loss_ends_with_advice(images: Images) -> None:
     spec = dataclasses.replace(SPEC, optimizer="SGD", learning_rate=1e30, precision="float32")
     with pytest.raises(train.TrainingDiverged, match="lower learning rate"):
         train.fit(spec, images)
-
-
-def test_settings_are_restored() -> None:
-    before = torch.get_num_threads()
-    with reproducible(threads=1):
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
 
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -303,9 +303,9 @@ def test_kernels_that_are_not_used_are_a_note(
 ) -> None:
     require(shutil.which("c++"), "needs a C++ compiler")
     monkeypatch.setenv("MNIST_OPS_KERNELS", "0")
-    kernels._library.cache_clear()
+    kernels.load.cache_clear()
     try:
         seen = doctor.examine()[0].seen
     finally:
-        kernels._library.cache_clear()
+        kernels.load.cache_clear()
     assert "no-kernels" in {finding.kind for finding in seen.findings}

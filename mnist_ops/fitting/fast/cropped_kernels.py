@@ -1,27 +1,27 @@
-"""Rewrite a network for images of one size: convolutions without the taps that see padding only.
+"""Crop convolution kernels: leave out the weights that only ever meet padding.
 
 On a small map much of a padded kernel never meets the map. A 3x3 kernel with padding 1 on a map
-of one pixel has eight taps that multiply zeros for every image. Down a side of `size` pixels, tap
-`t` of window `o` lies on pixel
+of one pixel has eight taps (kernel weights) that multiply zeros for every image. Along a side of
+`size` pixels, tap `t` of window `o` lies on pixel
 
     o * stride - padding + t * dilation,
 
-and it is *live* if that is one of the pixels 0 to `size` - 1 for at least one window, else *dead*.
+and it is *used* if that is one of the pixels 0 to `size` - 1 for at least one window.
 
-**The same function.** A dead tap's weight is multiplied by padding, that is by zero, for all
+**The same function.** An unused tap's weight is multiplied by padding, that is by zero, for all
 images and all windows. Leaving it out leaves out zeros from sums.
 
-**The same training.** The loss does not depend on dead weights, so their gradient is exactly
+**The same training.** The loss does not depend on unused weights, so their gradient is exactly
 zero. SGD with momentum m updates v <- m*v + g, w <- w - lr*v: from v = 0 and g = 0 forever, w keeps
 its bits. Adam updates its two means likewise and moves w by lr * 0 / (sqrt(0) + eps) = 0. Weight
-decay would move dead weights, but there is none in this study, and as no output depends on them
-live weights would still be trained the same. So a training of the live weights alone is that of
-the stock network, and dead weights end as they began.
+decay would move unused weights, but there is none in this study, and as no output depends on them
+used weights would still be trained the same. So a training of the used weights alone is that of
+the original network, and unused weights end as they began.
 
-**The same file.** A rewritten network's `state_dict` has the stock network's names and shapes,
-dead taps included with the values that they began with, and it loads either's.
+**The same file.** A rewritten network's `state_dict` has the original network's names and shapes,
+unused taps included with the values that they began with, and it loads either's.
 
-Live taps of a side need not be neighbours (stride 2 on one pixel can skip some): the span from the
+Used taps of a side need not be neighbours (stride 2 on one pixel can skip some): the span from the
 first to the last is kept, which is then more than needed but right. Only what is found by watching
 one image pass is rewritten: a plain `Conv2d` with zero padding that is called with maps of one
 size. Everything else stays as it is. How the kept taps are computed is `fast_conv`'s matter.
@@ -42,8 +42,8 @@ class UnexpectedSize(MnistOpsError):
     """A rewritten network met a map of another size than that it was rewritten for."""
 
 
-def live_span(size: int, kernel: int, stride: int, padding: Pair, dilation: int) -> tuple[int, int]:
-    """First live tap along one side, and the one behind the last.
+def used_span(size: int, kernel: int, stride: int, padding: Pair, dilation: int) -> tuple[int, int]:
+    """Return the first used tap along one side, and the one behind the last.
 
     Args:
         size: pixels of the map along the side.
@@ -53,19 +53,19 @@ def live_span(size: int, kernel: int, stride: int, padding: Pair, dilation: int)
         dilation: pixels from one tap to the next.
 
     Returns:
-        The bounds; (0, 1) where every tap is dead, as a kernel has at least one.
+        The bounds; (0, 1) where every tap is unused, as a kernel has at least one.
     """
     windows = _windows(size, kernel, stride, padding, dilation)
-    live = [
+    used = [
         tap
         for tap in range(kernel)
         if any(0 <= o * stride - padding[0] + tap * dilation < size for o in range(windows))
     ]
-    return (live[0], live[-1] + 1) if live else (0, 1)
+    return (used[0], used[-1] + 1) if used else (0, 1)
 
 
 def rewrite(network: nn.Module, image_shape: tuple[int, ...]) -> nn.Module:
-    """Replace, in `network`, each convolution that can be by a `LiveConv2d`.
+    """Replace, in `network`, each convolution that can be by a `CroppedConv2d`.
 
     Args:
         network: in any mode, with parameters; changed in place.
@@ -76,7 +76,7 @@ def rewrite(network: nn.Module, image_shape: tuple[int, ...]) -> nn.Module:
     """
     sizes = _map_sizes(network, image_shape)
     replaced = {
-        conv: LiveConv2d(conv, size) for conv, size in sizes.items() if _is_plain(conv, network)
+        conv: CroppedConv2d(conv, size) for conv, size in sizes.items() if _is_plain(conv, network)
     }
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -86,29 +86,28 @@ def rewrite(network: nn.Module, image_shape: tuple[int, ...]) -> nn.Module:
 
 
 def trainable_parameters(network: nn.Module) -> int:
-    """How many weights are trained; after `rewrite`, the live ones."""
+    """Count the weights that are trained; after `rewrite`, the used ones."""
     return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
 
 
-class LiveConv2d(nn.Module):
-    """The taps of a `Conv2d` that are live on maps of one size.
+class CroppedConv2d(nn.Module):
+    """A `Conv2d` with the taps alone that are used on maps of one size.
 
     Attributes:
-        weight: the live taps, shape (out, height, width, in // groups): the order in memory in
+        weight: the used taps, shape (out, height, width, in // groups): the order in memory in
             which a matrix product wants them.
         bias: shape (out,), or None.
-        stock_shape: of the weights as torch shapes them: (out, in // groups, height, width).
-        stock_weight: weights of that shape with the dead taps' values; the live ones' say nothing.
-            None where no taps are dead.
+        full_shape: of the original weights: (out, in // groups, height, width).
+        full_weight: weights of that shape, valid for unused taps alone; None where all are used.
         cast_weight: `weight` in the type that autocast computes in, kept up to date by
             `flat_weights`; None where it is cast at every use.
     """
 
-    stock_weight: Tensor | None
+    full_weight: Tensor | None
     cast_weight: Tensor | None = None
 
     def __init__(self, conv: nn.Conv2d, size: Pair):
-        """The live taps of `conv`, sharing none of its memory.
+        """Copy the used taps of `conv`.
 
         Args:
             conv: with zero padding.
@@ -117,10 +116,10 @@ class LiveConv2d(nn.Module):
         super().__init__()
         padding = _padding(conv)
         spans = [
-            live_span(size[i], conv.kernel_size[i], conv.stride[i], padding[i], conv.dilation[i])
+            used_span(size[i], conv.kernel_size[i], conv.stride[i], padding[i], conv.dilation[i])
             for i in (0, 1)
         ]
-        self.live = (..., slice(*spans[0]), slice(*spans[1]))
+        self.used = (..., slice(*spans[0]), slice(*spans[1]))
         self.groups = conv.groups
         kernel = [stop - start for start, stop in spans]
         before = [padding[i][0] - conv.dilation[i] * spans[i][0] for i in (0, 1)]
@@ -145,16 +144,16 @@ class LiveConv2d(nn.Module):
             before=_pair(before),
             after=_pair(after),
         )
-        stock = conv.weight.detach()
-        self.stock_shape = stock.shape
-        all_live = self.geometry.kernel == conv.kernel_size
-        self.register_buffer("stock_weight", None if all_live else stock.clone(), persistent=False)
-        self.weight = nn.Parameter(self._live_of(stock), conv.weight.requires_grad)
+        full = conv.weight.detach()
+        self.full_shape = full.shape
+        all_used = self.geometry.kernel == conv.kernel_size
+        self.register_buffer("full_weight", None if all_used else full.clone(), persistent=False)
+        self.weight = nn.Parameter(self._used_part(full), conv.weight.requires_grad)
         self.bias = conv.bias
         self.training = conv.training
 
     def forward(self, x: Tensor) -> Tensor:
-        """The convolution of `x`, shape (n, in, height, width), in autocast's type under it."""
+        """Return the convolution of `x`, shape (n, in, height, width), in autocast's type."""
         if x.shape[2:] != self.geometry.size:
             raise UnexpectedSize(
                 f"a map of {tuple(x.shape[2:])} pixels came to a convolution that was rewritten "
@@ -170,39 +169,39 @@ class LiveConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Kernel before and after, and the map."""
-        stock = "x".join(map(str, self.stock_shape[2:]))
-        live = "x".join(map(str, self.geometry.kernel))
-        return f"{live} of {stock} taps, on maps of {self.geometry.size}"
+        full = "x".join(map(str, self.full_shape[2:]))
+        used = "x".join(map(str, self.geometry.kernel))
+        return f"{used} of {full} taps, on maps of {self.geometry.size}"
 
-    def _live_of(self, stock: Tensor) -> Tensor:
-        live = stock[self.live].permute(0, 2, 3, 1)
+    def _used_part(self, full: Tensor) -> Tensor:
+        used = full[self.used].permute(0, 2, 3, 1)
         # contiguous() would keep the strides of a single channel as they are, and convolutions
         # then compute in the slower layout.
-        return torch.empty_like(live, memory_format=torch.contiguous_format).copy_(live)
+        return torch.empty_like(used, memory_format=torch.contiguous_format).copy_(used)
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        live = self.weight.detach()
-        weight = live.new_empty(self.stock_shape)
-        if self.stock_weight is not None:
-            weight.copy_(self.stock_weight)
-        weight[self.live] = live.permute(0, 3, 1, 2)
+        used = self.weight.detach()
+        weight = used.new_empty(self.full_shape)
+        if self.full_weight is not None:
+            weight.copy_(self.full_weight)
+        weight[self.used] = used.permute(0, 3, 1, 2)
         destination[prefix + "weight"] = weight
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        stock = state_dict.get(prefix + "weight")
+        full = state_dict.get(prefix + "weight")
         # Another shape is not for this layer: torch's own code then says so.
-        if stock is not None and stock.shape == self.stock_shape:
-            if self.stock_weight is not None:
-                self.stock_weight.copy_(stock)
-            state_dict = {**state_dict, prefix + "weight": self._live_of(stock)}
+        if full is not None and full.shape == self.full_shape:
+            if self.full_weight is not None:
+                self.full_weight.copy_(full)
+            state_dict = {**state_dict, prefix + "weight": self._used_part(full)}
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _map_sizes(network: nn.Module, image_shape: tuple[int, ...]) -> dict[nn.Conv2d, Pair]:
-    """Each convolution that one image meets, and the size of its input, where it is one size."""
+    """Find the convolutions whose input has one size, and that size, by watching one image pass."""
     sizes: dict[nn.Conv2d, set[Pair]] = {}
 
     def note(conv: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
@@ -228,7 +227,7 @@ def _map_sizes(network: nn.Module, image_shape: tuple[int, ...]) -> dict[nn.Conv
 
 
 def _is_plain(conv: nn.Conv2d, network: nn.Module) -> bool:
-    """Whether a convolution is what its attributes say, and its weights are its own."""
+    """Return whether a convolution is what its attributes say, and its weights are its own."""
     holders = sum(
         weight is conv.weight
         for module in network.modules()

@@ -39,7 +39,7 @@ def captured(
     pixels: Tensor,
     labels: Tensor,
 ) -> Step | None:
-    """`step` as a graph, for batches of the shapes of `pixels` and `labels`.
+    """Capture `step` as a graph, for batches of the shapes of `pixels` and `labels`.
 
     Network, optimizer and scaler are then as they were before.
 
@@ -52,13 +52,13 @@ def captured(
         labels: of the same.
 
     Returns:
-        None where there can be no graph, or it is not the step; the log says why.
+        The graph as a step; None where there can be none, or it is not the step, as logged.
     """
     pixels, labels = pixels.clone(), labels.clone()
     groups = [dict(group) for group in optimizer.param_groups]
     try:
         # Other threads wait here with captures of their own: one at a time is what CUDA allows.
-        with rng.left_as_they_are(pixels.device):
+        with rng.preserved(pixels.device):
             graph, loss = _capture(step, network, optimizer, scaler, pixels, labels)
     except (RuntimeError, ValueError) as error:
         for group, before in zip(optimizer.param_groups, groups, strict=True):
@@ -86,26 +86,26 @@ def _capture(
     pixels: Tensor,
     labels: Tensor,
 ) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-    """The graph, and where it leaves the loss; raises `RuntimeError` where there is none."""
+    """Return the graph, and the tensor of its loss; raise `RuntimeError` where there is none."""
     for group in optimizer.param_groups:
         group["lr"] = torch.as_tensor(float(group["lr"]), device=pixels.device)
         if "capturable" in group:
             group["capturable"] = True
     stream = torch.cuda.Stream(pixels.device)
-    with as_it_was(network, optimizer, scaler):
+    with restored_after(network, optimizer, scaler):
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_STEPS):
                 step(pixels, labels)
         torch.cuda.current_stream().wait_stream(stream)
-    with as_it_was(network, optimizer, scaler):
+    with restored_after(network, optimizer, scaler):
         step(pixels, labels)
         expected = [weight.clone() for weight in _trained(optimizer)]
     graph = torch.cuda.CUDAGraph()
     # What other threads do meanwhile, such as allocate, is no part of it.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         loss = step(pixels, labels)
-    with as_it_was(network, optimizer, scaler):
+    with restored_after(network, optimizer, scaler):
         graph.replay()
         found = [weight.clone() for weight in _trained(optimizer)]
     same = (
@@ -118,10 +118,10 @@ def _capture(
 
 
 @contextmanager
-def as_it_was(
+def restored_after(
     network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Iterator[None]:
-    """Take back, in place, whatever steps in the ``with`` block do.
+    """Undo, in place, whatever steps in the ``with`` block do.
 
     What the optimizer has only made there is zero afterwards, as torch's optimizers begin.
     """

@@ -71,12 +71,12 @@ class Geometry:
 
     @cached_property
     def padding(self) -> tuple[int, int, int, int]:
-        """As `torch.nn.functional.pad` takes it: across before and after, down before and after."""
+        """Zero pixels as `torch.nn.functional.pad` takes them: (left, right, top, bottom)."""
         return self.before[1], self.after[1], self.before[0], self.after[0]
 
     @cached_property
     def of_gradient(self) -> "Geometry":
-        """For windows one pixel apart: those on the output's gradient that give the input's."""
+        """The windows on the output's gradient that give the input's, at stride 1."""
         down, across = (d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True))
         return Geometry(
             size=self.windows,
@@ -91,7 +91,7 @@ class Geometry:
 def conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, groups: int = 1
 ) -> Tensor:
-    """A convolution, computed in the type of `x`.
+    """Convolve `x`, in its own type.
 
     Args:
         x: shape (n, in, *geometry.size), best in channels_last.
@@ -117,7 +117,9 @@ def conv2d(
 
 
 def _as_product(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    """Whether the matrix product is the faster form: a rule, so that a seed means the same bits.
+    """Return whether the matrix product is the faster form.
+
+    It is a fixed rule, so that a seed gives the same bits.
 
     Found by measuring both on the layers of ResNet-18 and 50. Fewer than 16 channels make the
     runs that are copied short; from 64 windows on the columns outgrow the cache. Otherwise the
@@ -158,7 +160,7 @@ class _Product(torch.autograd.Function):
 
 
 def _as_images(x: Tensor) -> Tensor:
-    """(n, height, width, channels) as (n, channels, height, width), in the same memory."""
+    """View (n, height, width, channels) as (n, channels, height, width)."""
     n, height, width, channels = x.shape
     if height == width == 1:
         # On one pixel torch's other layers give strides (channels, 1, 1, 1), and batch norm's
@@ -168,7 +170,7 @@ def _as_images(x: Tensor) -> Tensor:
 
 
 def _columns(x: Tensor, geometry: Geometry, *, reverse: bool = False) -> Tensor:
-    """The windows of `x` as rows of taps * channels; `reverse` puts the taps last to first.
+    """Gather the windows of `x` as rows of taps * channels; `reverse` puts the taps last to first.
 
     Args:
         x: shape (n, *geometry.size, channels).
@@ -200,7 +202,7 @@ def _columns(x: Tensor, geometry: Geometry, *, reverse: bool = False) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _tap_pixels(geometry: Geometry, n: int, reverse: bool) -> Tensor:
-    """The pixel under each tap of each window, among the pixels of `n` padded maps in a row."""
+    """Index the pixel under each tap of each window, in `n` padded maps in a row."""
     # Kept beyond the evaluation that may be the first to ask for it.
     with torch.inference_mode(False):
         down, across = (
@@ -216,7 +218,7 @@ def _tap_pixels(geometry: Geometry, n: int, reverse: bool) -> Tensor:
 
 
 def _input_gradient(dy: Tensor, rows: Tensor, matrix: Tensor, geometry: Geometry) -> Tensor:
-    """The input's gradient, shape (n, *geometry.size, in), from the output's.
+    """Compute the input's gradient, shape (n, *geometry.size, in), from the output's.
 
     Args:
         dy: the output's gradient, shape (n, *geometry.windows, out).

@@ -2,7 +2,7 @@
 
 In a ResNet these three follow one another: relu(norm(x) + shortcut). As operators of their own they
 pass over the map five times, and back again as often; `kernels` has them as one. This file gives
-torchvision's blocks a forward pass that asks for them as one, and says when a kernel can serve:
+torchvision's blocks a forward pass that computes them as one where a kernel can:
 training, bfloat16 maps in channels_last on one thread of a CPU. Otherwise the three are torch's.
 They are the same numbers, bit for bit, in both forms.
 """
@@ -35,7 +35,7 @@ def fuse(network: nn.Module) -> nn.Module:
 
 
 def norm_relu(x: Tensor, norm: nn.BatchNorm2d, added: Tensor | None = None) -> Tensor:
-    """relu(norm(x) + added), shape (n, channels, height, width)."""
+    """Return relu(norm(x) + added), shape (n, channels, height, width)."""
     if _has_kernel(x, norm, added):
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
@@ -96,7 +96,7 @@ class _Fused(torch.autograd.Function):
 
 
 def _is_plain(name: str, child: nn.Module) -> bool:
-    """Whether a block's layer is what its name says: a user may have put in another."""
+    """Return whether a block's layer is what its name says: a user may have put in another."""
     wanted = nn.BatchNorm2d if name.startswith("bn") else nn.ReLU if name == "relu" else None
     return wanted is None or (type(child) is wanted and not child._forward_hooks)
 

@@ -1,4 +1,4 @@
-"""All trained weights of a network as one vector, so that a step touches memory once, not 62 times.
+"""All trained weights of a network in one vector, updated in one call.
 
 What a step does with a network's weights, beside multiplying with them, is bound by memory and by
 the number of calls: cast each to bfloat16, cast each gradient back, update each. Here all weights
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnist_ops.fitting.fast import kernels
-from mnist_ops.fitting.fast.cropped_kernels import LiveConv2d
+from mnist_ops.fitting.fast.cropped_kernels import CroppedConv2d
 
 # torch updates weights in vectors of 16, and what is left of one in another precision.
 VECTOR = 16
@@ -34,11 +34,11 @@ class FlatWeights:
 
     Attributes:
         weights: float32, or the type of the network's weights: what an optimizer gets; its `grad`
-            is there after `gather`, unless `pieces` are.
+            is there after `gather`, unless `gradients` are.
         cast: the slices of the convolutions in the type that autocast computes in.
-        pieces: the gradients as the last backward pass left them, where a kernel takes them so.
-        updated_by_kernel: whether the optimizer is one that takes `pieces`.
-        has_kernel: whether there could be such a one for these weights.
+        gradients: the gradients as the last backward pass left them, where a kernel takes them so.
+        updated_by_kernel: whether the optimizer takes `gradients`.
+        has_kernel: whether a kernel can update these weights.
     """
 
     def __init__(self, network: nn.Module, compute: torch.dtype | None = None):
@@ -52,7 +52,7 @@ class FlatWeights:
         convolutions = [
             layer
             for layer in network.modules()
-            if isinstance(layer, LiveConv2d) and layer.weight.requires_grad and compute
+            if isinstance(layer, CroppedConv2d) and layer.weight.requires_grad and compute
         ]
         # Those that are cast come first: one stretch of memory.
         first = [layer.weight for layer in convolutions]
@@ -82,7 +82,7 @@ class FlatWeights:
             and compute in (None, torch.bfloat16)
         )
         self.updated_by_kernel = False
-        self.pieces: kernels.Pieces | None = None
+        self.gradients: kernels.Gradients | None = None
         self._sources: list[Tensor] = list(views.values())
         self._shapes = [weight.shape for weight in trained]
         self._gradient: Tensor | None = None
@@ -106,15 +106,15 @@ class FlatWeights:
             self._cast_of = version
 
     def gather(self) -> None:
-        """Take over the gradients of the last backward pass: an optimizer's step comes next."""
+        """Collect the gradients of the last backward pass for the optimizer's next step."""
         gradients = [source.grad for source in self._sources]
         for source in self._sources:
             source.grad = None
-        self.pieces = None
+        self.gradients = None
         if self.updated_by_kernel and kernels.usable():
             found = [g.contiguous() for g in gradients if g is not None]
             if len(found) == len(gradients):
-                self.pieces = kernels.Pieces(found)
+                self.gradients = kernels.Gradients(found)
                 return
         for gradient, place in zip(gradients, self._places(), strict=True):
             if gradient is None:
@@ -123,7 +123,7 @@ class FlatWeights:
                 place.copy_(gradient)
 
     def _places(self) -> list[Tensor]:
-        """The slices of the vector's gradient, which a kernel does without."""
+        """Return the slices of the vector's gradient, which the kernels do without."""
         if self._gradient is None:
             self._gradient = torch.zeros_like(self.weights)
             sizes = [shape.numel() for shape in self._shapes]
@@ -135,15 +135,19 @@ class FlatWeights:
         self.weights.grad = self._gradient
         return self._slices
 
-    def updated(self, *, cast: bool) -> None:
-        """Say that the weights were written, which torch's fused optimizers do not; and `cast`."""
+    def mark_updated(self, *, cast: bool) -> None:
+        """Count a write to the weights, as torch's fused optimizers do not.
+
+        Args:
+            cast: whether `cast` was written with them.
+        """
         torch.autograd.graph.increment_version(self.weights)
         if cast:
             self._cast_of = self.weights._version
 
 
 class Adam(torch.optim.Adam):
-    """torch's fused Adam, by a kernel where there is one: the same bits, the same `state_dict`."""
+    """torch's fused Adam, by a compiled kernel where there is one, with the same bits."""
 
     def __init__(self, flat: FlatWeights, lr: float):
         super().__init__([flat.weights], lr=lr, fused=True)
@@ -152,10 +156,10 @@ class Adam(torch.optim.Adam):
 
     def step(self, closure: Any = None) -> Any:
         """Update the weights with the gradients that were gathered last."""
-        flat, pieces = self._flat, self._flat.pieces
-        if pieces is None:
+        flat, gradients = self._flat, self._flat.gradients
+        if gradients is None:
             loss = super().step(closure)
-            flat.updated(cast=False)
+            flat.mark_updated(cast=False)
             return loss
         state, group = self.state[flat.weights], self.param_groups[0]
         if not state:
@@ -164,7 +168,7 @@ class Adam(torch.optim.Adam):
             state["exp_avg_sq"] = torch.zeros_like(flat.weights)
         state["step"] += 1
         kernels.adam_step(
-            pieces,
+            gradients,
             flat.weights,
             state["exp_avg"],
             state["exp_avg_sq"],
@@ -174,12 +178,12 @@ class Adam(torch.optim.Adam):
             group["betas"],
             group["eps"],
         )
-        flat.updated(cast=True)
+        flat.mark_updated(cast=True)
         return None
 
 
 class SGD(torch.optim.SGD):
-    """torch's fused SGD with momentum, likewise."""
+    """torch's fused SGD, by a compiled kernel where there is one, with the same bits."""
 
     def __init__(self, flat: FlatWeights, lr: float, momentum: float):
         super().__init__([flat.weights], lr=lr, momentum=momentum, fused=True)
@@ -189,10 +193,10 @@ class SGD(torch.optim.SGD):
 
     def step(self, closure: Any = None) -> Any:
         """Update the weights with the gradients that were gathered last."""
-        flat, pieces = self._flat, self._flat.pieces
-        if pieces is None:
+        flat, gradients = self._flat, self._flat.gradients
+        if gradients is None:
             loss = super().step(closure)
-            flat.updated(cast=False)
+            flat.mark_updated(cast=False)
             return loss
         state, group = self.state[flat.weights], self.param_groups[0]
         velocity = state.get("momentum_buffer")
@@ -200,7 +204,13 @@ class SGD(torch.optim.SGD):
         if velocity is None:
             velocity = state["momentum_buffer"] = torch.zeros_like(flat.weights)
         kernels.sgd_step(
-            pieces, flat.weights, velocity, flat.cast, group["lr"], group["momentum"], first=first
+            gradients,
+            flat.weights,
+            velocity,
+            flat.cast,
+            group["lr"],
+            group["momentum"],
+            first=first,
         )
-        flat.updated(cast=True)
+        flat.mark_updated(cast=True)
         return None

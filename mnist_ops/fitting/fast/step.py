@@ -56,7 +56,7 @@ class Prepared:
         return self.graphs.get(len(labels), self.eager_step)(pixels, labels)
 
     def eager_step(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """As `step`, operator by operator."""
+        """Take a `step` operator by operator."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
             loss = nn.functional.cross_entropy(self.network(pixels), labels)
@@ -77,13 +77,13 @@ class Prepared:
                 self.graphs[len(labels)] = graph
 
     def autocast(self) -> torch.autocast:
-        """The context in which the network computes."""
+        """Return the context in which the network computes."""
         return torch.autocast(
             self._device.type, dtype=self._compute, enabled=self._compute is not None
         )
 
     def state(self) -> dict[str, Any]:
-        """All that later steps depend on, for a checkpoint; `restore` takes it."""
+        """Return all that later steps depend on; `restore` takes it."""
         return {
             "network": self._tensors(),
             "optimizer": self.optimizer.state_dict(),
@@ -101,7 +101,7 @@ class Prepared:
         self.scaler.load_state_dict(state["scaler"])
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Weights and running statistics by name, without what follows from the spec."""
+        """Return weights and running statistics by name, without what follows from the spec."""
         kept = self.network.state_dict(keep_vars=True).keys()
         tensors = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
         return {name: tensor.detach() for name, tensor in tensors.items() if name in kept}

@@ -1,1 +1,1 @@
-"""Train a network."""
+"""Networks: `train` has the training, `models` the networks and what they cost."""

@@ -28,7 +28,7 @@ def own_stream(device: torch.device) -> Iterator[None]:
 
 
 class Clock:
-    """Adds up the seconds in its ``with`` blocks, waiting for this thread's work at both ends.
+    """A stopwatch of ``with`` blocks, which waits for this thread's work at both ends.
 
     Attributes:
         seconds: so far.

@@ -9,7 +9,7 @@ from mnist_ops.data import Images
 
 
 class Feed:
-    """Gathers batches from the uint8 images in memory, and normalises each on the device.
+    """The source of batches: gathered from uint8 images in memory, normalised on the device.
 
     Mean and deviation are those of the training pixels.
     """
@@ -21,7 +21,7 @@ class Feed:
         self.mean, self.std = mean_and_std(images.images[train])
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Float32 pixels, shape (n, 1, height, width), and int64 labels, both on the device."""
+        """Return float32 pixels, shape (n, 1, height, width), and int64 labels, on the device."""
         pixels, labels = self.images.images[index], self.images.labels[index]
         if self.device.type == "cuda":
             if self.pin_memory:
@@ -32,10 +32,10 @@ class Feed:
 
 
 def mean_and_std(pixels: Tensor) -> tuple[float, float]:
-    """Mean and deviation, grey levels 0 to 1, of the training pixels, by which all are normalised.
+    """Return mean and standard deviation of grey levels, 0 to 1, by which images are normalised.
 
     Args:
-        pixels: uint8, of any shape.
+        pixels: of the training images: uint8, of any shape.
     """
     # From the counts of the 256 grey levels: exact, and no float copy of the images.
     counts = torch.bincount(pixels.flatten(), minlength=256).double()

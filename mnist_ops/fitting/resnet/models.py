@@ -32,11 +32,11 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(model: str, seed: int) -> nn.Module:
-    """The network called `model`, for images of `IMAGE_SHAPE`, with weights drawn from `seed`.
+    """Build the network called `model`, with weights drawn from `seed`.
 
-    The global random state is left as it was.
+    The global random state does not change.
     """
-    with rng.drawn_from(seed, torch.device("cpu")):
+    with rng.seeded(seed, torch.device("cpu")):
         return BUILDERS[model]()
 
 
@@ -47,7 +47,7 @@ class Complexity:
     Attributes:
         parameters: trainable weights.
         live_parameters: those that any image can change: the rest are kernel taps that only ever
-            see padding (see `live_taps`).
+            see padding (see `cropped_kernels`).
         flops_fvcore: as fvcore counts: a multiply-accumulate is one operation, batch norm 2 a
             normalised element, average pooling 1 an input element.
         flops: the convention behind the study's figures, that of the THOP counter: the same

@@ -1,7 +1,8 @@
-"""Check that the state in a checkpoint can be one of the training that is to go on from it.
+"""Validate the state in a checkpoint before a training resumes from it.
 
-A file of the right digest may hold anything: whoever had the folder wrote it. So each value is held
-against a training that has not begun yet, and what follows from the spec is computed anew.
+A file of the right digest may hold anything: whoever can write to the folder wrote it. So each
+value is compared with a training that has not begun, and what follows from the spec is computed
+anew.
 """
 
 import math
@@ -18,7 +19,7 @@ from mnist_ops.study.specs import ResNetSpec
 _MOMENTS = {"Adam": ("exp_avg", "exp_avg_sq"), "SGD": ("momentum_buffer",)}
 
 # Counts are kept in 32 bits.
-_MOST = 2**31
+_COUNT_LIMIT = 2**31
 
 
 def batches(order: Tensor, spec: ResNetSpec) -> list[Tensor]:
@@ -46,19 +47,19 @@ def check_state(
     Raises:
         NotUsable: it is not such a state; and other exceptions, where it is far from one.
     """
-    _need(_alike(found, fresh, but=("optimizer",)), "keys, types, shapes or values")
+    _require(_matches(found, fresh, but=("optimizer",)), "keys, types, shapes or values")
     sizes = [len(batch) for batch in batches(torch.arange(n_train), spec)]
     epoch, step = found["epoch"], found["step"]
     steps = epoch * len(sizes) + step
-    _need(0 <= epoch < spec.epochs and 0 <= step <= len(sizes) and steps > 0, "epoch or step")
+    _require(0 <= epoch < spec.epochs and 0 <= step <= len(sizes) and steps > 0, "epoch or step")
     counts = found["seen"], found["images_trained"]
-    _need(counts == (sum(sizes[:step]), epoch * sum(sizes)), "the count of images")
-    _need(found["seconds"] >= 0, "the time")
-    _need(len(found["history"]) == epoch and all(map(_is_epoch, found["history"])), "its epochs")
+    _require(counts == (sum(sizes[:step]), epoch * sum(sizes)), "the count of images")
+    _require(found["seconds"] >= 0, "the time")
+    _require(len(found["history"]) == epoch and all(map(_is_epoch, found["history"])), "its epochs")
     order = torch.Generator().manual_seed(spec.seed)
     for _ in range(epoch):
         torch.randperm(n_train, generator=order)
-    _need(torch.equal(found["order"], order.get_state()), "the order of the images")
+    _require(torch.equal(found["order"], order.get_state()), "the order of the images")
     for numbers in found["random"].values():
         # Not every one of these bytes is a state of the generator, which says so itself.
         if len(numbers) == len(torch.Generator().get_state()):
@@ -71,18 +72,18 @@ def _check_optimizer(
 ) -> None:
     counts = spec.optimizer == "Adam"
     moments = _MOMENTS[spec.optimizer] if counts or spec.momentum else ()
-    _need(list(found) == list(range(len(weights) if moments else 0)), "the optimizer's weights")
+    _require(list(found) == list(range(len(weights) if moments else 0)), "the optimizer's weights")
     for kept, weight in zip(found.values(), weights, strict=False):
         expected: dict[str, Any] = dict.fromkeys(moments, weight)
         expected |= {"step": torch.zeros(())} if counts else {}
-        _need(_alike(kept, expected), "the optimizer's moments")
+        _require(_matches(kept, expected), "the optimizer's moments")
         if counts:
             # Where losses are scaled, a step whose gradients overflow is left out.
             least = 0 if spec.precision == "float16" else steps
-            _need(least <= kept["step"] <= steps, "the optimizer's steps")
+            _require(least <= kept["step"] <= steps, "the optimizer's steps")
 
 
-def _alike(found: Any, own: Any, but: Iterable[str] = ()) -> bool:
+def _matches(found: Any, own: Any, but: Iterable[str] = ()) -> bool:
     """Return whether `found` has the types and shapes of `own`, and finite numbers."""
     if isinstance(own, Tensor):
         return (
@@ -94,10 +95,10 @@ def _alike(found: Any, own: Any, but: Iterable[str] = ()) -> bool:
         return False
     if isinstance(own, dict):
         return found.keys() == own.keys() and all(
-            key in but or _alike(found[key], own[key]) for key in own
+            key in but or _matches(found[key], own[key]) for key in own
         )
     if isinstance(own, int):
-        return bool(0 <= found < _MOST)
+        return bool(0 <= found < _COUNT_LIMIT)
     return not isinstance(own, float) or math.isfinite(found)
 
 
@@ -109,6 +110,6 @@ def _is_epoch(values: Any) -> bool:
     )
 
 
-def _need(fits: bool, what: str) -> None:
+def _require(fits: bool, what: str) -> None:
     if not fits:
         raise NotUsable(f"{what} cannot be those of this training")

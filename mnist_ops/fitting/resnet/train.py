@@ -1,4 +1,4 @@
-"""Fit a ResNet and evaluate it. Knows nothing of tracking: it returns a result and calls back.
+"""Fit a ResNet and evaluate it, independent of tracking.
 
 Read from `fit` down. The clock runs over training steps only: warm-up before the first, and the
 evaluation after each epoch, are outside. Threads of one process can train side by side; on a CUDA
@@ -64,7 +64,7 @@ def fit(
         results_after: epochs, beside the last, after which the test images are predicted too.
         on_result: called with each result as soon as it is there, after how many epochs it is.
         checkpoint: where the training goes on from, and saves to; None is nowhere.
-        stop: asked between two steps whether to save and leave.
+        stop: called between steps; returns whether to save and raise `Stopped`.
         keep_state: whether the last result has the trained weights.
 
     Returns:
@@ -74,7 +74,7 @@ def fit(
     Raises:
         InvalidInput: a limit of the spec does not fit the data set.
         TrainingDiverged: the loss is no longer a finite number.
-        Stopped: `stop` said so; the checkpoint has the training up to there.
+        Stopped: `stop` returned True; the checkpoint has the training up to there.
         DiskFull: the checkpoint cannot be written.
     """
     parts = split_of(spec, images)
@@ -85,7 +85,7 @@ def fit(
         stack.enter_context(own_stream(device))
         draws = _warm_up(spec, images, parts)
         if draws:
-            stack.enter_context(rng.drawn_from(spec.seed, device))
+            stack.enter_context(rng.seeded(spec.seed, device))
         trainer = Trainer(spec, images, parts, draws=draws)
         state = checkpoint.load(trainer.check) if checkpoint else None
         # One that is past a result that is wanted is of no use.
@@ -233,7 +233,7 @@ class Trainer:
         return self.prepared.step(*self.feed(batch))
 
     def predict(self, index: Tensor) -> Tensor:
-        """The predicted class of each image of `index`: int64, on the CPU."""
+        """Return the predicted class of each image of `index`: int64, on the CPU."""
         network = self.prepared.network.eval()
         with torch.inference_mode():
             predicted = []
@@ -244,7 +244,7 @@ class Trainer:
         return torch.cat(predicted)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on, and its clock."""
+        """Return everything that the rest of the training depends on, and its clock."""
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -259,7 +259,7 @@ class Trainer:
         }
 
     def check(self, found: Any) -> None:
-        """Refuse, by any exception, what is no state of this training; it must not have begun."""
+        """Raise, by any exception, where `found` is no state of this training, not yet begun."""
         weights = self.prepared.optimizer.param_groups[0]["params"]
         check_state(found, self.state(), weights, len(self.train_index), self.spec)
 
@@ -287,7 +287,7 @@ def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
     """
     device, builder = torch.device(spec.device), models.BUILDERS[spec.model]
     key = (builder, spec.batch_size, spec.device, spec.precision, spec.plain)
-    with rng.drawn_from(spec.seed, device):
+    with rng.seeded(spec.seed, device):
         if key not in _warmed_up:
             # Kept for the result; what the counting takes, the training can have again.
             models.complexity(spec.model)

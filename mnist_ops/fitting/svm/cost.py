@@ -8,7 +8,7 @@ _OPS_AFTER_SUM = {"linear": 0, "rbf": 2, "sigmoid": 2, "laplacian": 2}
 def predict_flops(
     n_support: int, n_features: int, n_classes: int, kernel: str, degree: int = 3
 ) -> int:
-    """Operations that classify one image, a multiply-accumulate counted as one.
+    """Count the operations that classify one image, a multiply-accumulate counted as one.
 
     One kernel value for each support vector, ``n_features`` multiply-accumulates and then the
     kernel's own function of that sum; and the one-vs-one decision functions, in which each
@@ -25,6 +25,6 @@ def predict_flops(
 
 
 def stored_numbers(n_support: int, n_features: int, n_classes: int) -> int:
-    """Numbers a fitted classifier keeps: support vectors, dual coefficients, intercepts."""
+    """Count a classifier's numbers: support vectors, dual coefficients, intercepts."""
     pairs = n_classes * (n_classes - 1) // 2
     return n_support * n_features + (n_classes - 1) * n_support + pairs

@@ -1,4 +1,4 @@
-"""Fit cells together, and evaluate each: the same shape of result as a network's."""
+"""Fit cells together, and evaluate each."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from mnist_ops.study.specs import SvmSpec
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What a fit found, whichever way it went."""
+    """Predictions, sizes and times of one fit."""
 
     val: NDArray[np.uint8]
     test: NDArray[np.uint8]
@@ -32,7 +32,7 @@ class _Fitted:
 
 
 def fit(spec: SvmSpec, images: Images) -> FitResult:
-    """`fit_all` of one spec."""
+    """Fit one spec; see `fit_all`."""
     return fit_all([spec], images)[0]
 
 
@@ -114,8 +114,8 @@ def _shared(specs: Sequence[SvmSpec], images: Images) -> dict[SvmSpec, _Fitted]:
         fitted[spec] = _Fitted(
             val=solution.val,
             test=solution.test,
-            n_support=len(solution.machine.support),
-            n_coefficients=int(np.count_nonzero(solution.machine.coefficients)),
+            n_support=len(solution.classifier.support),
+            n_coefficients=int(np.count_nonzero(solution.classifier.coefficients)),
             alone_s=problem.prepare_s + solution.kernel_s + solution.solver_s,
             shared_s=unpaid_s.pop(each, 0.0),
             predict_s=solution.predict_s,

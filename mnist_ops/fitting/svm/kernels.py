@@ -38,7 +38,7 @@ CHUNK = 2**15
 
 
 def resolve_gamma(gamma: str | float, n_features: int, n_varying: int) -> float:
-    """The number that `gamma` stands for, for standardised images.
+    """Return the number that `gamma` stands for, for standardised images.
 
     Args:
         gamma: ``scale``, ``auto`` or a number.
@@ -69,7 +69,7 @@ class Kernel:
 
     @classmethod
     def of(cls, spec: SvmSpec, n_features: int, n_varying: int) -> "Kernel":
-        """The kernel of `spec` for standardised images; see `resolve_gamma`."""
+        """Return the kernel of `spec` for standardised images; see `resolve_gamma`."""
         return cls(
             name=spec.kernel,
             gamma=(

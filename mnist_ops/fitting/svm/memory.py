@@ -1,4 +1,4 @@
-"""How much memory a process may use for its support vector machines, and what needs how much."""
+"""The memory that a process may use for its support vector machines, and what fits need."""
 
 import os
 
@@ -29,7 +29,7 @@ class TooManyImages(MnistOpsError):
 
 
 def worker_environment(workers: int, total_gb: float | None = None) -> dict[str, str]:
-    """Variables that give each of several processes its share.
+    """Return variables that give each of several processes its share.
 
     Args:
         workers: how many processes.
@@ -41,7 +41,7 @@ def worker_environment(workers: int, total_gb: float | None = None) -> dict[str,
 
 
 def allowed_bytes() -> int:
-    """Bytes that this process may use.
+    """Return the bytes that this process may use.
 
     Raises:
         InvalidInput: the variable `VARIABLE` is not a positive number.
@@ -71,7 +71,7 @@ def require(needed: int, allowed: int, n_images: int) -> None:
 
 
 def working_bytes(sizes: list[int], n_features: int) -> int:
-    """Bytes of a process that fits one-vs-one on classes of these sizes, block by block."""
+    """Estimate the bytes of a process that fits classes of these sizes pair by pair."""
     first, second = sorted(sizes)[-1], sorted(sizes)[-2]
     n_train, n_pairs = sum(sizes), len(sizes) * (len(sizes) - 1) // 2
     # Pixels, and a copy that the scaler makes of them.
@@ -86,7 +86,7 @@ def working_bytes(sizes: list[int], n_features: int) -> int:
 
 
 def shared_bytes(sizes: list[int], n_evaluated: int) -> int:
-    """Bytes of what is kept from one fit to the next, or from one pair to the next.
+    """Count the bytes of what is kept from one fit to the next, or from one pair to the next.
 
     All blocks of the Gram matrix, the inner products with the images to classify, and the kernel
     blocks of each class with itself.
@@ -97,5 +97,5 @@ def shared_bytes(sizes: list[int], n_evaluated: int) -> int:
 
 
 def plain_bytes(n_train: int) -> int:
-    """Bytes of a process that fits with a whole kernel matrix, and a copy of it."""
+    """Estimate the bytes of a process that fits with a whole kernel matrix, and a copy of it."""
     return PROCESS_BYTES + 2 * FLOAT_BYTES * n_train**2

@@ -31,8 +31,8 @@ from mnist_ops.fitting.svm.problem import Index, Problem
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The solved classifiers of all pairs, in the order (0, 1), (0, 2), ..., (1, 2), ...
+class OneVsOne:
+    """A classifier of all classes: its solved pairs, in the order (0, 1), (0, 2), ..., (1, 2), ...
 
     Attributes:
         support: the support vectors of any pair, ascending positions in `Problem.train`.
@@ -51,15 +51,15 @@ class Machine:
 
 @dataclass(frozen=True)
 class Solved:
-    """The machines of one kernel.
+    """The solved classifiers of one kernel.
 
     Attributes:
-        machines: one for each C that was asked for.
+        classifiers: one for each C that was asked for.
         kernel_s: seconds that went into kernel values, which all of them share.
-        solver_s: seconds that each machine's own classifiers took.
+        solver_s: seconds that each classifier's own pairs took.
     """
 
-    machines: list[Machine]
+    classifiers: list[OneVsOne]
     kernel_s: float
     solver_s: list[float]
 
@@ -77,20 +77,20 @@ def solve(problem: Problem, kernel: Kernel, penalties: Sequence[float]) -> Solve
     buffer = np.empty(largest**2)
     # Kernel blocks of a class with itself: in 9 pairs each, so all are kept if there is room.
     own: dict[int, Matrix] = {}
-    unfinished = [_Unfinished(problem, penalty) for penalty in penalties]
+    solvers = [_Solver(problem, penalty) for penalty in penalties]
     for pair, (i, j) in enumerate(combinations(range(n_classes), 2)):
         size = problem.sizes[i] + problem.sizes[j]
         block = buffer[: size**2].reshape(size, size)
         _fill(problem, kernel, i, j, own, block)
-        for machine in unfinished:
-            machine.solve_pair(pair, i, j, block)
-    solver_s = [machine.seconds for machine in unfinished]
-    machines = [machine.finish() for machine in unfinished]
-    return Solved(machines, time.perf_counter() - start - sum(solver_s), solver_s)
+        for solver in solvers:
+            solver.solve_pair(pair, i, j, block)
+    solver_s = [solver.seconds for solver in solvers]
+    classifiers = [solver.finish() for solver in solvers]
+    return Solved(classifiers, time.perf_counter() - start - sum(solver_s), solver_s)
 
 
-class _Unfinished:
-    """A machine while its pairs are being solved."""
+class _Solver:
+    """The solver of one classifier, pair by pair."""
 
     def __init__(self, problem: Problem, penalty: float):
         n_classes = len(problem.classes)
@@ -120,21 +120,21 @@ class _Unfinished:
         self.iterations[pair] = classifier.n_iter_[0]
         self.seconds += time.perf_counter() - start
 
-    def finish(self) -> Machine:
-        """The machine, without the images that no pair needs."""
+    def finish(self) -> OneVsOne:
+        """Return the classifier, without the images that no pair needs."""
         support = np.flatnonzero(self.coefficients.any(axis=0))
         coefficients = np.ascontiguousarray(self.coefficients[:, support])
-        return Machine(support, coefficients, self.intercepts, self.iterations)
+        return OneVsOne(support, coefficients, self.intercepts, self.iterations)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the machines of one kernel say of a part.
+    """The predictions of the classifiers of one kernel for a part.
 
     Attributes:
-        classes: of each machine, the class of each image, uint8.
+        classes: of each classifier, the class of each image, uint8.
         kernel_s: seconds that went into kernel values, which all of them share.
-        decision_s: seconds that each machine's own decisions took.
+        decision_s: seconds that each classifier's own decisions took.
     """
 
     classes: list[NDArray[np.uint8]]
@@ -142,20 +142,22 @@ class Predicted:
     decision_s: list[float]
 
 
-def predict(problem: Problem, kernel: Kernel, machines: Sequence[Machine], part: str) -> Predicted:
-    """The class of each image of a part, ``val`` or ``test``, by machines with the same kernel."""
+def predict(
+    problem: Problem, kernel: Kernel, classifiers: Sequence[OneVsOne], part: str
+) -> Predicted:
+    """Classify the images of a part, ``val`` or ``test``, by classifiers with the same kernel."""
     kept_s = problem.product_s(part)
     start = time.perf_counter()
-    support = np.unique(np.concatenate([machine.support for machine in machines]))
+    support = np.unique(np.concatenate([classifier.support for classifier in classifiers]))
     squares = problem.squares[support]
-    by_pair = [_by_pair(problem, machine, support) for machine in machines]
-    votes: list[list[Index]] = [[] for _ in machines]
-    decision_s = [0.0 for _ in machines]
+    by_pair = [_by_pair(problem, classifier, support) for classifier in classifiers]
+    votes: list[list[Index]] = [[] for _ in classifiers]
+    decision_s = [0.0 for _ in classifiers]
     for some in problem.evaluations(part, support):
         kernel.apply(some.products, some.squares, squares)
-        for number, machine in enumerate(machines):
+        for number, classifier in enumerate(classifiers):
             own_start = time.perf_counter()
-            decisions = some.products @ by_pair[number] + machine.intercepts
+            decisions = some.products @ by_pair[number] + classifier.intercepts
             votes[number].append(vote(decisions))
             decision_s[number] += time.perf_counter() - own_start
     kernel_s = kept_s + time.perf_counter() - start - sum(decision_s)
@@ -164,7 +166,7 @@ def predict(problem: Problem, kernel: Kernel, machines: Sequence[Machine], part:
 
 
 def vote(decisions: Matrix) -> NDArray[np.int64]:
-    """The number of the class that most pairs are for, the first of several.
+    """Return the number of the class with most votes, the first of several.
 
     Args:
         decisions: shape (images, pairs); above 0 is for the first class of the pair.
@@ -179,19 +181,21 @@ def vote(decisions: Matrix) -> NDArray[np.int64]:
     return votes.argmax(axis=1)
 
 
-def support_by_class(problem: Problem, machine: Machine) -> Index:
-    """How many support vectors are of each class."""
-    counts: Index = np.bincount(_class_of(problem, machine.support), minlength=len(problem.classes))
+def support_by_class(problem: Problem, classifier: OneVsOne) -> Index:
+    """Count the support vectors of each class."""
+    counts: Index = np.bincount(
+        _class_of(problem, classifier.support), minlength=len(problem.classes)
+    )
     return counts
 
 
-def _by_pair(problem: Problem, machine: Machine, support: Index) -> Matrix:
-    """The coefficient of each image of `support` in each pair, shape (images, pairs)."""
+def _by_pair(problem: Problem, classifier: OneVsOne, support: Index) -> Matrix:
+    """Return the coefficient of each image of `support` in each pair, shape (images, pairs)."""
     n_classes = len(problem.classes)
     coefficients = np.zeros((n_classes - 1, len(support)))
-    coefficients[:, np.searchsorted(support, machine.support)] = machine.coefficients
+    coefficients[:, np.searchsorted(support, classifier.support)] = classifier.coefficients
     own = _class_of(problem, support)
-    by_pair = np.zeros((len(support), len(machine.intercepts)))
+    by_pair = np.zeros((len(support), len(classifier.intercepts)))
     for pair, (i, j) in enumerate(combinations(range(n_classes), 2)):
         by_pair[own == i, pair] = coefficients[j - 1, own == i]
         by_pair[own == j, pair] = coefficients[i, own == j]

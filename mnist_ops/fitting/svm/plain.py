@@ -17,12 +17,12 @@ from mnist_ops.study.specs import Spec, SvmSpec
 
 
 def fits_plainly(spec: SvmSpec) -> bool:
-    """Whether the kernel of `spec` does not follow from inner products."""
+    """Return whether the kernel of `spec` does not follow from inner products."""
     return spec.kernel not in GRAM_KERNELS
 
 
 def plain_notice(specs: Iterable[Spec]) -> str | None:
-    """A line for the user about those of `specs` that take long; None where there are none."""
+    """Return a line for the user about those of `specs` that take long, or None."""
     plain = [spec for spec in specs if isinstance(spec, SvmSpec) and fits_plainly(spec)]
     if not plain:
         return None

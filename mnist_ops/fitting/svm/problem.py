@@ -1,4 +1,4 @@
-"""What all configurations on the same images share: standardised pixels and inner products.
+"""The fitting problem that configurations share: standardised pixels and inner products.
 
 The training images are kept by class, because a one-vs-one classifier sees two classes: its Gram
 matrix is made of blocks, one for each pair of classes, the same for every configuration::
@@ -31,7 +31,7 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Some of the images to classify, against the support vectors.
+    """A batch of images to classify, against the support vectors.
 
     Attributes:
         rows: which of them, as a slice of their part.
@@ -99,11 +99,11 @@ class Problem:
         self.prepare_s = time.perf_counter() - start
 
     def of_class(self, number: int) -> slice:
-        """Where the images of the class with that number are in `train`."""
+        """Return the slice of `train` with the images of a class."""
         return self._slices[number]
 
     def standardised(self, index: Index) -> Matrix:
-        """Standardised pixels of the images at `index`, shape (n, features)."""
+        """Return the standardised pixels of the images at `index`, shape (n, features)."""
         rows: Matrix = self.scaler.transform(pixels(self._images, index))
         return rows
 
@@ -115,7 +115,7 @@ class Problem:
             self._multiply(self._class_rows(i), self._class_rows(j) if j != i else None, out)
 
     def product_s(self, part: str) -> float:
-        """Seconds that the inner products of a part took, if they are kept; else 0.
+        """Return the seconds that the inner products of a part took, if they are kept; else 0.
 
         The first call computes them, so that later ones of `evaluations` need not.
         """
@@ -130,7 +130,7 @@ class Problem:
         return self._products[part][2]
 
     def evaluations(self, part: str, support: Index) -> Iterator[Evaluation]:
-        """The images of a part, some at a time, against the support vectors.
+        """Yield the images of a part, some at a time, against the support vectors.
 
         Args:
             part: ``val`` or ``test``.
@@ -188,7 +188,7 @@ _current: dict[tuple[int | str, ...], tuple[Images, Problem]] = {}
 
 
 def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
-    """The problem of `spec`, and whether this call had to prepare it.
+    """Return the problem of `spec`, and whether this call had to prepare it.
 
     The latest one of this process is kept, with its Gram matrix.
 
@@ -209,7 +209,7 @@ def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
 
 
 def pixels(images: Images, index: Index) -> Matrix:
-    """Grey levels of the images at `index`, shape (n, features)."""
+    """Return the grey levels of the images at `index`, shape (n, features)."""
     return images.images[index].flatten(1).numpy().astype(np.float64)
 
 

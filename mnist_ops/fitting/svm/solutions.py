@@ -1,4 +1,4 @@
-"""Solve each distinct machine once, and the machines of one kernel together.
+"""Solve each distinct classifier once, and the classifiers of one kernel together.
 
 Two cells with the same kernel (see `kernels`) and C have the same solution. Cells with the same
 kernel and other C have the same kernel values, in training and in prediction.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mnist_ops.fitting.svm import one_vs_one
 from mnist_ops.fitting.svm.kernels import Kernel
-from mnist_ops.fitting.svm.one_vs_one import Machine
+from mnist_ops.fitting.svm.one_vs_one import OneVsOne
 from mnist_ops.fitting.svm.problem import Problem
 
 Wanted = tuple[Kernel, float]
@@ -21,18 +21,18 @@ Wanted = tuple[Kernel, float]
 
 @dataclass(frozen=True)
 class Solution:
-    """A machine, what it predicts, and what each took.
+    """A solved classifier, its predictions, and the times of both.
 
     Attributes:
-        machine: the solved classifiers.
+        classifier: of all pairs of classes.
         val: predicted class of each validation image.
         test: predicted class of each test image.
-        kernel_s: seconds for the kernel values, which other machines may have shared.
+        kernel_s: seconds for the kernel values, which other classifiers may have shared.
         solver_s: seconds for the classifiers.
         predict_s: seconds to predict the test images, kernel values with them included.
     """
 
-    machine: Machine
+    classifier: OneVsOne
     val: NDArray[np.uint8]
     test: NDArray[np.uint8]
     kernel_s: float
@@ -45,7 +45,7 @@ _solved: WeakKeyDictionary[Problem, dict[Wanted, Solution]] = WeakKeyDictionary(
 
 
 def solutions_of(problem: Problem, wanted: Iterable[Wanted]) -> dict[Wanted, tuple[Solution, bool]]:
-    """The solution of each kernel and C, and whether this call had to solve it.
+    """Return the solution of each kernel and C, and whether this call had to solve it.
 
     Raises:
         InvalidInput: a kernel overflows on these images.
@@ -63,16 +63,16 @@ def solutions_of(problem: Problem, wanted: Iterable[Wanted]) -> dict[Wanted, tup
 
 def _solve(problem: Problem, kernel: Kernel, penalties: list[float]) -> list[Solution]:
     solved = one_vs_one.solve(problem, kernel, penalties)
-    val = one_vs_one.predict(problem, kernel, solved.machines, "val")
-    test = one_vs_one.predict(problem, kernel, solved.machines, "test")
+    val = one_vs_one.predict(problem, kernel, solved.classifiers, "val")
+    test = one_vs_one.predict(problem, kernel, solved.classifiers, "test")
     return [
         Solution(
-            machine=machine,
+            classifier=classifier,
             val=val.classes[number],
             test=test.classes[number],
             kernel_s=solved.kernel_s,
             solver_s=solved.solver_s[number],
             predict_s=test.kernel_s + test.decision_s[number],
         )
-        for number, machine in enumerate(solved.machines)
+        for number, classifier in enumerate(solved.classifiers)
     ]

@@ -2,9 +2,9 @@
 
 The file is the state dict of torchvision's own ResNet (whose ``conv1`` has one channel), so that
 any program can load it. Computed is the form that the run computed in: precision, the convolutions
-of `live_taps`, and `BATCH` images at a time, since a sum's rounding depends on the order in which a
-batch of that size is summed. With all three the same, an image gets the very scores that it got
-when its run predicted the test images, alone or among others.
+of `cropped_kernels`, and `BATCH` images at a time, since a sum's rounding depends on the order in
+which a batch of that size is summed. With all three the same, an image gets the very scores that it
+got when its run predicted the test images, alone or among others.
 """
 
 import threading
