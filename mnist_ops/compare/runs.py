@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_ops.core.escaping import printable
-from mnist_ops.study.validity import METRICS, PARAMS, flag
+from mnist_ops.study.validity import MAX_WHOLE, METRICS, PARAMS, flag
 
 RUN_ID = "run_id"
 EXPERIMENT_ID = "experiment_id"
@@ -86,8 +86,7 @@ def _number(values: Iterable[object]) -> pd.Series:
 
 def _whole(values: Iterable[object]) -> pd.Series:
     number = _number(values)
-    # Beyond that a column of 64 bits has no room.
-    return number.where((number % 1 == 0) & (number.abs() <= 2**62)).astype("Int64")
+    return number.where((number % 1 == 0) & (number.abs() <= MAX_WHOLE)).astype("Int64")
 
 
 def _flag(values: Iterable[object]) -> pd.Series:

@@ -71,7 +71,7 @@ _ABSENT = frozenset({"", "none", "nan", "null", "n/a"})
 # Beyond anything that is measured, and far from where arithmetic overflows.
 _MAX_NUMBER = 1e18
 # What a column of 64 bits takes.
-_MAX_WHOLE = 2**62
+MAX_WHOLE = 2**62
 _MAX_TEXT = 250
 _SHOWN = 40
 
@@ -81,7 +81,7 @@ class OtherVersion(ValueError):
 
 
 def flag(text: str) -> bool | None:
-    """The flag that `text` is; None where it is none."""
+    """Return the flag that `text` means; None where it means none."""
     return _FLAGS.get(text.lower())
 
 
@@ -97,20 +97,18 @@ def check_cell(
     *,
     finished: bool,
 ) -> Spec | None:
-    """Look at all that a run of a cell has, and at whether it fits its fingerprint.
+    """Check the values of a cell's run, and that they fit its fingerprint.
 
-    Params and metrics of names that the program does not know decide nothing, and are not looked
-    at.
+    Params and metrics of other names than the program's own are not checked.
 
     Returns:
-        The spec that the fingerprint is of, by the spec tag, or else by the params; None where
-        there is no spec tag and the params do not give the fingerprint: another program wrote the
-        run, and numbers its cells in another way.
+        The spec of the fingerprint, from the spec tag or else the params; None without a spec tag
+        where the params give another fingerprint: another program wrote the run.
 
     Raises:
-        OtherVersion: all else is well, and this version of the program cannot read the spec.
-        ValueError: a value is not what it should be, or contradicts the spec; the message is the
-            end of a sentence about the run.
+        OtherVersion: all else is valid, and this version of the program cannot read the spec.
+        ValueError: a value is invalid or contradicts the spec; the message is the end of a
+            sentence about the run.
     """
     for name, key in _LABELS.items():
         text = tags.get(key, "")
@@ -158,7 +156,7 @@ def _spec_of(fingerprint: str, tags: Mapping[str, str], params: Mapping[str, str
     if tags.get(keys.STUDY) != spec.study:
         raise ValueError(f"its study is {shown(tags.get(keys.STUDY))}, by its spec {spec.study}")
     for name, value in spec.params.items():
-        if isinstance(value, int) and value > _MAX_WHOLE:
+        if isinstance(value, int) and value > MAX_WHOLE:
             raise ValueError(f"its spec has a {name} of {shown(value)}")
         if name in params and not _same(value, params[name]):
             raise ValueError(f"its param {name} is {shown(params[name])}, by its spec {value}")
@@ -166,7 +164,7 @@ def _spec_of(fingerprint: str, tags: Mapping[str, str], params: Mapping[str, str
 
 
 def shown(value: object) -> str:
-    """A value in a message: on one line, in quotes where it is text, not too long."""
+    """Return a value for a message: on one short line, in quotes where it is text."""
     text = repr(value[:_SHOWN] if isinstance(value, str | bytes) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -181,7 +179,7 @@ def _is_of(kind: str, text: str) -> bool:
     except ValueError:
         return False
     return math.isfinite(number) and (
-        kind == "number" or (number % 1 == 0 and abs(number) <= _MAX_WHOLE)
+        kind == "number" or (number % 1 == 0 and abs(number) <= MAX_WHOLE)
     )
 
 

@@ -1,7 +1,7 @@
-"""Check the runs of a store: anyone may have written them.
+"""Check the runs of a store, which anyone may have written.
 
-Every run passes here on its way from MLflow to the rest of the program: `fault` in each search,
-`cell_of` where it is to be a cell's result. One that does not pass is named, and left out.
+`fault` checks the form of every run that is searched for, `cell_of` whether it is valid as the
+result of a cell. A run that is not is named in a line, and left out.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -46,14 +46,14 @@ class Invalid:
 
 
 def named(run: Run) -> str:
-    """A run in a line for people: its name, and the beginning of its id."""
+    """Return how messages name a run: by its name, and the beginning of its id."""
     name = run.info.run_name if isinstance(run.info.run_name, str) else ""
     shown_name = " ".join(portable_text(name, 100).split()) or "without a name"
     return f"run {shown_name} ({str(run.info.run_id)[:8]})"
 
 
 def nobody(line: str) -> None:
-    """Stands in where nobody wants to know what is left out."""
+    """Ignore a line on what is left out."""
 
 
 def once(say: LeftOut) -> LeftOut:
@@ -78,15 +78,15 @@ def fault(run: Run) -> Invalid | None:
 
 
 def cell_of(run: Run, *, known_spec: bool = True) -> str | Invalid:
-    """The fingerprint of the cell that a run is of, if it can be trusted.
+    """Return the fingerprint of a run's cell, or why the run is not valid.
 
-    Its tags, params and metrics are what they should be, its spec or its params give the
-    fingerprint, and if it is FINISHED it has an accuracy (see `validity.check_cell`).
+    Its tags, params and metrics are valid, its spec or its params give the fingerprint, and if it
+    is FINISHED it has an accuracy (see `validity.check_cell`).
 
     Args:
         run: has passed `fault`.
-        known_spec: whether a fingerprint that neither a spec nor the params explain is refused;
-            a program that is not this one numbers cells in its own way.
+        known_spec: whether a fingerprint that neither a spec nor the params give is refused;
+            another program computes fingerprints in its own way.
     """
     finished = run.info.status == "FINISHED"
     try:
@@ -102,7 +102,7 @@ def cell_of(run: Run, *, known_spec: bool = True) -> str | Invalid:
 
 
 def valid_cells(runs: Iterable[Run], left_out: LeftOut = nobody) -> Iterator[tuple[str, Run]]:
-    """The runs that count, each with the fingerprint of its cell; the others are told of."""
+    """Yield the valid runs, each with the fingerprint of its cell; report the others."""
     for run in runs:
         cell = cell_of(run)
         if isinstance(cell, Invalid):

@@ -1,7 +1,7 @@
-"""The tables of a new store, made whole or not at all, and those of an older one, likewise.
+"""Create or upgrade the tables of a store, whole or not at all.
 
-MLflow makes them in the store's own file in some seconds and a thousand steps, and can use neither
-what an interruption leaves of it nor what two processes make together.
+MLflow creates them in the store's own file in some seconds and a thousand steps, and can use
+neither what an interruption leaves nor what two processes create together.
 """
 
 import os
@@ -158,7 +158,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _await_others(path: Path) -> Schema:
-    """The schema at `path` when no other program is making it any more."""
+    """Wait until no other program creates the store at `path`, and return its schema."""
     seen, since = None, time.monotonic()
     while True:
         schema = schema_of(sqlite_uri(path))
@@ -181,7 +181,7 @@ def _await_others(path: Path) -> Schema:
 
 
 def _user_of(path: Path) -> str | None:
-    """Another process on this machine that has the file open, in words."""
+    """Return the id and name of another process here that has the file open; None without one."""
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
@@ -193,7 +193,7 @@ def _user_of(path: Path) -> str | None:
 
 
 def _make(path: Path, artifact_root: str | None) -> Path:
-    """A whole store without runs, under a name that nothing opens."""
+    """Create a store without runs under a name that no other program opens; return its path."""
     fresh = _beside(path, "new")
     with unsynchronised(), _engine(fresh) as engine:
         utils._initialize_tables(engine)

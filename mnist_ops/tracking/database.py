@@ -1,4 +1,4 @@
-"""The database of a tracking store: its address, the file of a SQLite one, what its errors mean."""
+"""Address and open the database of a tracking store, and explain its errors."""
 
 import logging
 import os
@@ -17,14 +17,14 @@ _SQLITE = "sqlite:///"
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of a SQLite store, absolute; None of any other store."""
+    """Return the file of a SQLite store, absolute; None for any other store."""
     if not uri.startswith(_SQLITE):
         return None
     return Path(sqlalchemy.make_url(uri).database or "").absolute()
 
 
 def sqlite_uri(path: Path) -> str:
-    """The tracking URI of the SQLite store at `path`."""
+    """Return the tracking URI of the SQLite store at `path`."""
     plain = _SQLITE + str(path.absolute())
     if sqlite_path(plain) == path.absolute():
         return plain
@@ -43,10 +43,10 @@ def artifact_root(folder: Path) -> str:
 
 
 def open_sqlite(path: Path) -> sqlite3.Connection:
-    """The SQLite file at `path`, to read from; it must be there.
+    """Open the SQLite file at `path`, which must exist, to read from it.
 
-    Not read-only: where a process died while it wrote, SQLite takes back what it had half written
-    before it reads anything, and a connection that may not write cannot.
+    The connection is not read-only: after a process was killed while it wrote, SQLite has to roll
+    back before it can read.
 
     Raises:
         sqlite3.Error: it is not there, or cannot be opened.
@@ -73,12 +73,12 @@ def unsynchronised() -> Iterator[None]:
 
 
 def without_password(uri: str) -> str:
-    """`uri` with the password, if it has one, replaced by ``***``."""
+    """Return `uri` with its password, if any, replaced by ``***``."""
     return redacted(uri)
 
 
 def first_line(error: BaseException) -> str:
-    """The part of a store's error that helps, of what may be a page of SQL; no secrets in it."""
+    """Return the part of a store's error that helps, of what may be a page of SQL; no secrets."""
     text = str(error).strip()
     if "readonly database" in text or "unable to open database file" in text:
         return "it cannot be written: give yourself the right to write the file and its folder"

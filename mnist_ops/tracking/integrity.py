@@ -1,7 +1,7 @@
 """Check that a finished run has all of its parts, and that they agree.
 
-A file that a look does not find need not be lost: the look may go to the wrong place. It counts as
-lost only where the same look finds something else that belongs there.
+A file that is not found need not be lost: its address may be of another machine. It counts as lost
+only where other artifacts are found at that address.
 """
 
 import io
@@ -27,7 +27,7 @@ from mnist_ops.tracking.artifacts import beside_store
 REQUIRED_METRICS = (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS)
 # Between the accuracy that was logged and that of the predictions: both are one division.
 _SAME = 1e-6
-# A store of artifacts that failed so often is not asked again: each failure may take a minute.
+# Failures after which an artifact store is not asked again: each may take a minute.
 _TRIES = 3
 
 
@@ -51,7 +51,7 @@ class Defect:
 
 
 def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
-    """Run id -> what is missing or wrong, of those finished runs of cells that are not whole."""
+    """Return by run id what is missing or wrong in finished runs of cells; valid ones have none."""
     found: dict[str, Defect] = {}
     unlisted: dict[str, str] = {}
     seen_at: set[str] = set()
@@ -75,7 +75,7 @@ def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
         if root in seen_at:
             found[run_id] = Defect(Lack.PART, f"no {keys.PREDICTIONS}")
         else:
-            found[run_id] = Defect(Lack.UNKNOWN, f"nothing is to be seen in {root} from here")
+            found[run_id] = Defect(Lack.UNKNOWN, f"nothing is found in {root} from here")
     return found
 
 
@@ -105,7 +105,7 @@ def _disagreement(run: Run, content: bytes) -> str | None:
 
 
 def _predictions_file(client: MlflowClient, run: Run) -> bytes | Defect | None:
-    """The file, what keeps from looking, or None where it is not to be seen."""
+    """Return the file; a defect where it is lost or unreadable; None where no artifact is found."""
     folder = beside_store(client, run.info.artifact_uri)
     if folder is None:
         return _fetched(client, run)

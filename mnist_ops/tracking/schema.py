@@ -30,7 +30,7 @@ _WRITTEN_BY_MLFLOW = {
 
 
 class Schema(Enum):
-    """A store's schema, against the one that this MLflow reads and writes."""
+    """A store's schema, compared with that of this MLflow."""
 
     CURRENT = auto()
     OLDER = auto()
@@ -42,7 +42,7 @@ class Schema(Enum):
 
 
 def schema_of(uri: str) -> Schema:
-    """The schema of the store at `uri`, which is left as it is.
+    """Return the schema of the store at `uri`, which is only read.
 
     Raises:
         TrackingUnavailable: the database cannot be read.

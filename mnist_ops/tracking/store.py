@@ -1,4 +1,4 @@
-"""Reach a tracking store: its address, whether it answers, and what it says when it fails."""
+"""Connect to a tracking store, and turn its failures into one line."""
 
 import os
 import sqlite3
@@ -42,7 +42,7 @@ _INSECURE_TLS = "MLFLOW_TRACKING_INSECURE_TLS"
 
 
 def default_uri() -> str:
-    """MLflow's own tracking URI, a SQLite path made absolute so that workers see the same file.
+    """Return MLflow's tracking URI, a SQLite path made absolute so that workers use the same file.
 
     Raises:
         InvalidInput: the path has bytes that are no text, which no address of a store can have.
@@ -60,7 +60,7 @@ def default_uri() -> str:
 
 
 def connect(uri: str, *, create: bool = True) -> MlflowClient:
-    """A client of the store at `uri`, after its schema exists and it has answered once.
+    """Return a client of the store at `uri`, after its schema exists and it has answered once.
 
     Args:
         uri: tracking URI.
@@ -113,9 +113,9 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
 
 
 def check_database(uri: str, *, create: bool = True, artifact_root: str | None = None) -> None:
-    """Look at a store's SQLite file or PostgreSQL server before MLflow does, and make its tables.
+    """Check a store's SQLite file or PostgreSQL server before MLflow does, and create its tables.
 
-    MLflow would write its tables into any file, and try a server for minutes, whatever the reason.
+    MLflow would write its tables into any file, and retry a server for minutes after any error.
 
     Args:
         uri: of the store; one of another kind is left to MLflow.
@@ -150,7 +150,7 @@ def check_database(uri: str, *, create: bool = True, artifact_root: str | None =
 
 
 def check_writable(uri: str) -> None:
-    """Look whether a SQLite store may be written, which MLflow would try for minutes.
+    """Check that a SQLite store is writable; MLflow would retry for minutes.
 
     Raises:
         NotWritable: its file, the folder that it is in, or that of its artifacts cannot be.
@@ -165,7 +165,7 @@ def check_writable(uri: str) -> None:
 
 @contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
-    """Turn what MLflow raises while the store fails into one line."""
+    """Turn the exceptions of a failing store into a `TrackingUnavailable` of one line."""
     try:
         yield
     except (*STORE_ERRORS, sqlite3.Error) as error:
@@ -189,7 +189,7 @@ def _artifacts_in(root: str) -> Iterator[None]:
 
 
 def _check_sign_in(uri: str) -> None:
-    """Ask a server for something once, as who we are; MLflow would try an error for minutes.
+    """Send a server one request with our credentials; MLflow would retry an error for minutes.
 
     Raises:
         MlflowException: it refused, or is no MLflow server.
@@ -208,7 +208,7 @@ def _check_sign_in(uri: str) -> None:
 
 
 def _refusal(error: Exception, uri: str) -> str | None:
-    """What to do where a server said who may not come in; None where it is another error."""
+    """Return what to do if a server denied access; None for another error."""
     if not uri.startswith(_HTTP) or not isinstance(error, MlflowException):
         return None
     server = f"the tracking server at {without_password(uri)}"
@@ -234,7 +234,7 @@ def _refusal(error: Exception, uri: str) -> str | None:
 
 
 def _verify() -> bool | str:
-    """How to verify a server's certificate, as MLflow's own client will."""
+    """Return how to verify a server's certificate, as MLflow's own client does."""
     insecure = os.environ.get(_INSECURE_TLS, "").lower() in ("1", "true")
     return os.environ.get(_CERTIFICATE) or not insecure
 

@@ -1,8 +1,8 @@
-"""The file that runs travel in: a ZIP archive that is the same bytes for the same runs.
+"""Read and write an export: a ZIP archive, the same bytes for the same runs.
 
-Nothing in it is compressed: compressors differ between machines, and would have it differ too;
-and what unpacks to its own size cannot be a bomb. Its comment is the SHA-256 of all bytes before
-it, so that no altered byte goes unnoticed.
+Nothing in it is compressed: compressors differ between machines, and an archive that is not
+compressed cannot be a bomb. Its comment is the SHA-256 of all bytes before it, which finds every
+altered byte.
 """
 
 import contextlib
@@ -150,7 +150,7 @@ def _add(archive: zipfile.ZipFile, name: str, parts: Iterable[bytes]) -> None:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the file at `path` is an export, whole or not."""
+    """Return whether the file at `path` is an export, damaged or not."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -351,7 +351,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _header(dtype: type, shape: tuple[int, ...]) -> bytes:
-    """What NumPy's format 1.0 has before the values; 128 bytes for every shape of ours."""
+    """Return what NumPy's format 1.0 has before the values: 128 bytes for every shape of ours."""
     out = io.BytesIO()
     description = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype).newbyteorder("<")),
@@ -363,7 +363,7 @@ def _header(dtype: type, shape: tuple[int, ...]) -> bytes:
 
 
 def _digest(file: IO[bytes], size: int) -> str:
-    """SHA-256 of the first `size` bytes."""
+    """Return the SHA-256 of the first `size` bytes."""
     digest = hashlib.sha256()
     file.seek(0)
     while size > 0 and (part := file.read(min(size, _CHUNK))):
