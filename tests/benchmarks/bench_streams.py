@@ -18,7 +18,6 @@ from mnist_ops.data import load, split
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import train
 from mnist_ops.fitting.resnet.device import Clock, own_stream
-from mnist_ops.study.grids import DEFAULT_PRECISION
 from mnist_ops.study.specs import ResNetSpec
 from mnist_ops.tracking import provenance
 
@@ -81,7 +80,6 @@ def main() -> None:
                     learning_rate=0.001,
                     epochs=1,
                     device=options.device,
-                    precision=DEFAULT_PRECISION[options.device],
                 )
                 one = 0.0
                 for streams in options.streams:

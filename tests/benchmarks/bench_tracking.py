@@ -25,7 +25,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import Server
+from tests.support.faults import Server
 
 PAPER_IMAGES = 49_000
 
