@@ -1,4 +1,4 @@
-"""What a terminal shows of a grid while it runs."""
+"""Progress of a running grid, on a terminal and as lines."""
 
 import dataclasses
 import io
@@ -81,19 +81,24 @@ def test_a_plain_line_says_how_long_is_left() -> None:
     assert re.search(r"trained in 1.0 s, about \d+ s left$", last)
 
 
+def plain(text: str) -> str:
+    """Remove the control sequences of a terminal."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
 def test_a_terminal_shows_each_running_cell_and_the_whole_grid() -> None:
     out = io.StringIO()
     display = GridDisplay(Console(file=out, width=120, force_terminal=True))
     display.start("ResNet grid", cells=2, skipped=0, costs={"a": 1.0, "b": 1.0})
     display.progress(Progress("a", "resnet18-mnist", 0, 5))
     display.progress(Progress("a", "resnet18-mnist", 1, 5))
-    assert display._bars is not None
-    # Rich draws such a column anew every half second.
-    time.sleep(0.6)
-    display._bars.refresh()
+    # Rich draws such a column anew every half second, when it next refreshes the bars.
+    deadline = time.monotonic() + 30
+    while "left about" not in plain(out.getvalue()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     said = out.getvalue()
     display.stop()
     assert "resnet18-mnist" in said
     assert "1/5" in said
     assert "0/2" in said
-    assert re.search(r"left about \d+ s", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said))
+    assert re.search(r"left about \d+ s", plain(said))

@@ -1,4 +1,4 @@
-"""What nobody expected ends in one line, and leaves a file to be reported."""
+"""An unforeseen error ends in one line, and leaves a file to be reported."""
 
 import importlib
 import stat

@@ -53,7 +53,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 def tokens(text: str) -> list[str]:
-    """What a parser of GitHub's Markdown finds beside text."""
+    """Return what a parser of GitHub's Markdown finds beside text."""
     parser = MarkdownIt("gfm-like", {"linkify": False}).parse(text)
     return [t.type for token in parser for t in (token, *(token.children or ()))]
 

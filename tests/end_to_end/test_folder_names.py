@@ -43,7 +43,7 @@ def project(
 
 
 def outside(project: Path) -> list[str]:
-    """What lies beside the project."""
+    """Return the files beside the project."""
     return [path.name for path in project.parent.iterdir() if path != project]
 
 

@@ -77,7 +77,7 @@ def ended(*arguments: str, codes: tuple[int, ...] = (0, 1, 2)) -> int:
 
 
 def refused(error: Exception) -> str:
-    """How a case ended that was refused, which takes one line."""
+    """Return the line with which a case was refused."""
     assert "\n" not in str(error)
     return "refused"
 

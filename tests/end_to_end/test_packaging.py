@@ -1,4 +1,4 @@
-"""What the project says of itself agrees with itself."""
+"""pyproject.toml, conda.yaml, MLproject and the command line agree."""
 
 import re
 import tomllib
@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 import yaml
-from mlflow.projects.utils import load_project
 from packaging.requirements import Requirement
 
 from mnist_ops.cli import COMMANDS, main
@@ -50,7 +49,7 @@ def test_conda_python_is_supported() -> None:
 
 
 def test_mlproject_declares_the_entry_points() -> None:
-    assert set(load_project(str(ROOT))._entry_points) == ENTRY_POINTS
+    assert entry_points().keys() == ENTRY_POINTS
 
 
 def entry_points() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a machine keeps of runs is its user's alone: journals, checkpoints, addresses."""
+"""Journals, checkpoints and addresses are readable by their owner alone."""
 
 from pathlib import Path
 

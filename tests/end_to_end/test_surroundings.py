@@ -1,4 +1,4 @@
-"""What surrounds a process: a user without home or name, Python's options, Ctrl-C at a start."""
+"""Unusual environments: a user without home or name, Python's options, Ctrl-C at a start."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faults import Grid
 
+from mnist_ops.core import keys
 from mnist_ops.tracking import provenance
 
 CELL = "svm_grid --datasets MNIST --set kernel=rbf --set C=1 --set gamma=scale"
@@ -56,9 +57,10 @@ def test_user_whom_the_system_knows_by_number_alone(monkeypatch: pytest.MonkeyPa
 
 def test_commit_of_a_checkout_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Git has this variable for tests of its own."""
-    commit = provenance._git_commit()
+    commit = provenance.tags("cpu")[keys.GIT_COMMIT]
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-    assert provenance._git_commit() == commit
+    provenance.tags.cache_clear()
+    assert provenance.tags("cpu")[keys.GIT_COMMIT] == commit
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What a team relies on, against real servers: PostgreSQL, S3, and sign-in."""
+"""A team's servers: PostgreSQL, S3 and sign-in."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

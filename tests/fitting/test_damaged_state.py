@@ -192,7 +192,7 @@ def test_a_head_of_another_form_is_set_aside(
 
 @pytest.fixture(scope="module")
 def check() -> Callable[[Any], None]:
-    """What a training of `SPEC` asks of a state; making one takes longer than to ask it."""
+    """A training of `SPEC`, made once for all that ask it whether a state fits."""
     images = fixture_images("MNIST")
     return train.Trainer(SPEC, images, split_of(SPEC, images)).check
 

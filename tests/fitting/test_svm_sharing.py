@@ -1,4 +1,4 @@
-"""What the fits of one grid share: inner products, solutions, memory."""
+"""The fits of one grid share inner products, solutions and memory."""
 
 import dataclasses
 import time
@@ -39,9 +39,9 @@ def busy_images(images: Images) -> Images:
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
     """As a new process would start; and leave nothing to the tests of other files."""
-    problem._current.clear()
+    problem.problem_at_hand.clear()
     yield
-    problem._current.clear()
+    problem.problem_at_hand.clear()
 
 
 @pytest.fixture
@@ -132,10 +132,11 @@ def test_fields_that_a_kernel_ignores_do_not_make_another() -> None:
 def test_scale_is_that_of_scikit_learn(images: Images) -> None:
     pixels = images.images[:300].flatten(1).numpy().astype(float)
     standardised = StandardScaler().fit_transform(pixels)
-    classifier = SVC().fit(standardised, images.labels[:300].numpy())
+    # As `sklearn.svm.SVC` documents it.
+    expected = 1 / (784 * standardised.var())
     n_varying = int((np.ptp(pixels, axis=0) > 0).sum())
     assert n_varying < 784
-    assert resolve_gamma("scale", 784, n_varying) == pytest.approx(classifier._gamma, rel=1e-12)
+    assert resolve_gamma("scale", 784, n_varying) == pytest.approx(expected, rel=1e-12)
     assert resolve_gamma("scale", 784, 784) == resolve_gamma("auto", 784, 784)
     assert resolve_gamma("scale", 784, 0) == 1
 
@@ -152,7 +153,7 @@ def test_grid_together_is_each_alone(
     together = svm.fit_all(specs, busy_images)
     assert len(solved) == 4
     for spec, result in zip(specs, together, strict=True):
-        problem._current.clear()
+        problem.problem_at_hand.clear()
         alone = svm.fit(spec, busy_images)
         assert np.array_equal(result.predictions, alone.predictions)
         for metric in (keys.SUPPORT_VECTORS, keys.DUAL_COEFFICIENTS, keys.VAL_ACCURACY):

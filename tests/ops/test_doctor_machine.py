@@ -267,7 +267,7 @@ def test_little_disk_is_a_note(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) 
 
 
 def install(folder: Path, name: str, version: str, *requires: str) -> None:
-    """What an installer would leave of a package."""
+    """Plant the metadata of an installed package."""
     about = folder / f"{name}-{version}.dist-info"
     about.mkdir(parents=True)
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]

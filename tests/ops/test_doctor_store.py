@@ -246,7 +246,6 @@ def test_runs_whose_artifacts_are_elsewhere_are_kept(
 def test_folder_that_was_made_again_where_the_runs_were(
     client: MlflowClient, home: Path, doctor: Doctor
 ) -> None:
-    """What is not in a folder that others use is not lost: it may have been moved."""
     run_id = finished_run(client)
     (home / "mlruns").rename(home / "moved away")
     other = client.create_run(client.get_run(run_id).info.experiment_id).info.run_id

@@ -1,4 +1,4 @@
-"""What ``mnist-ops doctor --fix`` has done, ``--undo`` takes back."""
+"""``mnist-ops doctor --undo`` takes back what ``--fix`` has done."""
 
 import json
 import os

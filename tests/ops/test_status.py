@@ -1,4 +1,4 @@
-"""How far a grid is, read back from a real store."""
+"""Progress of a grid, read from a real store."""
 
 import dataclasses
 import json

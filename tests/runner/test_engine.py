@@ -398,7 +398,7 @@ def test_an_interrupted_cell_goes_on_as_the_same_run(
 
 
 def state_files(home: Path) -> list[Path]:
-    """What the machine keeps of runs: nothing, once all is delivered."""
+    """Return the journals that are kept on this machine."""
     found = (home / "state").rglob("*")
     return [path for path in found if path.is_file() and path.name != paths.ADDRESS]
 

@@ -1,4 +1,4 @@
-"""Which runs are registered, and which of them is champion: real runs in a real store."""
+"""Registration of the best runs, and choice of the champion, in a real store."""
 
 import dataclasses
 import json

@@ -20,7 +20,7 @@ def expected(preset: str, device: str = "cpu") -> list[Spec]:
 
 
 def cuda_not_measured(specs: Iterable[Spec]) -> dict[str, str]:
-    """What a machine without a GPU says of its cells."""
+    """Return the CUDA cells, each with its reason on a machine without a GPU."""
     reason = "not measured: no CUDA device"
     return {spec.fingerprint: reason for spec in specs if spec.device == "cuda"}
 

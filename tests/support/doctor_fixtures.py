@@ -1,5 +1,6 @@
-"""What a dead process leaves, planted: runs, journals and files whose owner lives no more."""
+"""Runs, journals and files as a killed process leaves them."""
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import specs
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
@@ -17,19 +19,11 @@ from mnist_ops.core import atomic_files, keys, paths
 from mnist_ops.ops.doctor import Diagnosis, Finding, Fixes, Site, diagnose, undo_last
 from mnist_ops.ops.doctor.fixes import Undone
 from mnist_ops.study.results import EpochResult, FitResult
-from mnist_ops.study.specs import ResNetSpec, Spec
+from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
 from mnist_ops.tracking.journal import Journal, now_ms
 
-RESNET = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.0001,
-    epochs=2,
-)
+RESNET = dataclasses.replace(specs.RESNET, learning_rate=0.0001)
 METRICS = {keys.TEST_ACCURACY: 2 / 3, keys.TEST_F1: 0.6, keys.FLOPS: 1e6}
 EPOCHS = [EpochResult(1, 1.5, 0.5, 10.0), EpochResult(2, 0.7, 0.8, 20.5)]
 # A process id of this boot that nobody has: the largest that Linux gives is 2**22.
@@ -165,7 +159,7 @@ class Doctor:
         return undo_last(self.site())
 
     def findings(self) -> dict[str, Finding]:
-        """What a look finds, by kind; what this machine has or has not installed left out."""
+        """Return the findings by kind, without those of the programs installed here."""
         return {
             finding.kind: finding
             for diagnosis in self.examine()
@@ -218,7 +212,7 @@ def opened_by_mlflow(
 
 
 def status(client: MlflowClient, run_id: str) -> str:
-    """How a run ended, or that it has not."""
+    """Return the status of a run."""
     return str(client.get_run(run_id).info.status)
 
 

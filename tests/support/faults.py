@@ -61,7 +61,7 @@ class Command:
         return self.process.wait(timeout)
 
     def runs_after(self, seconds: float) -> bool:
-        """Whether it still runs `seconds` later."""
+        """Return whether it still runs `seconds` later."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -103,7 +103,7 @@ class Command:
         return bool(workers)
 
     def said(self) -> str:
-        """What it has said so far."""
+        """Return its output so far."""
         return self.log.read_text()
 
 

@@ -1,30 +1,20 @@
 """Small models, fitted to the small data sets, as folders: made once a session."""
 
+import dataclasses
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import specs
 from data_fixtures import fixture_images
 
 from mnist_ops.serving import inference
 from mnist_ops.serving.champions import refit
-from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.study.specs import Spec
 
-SVM = SvmSpec(
-    study="svm_grid", dataset="MNIST", kernel="rbf", C=10.0, train_limit=300, test_limit=100
-)
-NETWORK = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.001,
-    epochs=2,
-    train_limit=100,
-    test_limit=100,
-)
+SVM = dataclasses.replace(specs.SVM, train_limit=300, test_limit=100)
+NETWORK = dataclasses.replace(specs.RESNET, train_limit=100, test_limit=100)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What tests need beside Python: skipped where it is absent, and a failure in CI."""
+"""Requirements of tests: skip the test where one is absent, and fail it in CI."""
 
 import os
 from typing import NoReturn

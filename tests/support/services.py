@@ -25,7 +25,7 @@ ACCESS_KEY = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "only-for
 
 
 def free_port() -> int:
-    """A port of the loopback device that nobody listens on."""
+    """Return a free port of the loopback device."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -62,7 +62,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], limi
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens on `port` of the loopback device."""
+    """Return whether a process listens on `port` of the loopback device."""
     with socket.socket() as client:
         client.settimeout(1)
         return client.connect_ex(("127.0.0.1", port)) == 0
@@ -188,7 +188,7 @@ class Team:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client sets."""
+        """Environment variables of a client."""
         return {
             "MLFLOW_TRACKING_URI": self.uri,
             "MLFLOW_TRACKING_USERNAME": self.user,

@@ -1,9 +1,11 @@
 """Runs in a real store, written by the code that tracks cells, with numbers made up by number."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import specs
 from mlflow import MlflowClient
 
 from mnist_ops import tracking
@@ -19,17 +21,8 @@ DELIVERY_S = 120
 
 def spec(number: int, study: str = "resnet_grid") -> ResNetSpec:
     """Cell `number` of `study`: as many as there are seeds."""
-    return ResNetSpec(
-        study=study,
-        dataset="MNIST",
-        model="resnet18",
-        batch_size=16,
-        optimizer="Adam",
-        learning_rate=0.001,
-        epochs=2,
-        seed=number,
-        train_limit=60,
-        test_limit=N_TEST,
+    return dataclasses.replace(
+        specs.RESNET, study=study, seed=number, train_limit=60, test_limit=N_TEST
     )
 
 

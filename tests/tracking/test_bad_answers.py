@@ -1,4 +1,4 @@
-"""What stands between this machine and the server may answer in its place: nothing is believed."""
+"""Answers of a proxy in place of the tracking server are not believed."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""What was deleted is said to be deleted, with the command that restores it."""
+"""Deleted runs and experiments are named, with the command that restores them."""
 
 import tracked_runs
 from click.testing import CliRunner, Result

@@ -29,7 +29,7 @@ from mnist_ops.tracking.exchange.records import RunRecord
 
 
 def rows(path: Path) -> dict[str, int]:
-    """How many rows each table of a store has."""
+    """Return the number of rows of each table of a store."""
     with sqlite3.connect(path) as database:
         names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         return {
@@ -221,7 +221,6 @@ def test_interrupted_import_goes_on(
     elsewhere: Callable[[str], MlflowClient],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However far a run was written, it ends once, and whole."""
     there = elsewhere("other")
     steps = ["log_batch", "log_inputs", "log_artifact", "set_terminated"]
     for step in steps:
@@ -365,7 +364,7 @@ def test_missing_file_is_used_wrongly(home: Path) -> None:
 
 
 def test_the_documented_format_is_the_format(exported: Path) -> None:
-    """What docs/export-format.md says, read with nothing of ours."""
+    """Read a file as docs/export-format.md describes it, without this package."""
     with zipfile.ZipFile(exported) as file:
         assert {member.compress_type for member in file.infolist()} == {zipfile.ZIP_STORED}
         manifest = json.loads(file.read("manifest.json"))

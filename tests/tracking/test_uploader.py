@@ -51,7 +51,7 @@ class Processes:
         return tracker
 
     def die(self, tracker: Tracker) -> None:
-        """What is left of a process that was killed: its files, unlocked."""
+        """Leave the files of `tracker`, unlocked, as a killed process does."""
         tracker.courier.close()
         tracker.ledger._ended.set()
         tracker.ledger._held.clear()

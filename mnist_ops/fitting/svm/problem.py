@@ -184,7 +184,7 @@ class Problem:
         return np.ascontiguousarray(self.standardised(index)[:, self._varying])
 
 
-_current: dict[tuple[int | str, ...], tuple[Images, Problem]] = {}
+problem_at_hand: dict[tuple[int | str, ...], tuple[Images, Problem]] = {}
 
 
 def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
@@ -198,13 +198,13 @@ def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
     """
     allowed = memory.allowed_bytes()
     key = (id(images), spec.parts, spec.seed, spec.train_limit, spec.test_limit, allowed)
-    if key in _current:
-        return _current[key][1], False
+    if key in problem_at_hand:
+        return problem_at_hand[key][1], False
     # Let go of the old one first: there is not room for two.
-    _current.clear()
+    problem_at_hand.clear()
     problem = Problem(images, split_of(spec, images), allowed)
     # The images are kept with it: their id stays theirs.
-    _current[key] = images, problem
+    problem_at_hand[key] = images, problem
     return problem, True
 
 
