@@ -1,4 +1,4 @@
-"""How far grids are, as the tracking store tells: from another terminal, or another machine."""
+"""Report the progress of grids from the tracking store: in another terminal, on another machine."""
 
 import math
 from collections import Counter, defaultdict
@@ -15,22 +15,20 @@ from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.runner.eta import Fit, seconds_left
 from mnist_ops.runner.fit_groups import Trajectory
 from mnist_ops.study.specs import ResNetSpec, Spec, from_canonical
-from mnist_ops.study.validity import shown
+from mnist_ops.study.validity import is_measurement, shown
 from mnist_ops.tracking import LeftOut, claims
 from mnist_ops.tracking.deleted import how_to_restore
 from mnist_ops.tracking.queries import cells_of, grids_to_watch
 from mnist_ops.tracking.reading import epochs_of
 
 State = Literal["running", "died", "finished", "failed", "killed"]
-# Of several runs of one cell this tells: a cell that was cut on one machine may go on on another.
+# Of several runs of one cell the first in this order counts: a killed one may go on elsewhere.
 _RANK = ("FINISHED", "RUNNING", "FAILED", "KILLED")
-# Far beyond the cells and the cost of any grid.
-_MAX_NUMBER = 1e15
 
 
 @dataclass(frozen=True)
 class RunningFit:
-    """A fit that a worker is at.
+    """A fit that a worker computes.
 
     Attributes:
         name: of the cell that is fitted.
@@ -38,7 +36,7 @@ class RunningFit:
         epoch: epochs that are over.
         epochs: of the fit; 1 of a support vector machine, which has none.
         host: the worker's machine.
-        running_s: seconds since the grid took it up.
+        running_s: seconds since the grid began it.
     """
 
     name: str
@@ -57,7 +55,7 @@ class GridStatus:
         run_id: of the grid.
         study: its study.
         preset: as it was asked for.
-        state: ``died`` where the store says RUNNING and its process is dead.
+        state: ``died`` where the store has RUNNING and its process is dead.
         host: the machine of the process that drives it.
         cells: how many it has.
         before: of them those that were finished before it began.
@@ -65,8 +63,8 @@ class GridStatus:
         running: those that are being computed.
         failed: those that failed, now or before.
         elapsed_s: seconds since it began, to its end where it has ended.
-        left_s: seconds until it is done; None where it does not run, or nothing tells yet.
-        fits: what its workers are at.
+        left_s: seconds until it is done; None where it does not run, or there is no estimate yet.
+        fits: what its workers compute.
     """
 
     run_id: str
@@ -85,27 +83,27 @@ class GridStatus:
 
     @property
     def done(self) -> int:
-        """Cells that are finished, whenever that was."""
+        """Return how many cells are finished, now or before."""
         return self.before + self.computed
 
     @property
     def left(self) -> int:
-        """Cells that nobody has begun, or that were cut."""
+        """Return how many cells are not begun, or were interrupted."""
         return max(self.cells - self.done - self.running - self.failed, 0)
 
 
 def grid_status(
     client: MlflowClient, now: float, left_out: LeftOut = lambda line: None
 ) -> list[GridStatus]:
-    """The grids that run, or else the latest.
+    """Return the status of the running grids, or else of the latest.
 
     Args:
         client: of the store.
         now: seconds since the epoch.
-        left_out: gets a line on each run that cannot be right.
+        left_out: gets a line on each invalid run.
 
     Raises:
-        MnistOpsError: the store has seen no grid.
+        MnistOpsError: the store has no grid.
     """
     grids = grids_to_watch(client, left_out)
     if not grids:
@@ -156,7 +154,7 @@ def _status(
 def _fits(
     client: MlflowClient, cells: Sequence[Run], living: Sequence[Run], began: float, now: float
 ) -> tuple[list[Fit], list[RunningFit], float]:
-    """What each trajectory of the grid has come to, what runs, and the cost of all of them."""
+    """Return how far each group of the grid is, the fits that run, and the cost of all groups."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in cells:
         groups[run.data.tags.get(keys.TRAJECTORY, run.info.run_id)].append(run)
@@ -203,7 +201,7 @@ def _fits(
 
 @dataclass(frozen=True)
 class _Counts:
-    """Return how many cells a grid has, as it wrote when it began."""
+    """How many cells a grid has, as it wrote when it began."""
 
     cells: int
     before: int
@@ -211,7 +209,7 @@ class _Counts:
 
 
 def _counted(grid: Run, begun: int, left_out: LeftOut) -> _Counts:
-    """The grid's own counts, unless they leave no room for the cells that have begun."""
+    """Return the grid's own counts, unless they are fewer than the cells that have begun."""
     before, failed_before = (
         round(_number(grid, key, 0, left_out))
         for key in (keys.CELLS_BEFORE, keys.CELLS_FAILED_BEFORE)
@@ -228,13 +226,13 @@ def _counted(grid: Run, begun: int, left_out: LeftOut) -> _Counts:
 
 
 def _of_grid(grid: Run, runs: Iterable[Run], left_out: LeftOut) -> Iterator[Run]:
-    """The runs below a grid that are of a cell of its study."""
+    """Yield the valid runs below a grid that are of a cell of its study."""
     study = grid.data.tags.get(keys.STUDY)
     for run in runs:
         if keys.FINGERPRINT not in run.data.tags:
             continue
         cell = tracking.cell_of(run)
-        # A grid of another version is told as far as it goes.
+        # Of a grid of another version, what can be read is reported.
         if isinstance(cell, tracking.Invalid) and not cell.other_version:
             left_out(str(cell))
         elif run.data.tags.get(keys.STUDY) != study:
@@ -246,8 +244,8 @@ def _of_grid(grid: Run, runs: Iterable[Run], left_out: LeftOut) -> Iterator[Run]
 def _one_a_cell(runs: Iterable[Run]) -> list[Run]:
     best: dict[str, Run] = {}
     for run in runs:
-        cell = run.data.tags.get(keys.FINGERPRINT)
-        if cell and (cell not in best or _rank(run) < _rank(best[cell])):
+        cell = tracking.fingerprint(run)
+        if cell not in best or _rank(run) < _rank(best[cell]):
             best[cell] = run
     return list(best.values())
 
@@ -277,7 +275,7 @@ def _owner(run: Run) -> tracking.Owner | None:
 
 
 def _spec(run: Run) -> Spec | None:
-    """What the run's cell is; None where another version wrote it in another form."""
+    """Return the spec of a run's cell; None where another version wrote it in another form."""
     try:
         return from_canonical(run.data.tags.get(keys.SPEC, ""))
     except InvalidInput:
@@ -296,7 +294,7 @@ def _number(run: Run, key: str, default: float, left_out: LeftOut) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if 0 <= number <= _MAX_NUMBER:
+    if is_measurement(number) and number >= 0:
         return number
     left_out(f"{tracking.named(run)}: its tag {key} is {shown(text)}; the tag is left out")
     return default
