@@ -55,7 +55,7 @@ def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None)
 
     uri = tracking.default_uri()
     return register_best(
-        uri, datasets, preset=preset, data_dir=data_dir, say=log, watch=training_bar
+        uri, datasets, preset=preset, data_dir=data_dir, log=log, watch=training_bar
     )
 
 

@@ -25,7 +25,7 @@ def data(datasets: tuple[str, ...], data_dir: Path | None, check: bool, as_json:
     for name in datasets or DATASETS:
         try:
             if not check:
-                datasets_on_disk.ensure(name, data_dir, say=log)
+                datasets_on_disk.ensure(name, data_dir, log=log)
         except DataUnavailable as error:
             problems.append(str(error))
         states.append(datasets_on_disk.status(name, data_dir))

@@ -16,7 +16,7 @@ from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import printable
 
 if TYPE_CHECKING:
-    from mnist_ops.ops.doctor import Diagnosis, Finding
+    from mnist_ops.ops.doctor import Diagnosis, Issue
     from mnist_ops.ops.doctor.fixes import Undone
 
 _WORD_WIDTH, _SUBJECT_WIDTH = 8, 15
@@ -45,28 +45,28 @@ def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: b
     before.
     """
     from mnist_ops import tracking
-    from mnist_ops.ops.doctor import UNDO, Fixes, Site, diagnose, undo_last
+    from mnist_ops.ops.doctor import UNDO, Context, Fixes, diagnose, undo_last
 
     if undo and (fix or force):
         raise InvalidInput("--undo stands alone: it takes back what --fix has done")
     if force and not fix:
         raise InvalidInput("--force says what --fix may do: use both")
-    site = Site(tracking.default_uri(), data_dir, log, force)
+    context = Context(tracking.default_uri(), data_dir, log, force)
     if undo:
-        _print_undone(undo_last(site), as_json=as_json)
+        _print_undone(undo_last(context), as_json=as_json)
         return
-    fixes = Fixes(site) if fix else None
+    fixes = Fixes(context) if fix else None
     terminal = console(stderr=False)
     found = []
-    for diagnosis in diagnose(site, fixes):
+    for diagnosis in diagnose(context, fixes):
         found.append(diagnosis)
         if not as_json:
             _print(terminal, diagnosis)
     way_back = UNDO if fixes is not None and fixes.changes else None
     if as_json:
         subjects = [_fields(diagnosis) for diagnosis in found]
-        well = all(diagnosis.is_well for diagnosis in found)
-        click.echo(json.dumps({"well": well, "undo": way_back, "subjects": subjects}, indent=2))
+        ok = all(diagnosis.is_ok for diagnosis in found)
+        click.echo(json.dumps({"well": ok, "undo": way_back, "subjects": subjects}, indent=2))
     elif way_back:
         answer(f"`{way_back}` takes this back")
     if told := _left(found, fix=fix):
@@ -89,8 +89,8 @@ def _print_undone(undone: "Undone | None", *, as_json: bool) -> None:
 
 
 def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
-    wrong = [f for d in found for f in d.seen.findings if f.severity == "problem"]
-    curable = sum(f.mend is not None for f in wrong)
+    wrong = [f for d in found for f in d.seen.issues if f.severity == "problem"]
+    curable = sum(f.fix is not None for f in wrong)
     if not wrong:
         return ""
     told = f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong"
@@ -103,16 +103,16 @@ def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
 
 def _print(terminal: Console, diagnosis: "Diagnosis") -> None:
     subject = diagnosis.seen.subject
-    for mended in diagnosis.mended:
-        _line(terminal, "mended", subject, f"{mended.finding.what}: {mended.did}")
-    for finding in diagnosis.seen.findings:
-        word = "wrong" if finding.severity == "problem" else "note"
-        _line(terminal, word, subject, finding.what)
-        for detail in _details(finding, diagnosis.failed.get(finding)):
+    for fixed in diagnosis.fixed:
+        _line(terminal, "mended", subject, f"{fixed.issue.what}: {fixed.did}")
+    for issue in diagnosis.seen.issues:
+        word = "wrong" if issue.severity == "problem" else "note"
+        _line(terminal, word, subject, issue.what)
+        for detail in _details(issue, diagnosis.failed.get(issue)):
             terminal.print(printable(_INDENT + detail), style="dim", soft_wrap=True)
-    if not diagnosis.seen.findings:
+    if not diagnosis.seen.issues:
         word = "well" if diagnosis.seen.looked else "-"
-        _line(terminal, word, subject, diagnosis.seen.well)
+        _line(terminal, word, subject, diagnosis.seen.ok)
 
 
 def _line(terminal: Console, word: str, subject: str, text: str) -> None:
@@ -121,31 +121,31 @@ def _line(terminal: Console, word: str, subject: str, text: str) -> None:
     terminal.print(head + shown, soft_wrap=True)
 
 
-def _details(finding: "Finding", failed: str | None) -> list[str]:
-    more = len(finding.items) - _ITEMS_SHOWN
-    lines = [f"- {item}" for item in finding.items[:_ITEMS_SHOWN]]
+def _details(issue: "Issue", failed: str | None) -> list[str]:
+    more = len(issue.items) - _ITEMS_SHOWN
+    lines = [f"- {item}" for item in issue.items[:_ITEMS_SHOWN]]
     lines += [f"- and {more} more (--json lists all)"] if more > 0 else []
     lines += [f"not mended: {failed}"] if failed else []
-    return [*lines, f"> {finding.cure}"]
+    return [*lines, f"> {issue.cure}"]
 
 
 def _fields(diagnosis: "Diagnosis") -> dict[str, Any]:
-    def fields(finding: "Finding") -> dict[str, Any]:
+    def fields(issue: "Issue") -> dict[str, Any]:
         return {
-            "kind": finding.kind,
-            "severity": finding.severity.value,
-            "what": finding.what,
-            "cure": finding.cure,
-            "items": list(finding.items),
-            "fix": finding.mend is not None,
-            "not_mended": diagnosis.failed.get(finding),
+            "kind": issue.kind,
+            "severity": issue.severity.value,
+            "what": issue.what,
+            "cure": issue.cure,
+            "items": list(issue.items),
+            "fix": issue.fix is not None,
+            "not_mended": diagnosis.failed.get(issue),
         }
 
     return {
         "subject": diagnosis.seen.subject,
         "looked": diagnosis.seen.looked,
-        "findings": [fields(finding) for finding in diagnosis.seen.findings],
+        "findings": [fields(issue) for issue in diagnosis.seen.issues],
         "mended": [
-            {"kind": m.finding.kind, "what": m.finding.what, "did": m.did} for m in diagnosis.mended
+            {"kind": m.issue.kind, "what": m.issue.what, "did": m.did} for m in diagnosis.fixed
         ],
     }

@@ -33,7 +33,7 @@ class GridDisplay:
         self._total = self._done = 0
         self._estimate = Estimate({}, 0.0)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print a fact."""
         self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
@@ -43,7 +43,7 @@ class GridDisplay:
         What is left costs as much as `costs` says, by trajectory, in units of their own.
         """
         before = f", {skipped} of them finished before" if skipped else ""
-        self.say(f"{title}: {cells} {'cell' if cells == 1 else 'cells'}{before}")
+        self.log(f"{title}: {cells} {'cell' if cells == 1 else 'cells'}{before}")
         self._total, self._done = cells - skipped, 0
         self._estimate = Estimate(costs, time.monotonic())
         if self._console.is_terminal and self._total:
@@ -84,10 +84,10 @@ class GridDisplay:
             if self._bars is not None:
                 self._bars.advance(self._overall)
         if outcome.error is not None:
-            self.say(f"FAILED {outcome.spec.name}: {outcome.error}")
+            self.log(f"FAILED {outcome.spec.name}: {outcome.error}")
         elif self._bars is None and outcome.test_accuracy is not None:
             left = self._estimate.seconds_left(time.monotonic())
-            self.say(
+            self.log(
                 f"[{self._done}/{self._total}] {outcome.spec.name}: "
                 f"test accuracy {outcome.test_accuracy:.2%}, "
                 f"trained in {outcome.train_time_s:.1f} s"

@@ -231,7 +231,7 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
             for a_plan in engine.plan_locally(studies, settings)
             for cell in a_plan.cells
         }
-        write_report(output.report, preset=labels.pop() if len(labels) == 1 else None, say=log)
+        write_report(output.report, preset=labels.pop() if len(labels) == 1 else None, log=log)
     if output.with_champions:
         fitted = {cell.dataset for each in studies for cell in each.cells(which.preset, choices)}
         datasets = [name for name in DATASETS if name in fitted]
@@ -250,7 +250,7 @@ def _problems(reports: "Sequence[StudyReport]") -> str:
     """Describe what failed, and what to do about it; empty if nothing did."""
     now = [outcome.spec.name for r in reports for outcome in r.problems]
     before = [cell.name for r in reports for cell in r.failed_before]
-    waiting = sum(r.undelivered for r in reports)
+    waiting = sum(r.pending for r in reports)
     lines = []
     if now:
         named = ", ".join(now[:5]) + (" and others" if len(now) > 5 else "")
@@ -341,7 +341,7 @@ def _report_fields(report: "StudyReport") -> dict[str, Any]:
         "failed": [fields(outcome) for outcome in report.failed],
         "stopped": [fields(outcome) for outcome in report.stopped],
         "failed_before": {spec.name: why for spec, why in report.failed_before.items()},
-        "undelivered": report.undelivered,
+        "undelivered": report.pending,
         "skipped": [spec.name for spec in report.skipped],
         "not_measured": {spec.name: why for spec, why in report.not_measured.items()},
     }

@@ -106,7 +106,7 @@ def summarize(which: Runs, output: Output, against: Baseline) -> None:
             experiment=which.experiment,
             uri=uri,
             formats=formats,
-            say=log,
+            log=log,
         )
     for path in output.into:
         report.put_into(path, output.pictures)

@@ -30,17 +30,17 @@ def sync(timeout: float, as_json: bool) -> None:
     tracker = tracking.open_tracker(uri, log)
     try:
         with tracking.tracking_errors(uri):
-            found = tracking.bury_the_dead(tracker)
-        tracker.courier.flush(timeout, insist=True)
-        left, trouble = tracker.courier.waiting, tracker.courier.trouble
+            found = tracking.recover_stale_runs(tracker)
+        tracker.uploader.flush(timeout, retry=True)
+        left, last_error = tracker.uploader.waiting, tracker.uploader.last_error
     finally:
         tracking.close_tracker(tracker)
     if as_json:
-        click.echo(json.dumps({"delivered": found - left, "left": left, "trouble": trouble}))
+        click.echo(json.dumps({"delivered": found - left, "left": left, "trouble": last_error}))
     else:
         answer(f"{found - left} runs uploaded, {left} left")
     if left:
         raise TrackingUnavailable(
             f"{left} runs are left in {tracker.journals}: "
-            f"{trouble or 'another process computes their cells; try again when it has ended'}"
+            f"{last_error or 'another process computes their cells; try again when it has ended'}"
         )

@@ -214,7 +214,7 @@ def summarize(
     history: "History" = no_history,
     pixels: "Pixels | None" = None,
     tracking_uri: str = "",
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
     formats: Sequence[str] = ("html", "json"),
     left_out: Sequence[str] = (),
 ) -> Report:
@@ -236,7 +236,7 @@ def summarize(
         history: run id, metric -> step and value of each point; likewise.
         pixels: data set, indices -> images, to show what is confused; None shows none.
         tracking_uri: of the store, for links to the runs where it is a server's.
-        say: gets a line for people, as when there is no browser to draw images with.
+        log: gets a line for people, as when there is no browser to draw images with.
         formats: of the figures, from `figures.FORMATS`; images need a browser, and take seconds.
         left_out: a line on each run of the store that is not among `runs`, as it cannot be right.
 
@@ -274,7 +274,7 @@ def summarize(
         texts[f"tables/{table.stem}.md"] = to_markdown(table, source)
         texts[f"tables/{table.stem}.tex"] = to_latex(table, source)
     files = {name: text.encode() for name, text in texts.items()}
-    files |= export(figures, say, formats)
+    files |= export(figures, log, formats)
     index = page.render(
         selection,
         tables,

@@ -15,41 +15,41 @@ INTERRUPTED = 130
 
 _LAST_WORDS = b"\nmnist-ops: left at once. What was saved is kept; the same command goes on.\n"
 _EVERY_GRID = ""
-_wished: set[str] = set()
+_requested: set[str] = set()
 # Whether something runs here that looks at the wish.
-_heeded = threading.Event()
+_cooperating = threading.Event()
 
 
 def request(grid: str = _EVERY_GRID) -> None:
     """Ask what computes for `grid` in this process, or for any, to stop at the next whole step."""
-    _wished.add(grid)
+    _requested.add(grid)
 
 
 def requested(grid: str = _EVERY_GRID) -> bool:
     """Whether somebody asked `grid` to stop."""
-    return not _wished.isdisjoint((grid, _EVERY_GRID))
+    return not _requested.isdisjoint((grid, _EVERY_GRID))
 
 
-def forget() -> None:
+def reset() -> None:
     """Nobody wishes anything any more: something new begins."""
-    _wished.clear()
+    _requested.clear()
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
+def cooperative() -> Iterator[None]:
     """Within it a signal is a wish that the code looks at; outside it interrupts at once."""
-    _heeded.set()
+    _cooperating.set()
     try:
         yield
     finally:
-        _heeded.clear()
+        _cooperating.clear()
 
 
 def on_signals() -> None:
     """Take Ctrl-C and SIGTERM as the wish to stop; a second Ctrl-C ends this process at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if not _heeded.is_set():
+        if not _cooperating.is_set():
             raise KeyboardInterrupt
         if requested() and number == signal.SIGINT:
             # What is worth keeping is on disk, and the next start ends what this leaves open.

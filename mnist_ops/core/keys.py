@@ -60,7 +60,7 @@ NOT_MEASURED = "mnist_ops.not_measured"
 TRAJECTORY = "mnist_ops.trajectory"
 TIME = "mnist_ops.time"
 # In how many parts a fit was computed: more than 1 if it was cut and went on.
-PARTS = "mnist_ops.parts"
+SEGMENTS = "mnist_ops.parts"
 # The process that the run belongs to, and the journal that it is written from.
 OWNER = "mnist_ops.owner"
 JOURNAL = "mnist_ops.journal"

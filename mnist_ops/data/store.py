@@ -20,7 +20,7 @@ from platformdirs import user_cache_dir
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import DataUnavailable, InvalidInput
 from mnist_ops.data.catalog import DatasetInfo, dataset_info
-from mnist_ops.data.sources import SOURCES, Say, Source, SourceFailed, folder_source
+from mnist_ops.data.sources import SOURCES, Log, Source, SourceFailed, folder_source
 
 ON_DISK = "found on disk"
 RECORD = "source.json"
@@ -131,7 +131,7 @@ def _read_record(folder: Path) -> dict[str, str]:
 def ensure(
     name: str,
     data_dir: Path | None = None,
-    say: Say = logger.info,
+    log: Log = logger.info,
     *,
     sources: Sequence[Source] = SOURCES,
 ) -> DatasetStatus:
@@ -144,7 +144,7 @@ def ensure(
     Args:
         name: Name of the data set.
         data_dir: The data directory, by default `default_data_dir()`.
-        say: Gets one line for each fact: a source served or failed, a file was refused.
+        log: Gets one line for each fact: a source served or failed, a file was refused.
         sources: Where to look, in order, after the data directory itself.
 
     Raises:
@@ -156,25 +156,25 @@ def ensure(
     root = absolute(data_dir)
     found = status(name, root)
     if not found.intact:
-        with _writing(info, root, say):
+        with _writing(info, root, log):
             # Another process may have fetched them while this one waited.
             found = status(name, root)
             if not found.intact:
-                _fetch(info, found, (folder_source(root), *sources), say)
+                _fetch(info, found, (folder_source(root), *sources), log)
                 found = status(name, root)
-    say(f"{name}: intact in {found.folder} ({found.source})")
+    log(f"{name}: intact in {found.folder} ({found.source})")
     return found
 
 
 @contextmanager
-def _writing(info: DatasetInfo, root: Path, say: Say) -> Iterator[None]:
+def _writing(info: DatasetInfo, root: Path, log: Log) -> Iterator[None]:
     lock = FileLock(root / f".{info.name}.lock")
     try:
         info.folder(root).mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"{info.name}: another process is fetching it, waiting")
+            log(f"{info.name}: another process is fetching it, waiting")
             lock.acquire()
     except OSError as error:
         raise _not_written(root, error) from None
@@ -191,24 +191,24 @@ def _not_written(folder: Path, error: OSError) -> InvalidInput:
     )
 
 
-def _fetch(info: DatasetInfo, found: DatasetStatus, sources: Sequence[Source], say: Say) -> None:
+def _fetch(info: DatasetInfo, found: DatasetStatus, sources: Sequence[Source], log: Log) -> None:
     needed = [file.name for file in found.files if file.state != "intact"]
     for file in found.files:
         if file.state == "corrupt":
-            say(_refusal(info, file.path, file.md5_found))
+            log(_refusal(info, file.path, file.md5_found))
     for left_by_a_killed_process in found.folder.glob(f"{STAGING}*"):
         shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
     failures = []
     with _staging(found.folder) as staging:
         for source in sources:
             if needed and info.name in source.serves:
-                failure = _take(info, needed, source, found.folder, staging, say)
+                failure = _take(info, needed, source, found.folder, staging, log)
                 if failure is not None:
                     failures.append(f"  {source.title}: {failure}")
     if not needed:
         # Only now: where every source fails, the error itself lists them.
         for failure in failures:
-            say(f"{info.name}: passed over{failure[1:]}")
+            log(f"{info.name}: passed over{failure[1:]}")
     else:
         names = ", ".join(needed)
         raise DataUnavailable(
@@ -234,13 +234,13 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 
 def _take(
-    info: DatasetInfo, needed: list[str], source: Source, folder: Path, staging: Path, say: Say
+    info: DatasetInfo, needed: list[str], source: Source, folder: Path, staging: Path, log: Log
 ) -> str | None:
     """Put what `source` gives in place, strike it off `needed`; the reason if any is left."""
     reason = "gave no intact copy"
     try:
         with TemporaryDirectory(dir=staging, ignore_cleanup_errors=True) as work:
-            for file, copy in source.fetch(info, tuple(needed), Path(work), say):
+            for file, copy in source.fetch(info, tuple(needed), Path(work), log):
                 if file not in needed:
                     continue
                 staged = staging / file
@@ -248,16 +248,16 @@ def _take(
                     md5 = _unpack(copy, staged)
                 except (OSError, EOFError, zlib.error) as error:
                     reason = f"{copy.name} cannot be unpacked: {error}"
-                    say(f"{info.name}: refused {copy}: {error}")
+                    log(f"{info.name}: refused {copy}: {error}")
                     continue
                 if md5 != info.files[file]:
                     reason = f"{copy.name} has MD5 {md5} unpacked, expected {info.files[file]}"
-                    say(_refusal(info, copy, md5, file))
+                    log(_refusal(info, copy, md5, file))
                     continue
                 _put_in_place(staged, folder / file)
                 _record(staging, folder, file, source.title)
                 needed.remove(file)
-                say(f"{info.name}: {file} from {source.title}")
+                log(f"{info.name}: {file} from {source.title}")
     except SourceFailed as failure:
         reason = str(failure)
     except OSError as error:

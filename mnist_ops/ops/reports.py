@@ -24,7 +24,7 @@ def write_report(
     experiment: str | None = None,
     uri: str | None = None,
     formats: Sequence[str] = FORMATS,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> compare.Report:
     """Write the report on the runs of a store into `out`.
 
@@ -34,7 +34,7 @@ def write_report(
         experiment: name of the experiment whose runs count; None takes those of every one.
         uri: of the store; None takes MLflow's current one.
         formats: of the figures.
-        say: gets a line for people.
+        log: gets a line for people.
 
     Raises:
         InvalidInput: there is no experiment of that name.
@@ -48,7 +48,7 @@ def write_report(
 
     def leave_out(line: str) -> None:
         left_out.append(line)
-        say(line)
+        log(line)
 
     told = tracking.once(leave_out)
     with tracking.tracking_errors(uri):
@@ -63,7 +63,7 @@ def write_report(
                 history=lambda run_id, metric: tracking.history(client, run_id, metric),
                 pixels=_pixels if _all_data_is_here() else None,
                 tracking_uri=tracking.without_password(uri),
-                say=say,
+                log=log,
                 formats=formats,
                 left_out=left_out,
             )

@@ -43,7 +43,7 @@ _STOP_LIMIT_S = 10
 _START_LIMIT_S = 180
 _S3 = "s3://"
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,13 @@ class ServerSettings:
         return f"{scheme}://{host}:{self.port}"
 
 
-def serve(settings: ServerSettings, ready: Callable[[str], None], say: Say) -> None:
+def serve(settings: ServerSettings, ready: Callable[[str], None], log: Log) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
     Args:
         settings: how.
         ready: gets the server's URI once it answers.
-        say: gets the server's own log, a line at a time, without secrets.
+        log: gets the server's own log, a line at a time, without secrets.
 
     Raises:
         TrackingUnavailable: the database does not answer.
@@ -167,17 +167,17 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], say: Say) -> N
             # Of its own group: Ctrl-C reaches us alone, and stopping it reaches its children.
             start_new_session=True,
         )
-        log = _Log(process, say)
+        output = _Output(process, log)
         try:
             if _wait_until_ready(settings, process, stopped):
                 ready(settings.uri)
                 while process.poll() is None and not stopped.wait(0.2):
                     pass
             if not stopped.is_set():
-                raise MnistOpsError(f"the server ended by itself: {log.reason()}")
+                raise MnistOpsError(f"the server ended by itself: {output.reason()}")
         finally:
             _stop(process)
-            log.close()
+            output.close()
 
 
 def _command(settings: ServerSettings) -> list[str]:
@@ -413,12 +413,12 @@ def _stop(process: "subprocess.Popen[str]") -> None:
             continue
 
 
-class _Log:
+class _Output:
     """Passes a process's output on, and keeps its end to say why it ended."""
 
-    def __init__(self, process: "subprocess.Popen[str]", say: Say):
+    def __init__(self, process: "subprocess.Popen[str]", log: Log):
         self._process = process
-        self._say = say
+        self._log = log
         self._last: deque[str] = deque(maxlen=200)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -438,4 +438,4 @@ class _Log:
         for line in self._process.stdout:
             shown = redacted(line.rstrip())
             self._last.append(shown)
-            self._say(shown)
+            self._log(shown)

@@ -112,7 +112,7 @@ def grid_status(
             + how_to_restore(client)
         )
     store = claims.find(client, create=False)
-    entries = tracking.Ledger(client, store).entries() if store else tracking.Entries({}, {})
+    entries = tracking.Claims(client, store).entries() if store else tracking.Entries({}, {})
     return [_status(client, grid, entries, now, left_out) for grid in grids]
 
 
@@ -121,15 +121,15 @@ def _status(
 ) -> GridStatus:
     owner = _owner(grid)
     is_running = grid.info.status == "RUNNING"
-    lives = owner is not None and entries.lives(owner)
+    is_alive = owner is not None and entries.is_alive(owner)
     cells = _one_a_cell(_of_grid(grid, cells_of(client, grid, left_out), left_out))
-    living = [run for run in cells if run.info.status == "RUNNING" and _lives(run, entries)]
+    living = [run for run in cells if run.info.status == "RUNNING" and _is_alive(run, entries)]
     counts = Counter(run.info.status for run in cells)
     began = grid.info.start_time / 1000
     ended = now if is_running or not grid.info.end_time else grid.info.end_time / 1000
     left: float | None = None
     running: list[RunningFit] = []
-    if lives:
+    if is_alive:
         fits, running, total = _fits(client, cells, living, began, now)
         if is_running:
             left = seconds_left(_number(grid, keys.COST, total, left_out), fits, now - began)
@@ -138,12 +138,12 @@ def _status(
         run_id=grid.info.run_id,
         study=grid.data.tags.get(keys.STUDY, grid.info.run_name or ""),
         preset=grid.data.tags.get(keys.PRESET, ""),
-        state=_state(grid.info.status, lives=lives),
+        state=_state(grid.info.status, is_alive=is_alive),
         host=owner.host if owner else "",
         cells=counted.cells,
         before=counted.before,
         computed=counts["FINISHED"],
-        running=len(living) if lives else 0,
+        running=len(living) if is_alive else 0,
         failed=counts["FAILED"] + counted.failed_before,
         elapsed_s=max(ended - began, 0.0),
         left_s=left,
@@ -174,7 +174,7 @@ def _fits(
             fits.append(Fit(cost, 1.0, 1.0))
             continue
         epochs, over, before = _epochs(spec), 0, 0
-        if at_work or run.data.tags.get(keys.PARTS, "1") != "1":
+        if at_work or run.data.tags.get(keys.SEGMENTS, "1") != "1":
             logged = epochs_of(client, longest) if isinstance(spec, ResNetSpec) else []
             logged = [(number, at) for number, at in logged if 0 <= number <= epochs]
             over = max((number for number, _ in logged), default=0)
@@ -254,10 +254,10 @@ def _rank(run: Run) -> int:
     return _RANK.index(run.info.status) if run.info.status in _RANK else len(_RANK)
 
 
-def _state(status: str, *, lives: bool) -> State:
+def _state(status: str, *, is_alive: bool) -> State:
     match status:
         case "RUNNING":
-            return "running" if lives else "died"
+            return "running" if is_alive else "died"
         case "FINISHED":
             return "finished"
         case "FAILED":
@@ -265,13 +265,13 @@ def _state(status: str, *, lives: bool) -> State:
     return "killed"
 
 
-def _lives(run: Run, entries: tracking.Entries) -> bool:
+def _is_alive(run: Run, entries: tracking.Entries) -> bool:
     owner = _owner(run)
-    return owner is not None and entries.lives(owner)
+    return owner is not None and entries.is_alive(owner)
 
 
-def _owner(run: Run) -> tracking.Owner | None:
-    return tracking.Owner.parse(run.data.tags.get(keys.OWNER, ""))
+def _owner(run: Run) -> tracking.ProcessId | None:
+    return tracking.ProcessId.parse(run.data.tags.get(keys.OWNER, ""))
 
 
 def _spec(run: Run) -> Spec | None:

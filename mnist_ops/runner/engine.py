@@ -29,10 +29,10 @@ NO_CUDA = "not measured: no CUDA device"
 # How long what dead processes left behind may take to reach the store before a grid begins, and
 # its own runs at its end: an outage of some minutes is waited for.
 TAKE_OVER_S = 60.0
-FINAL_DELIVERY_S = 300.0
-INTERRUPTED_DELIVERY_S = 10.0
+FINAL_UPLOAD_S = 300.0
+INTERRUPTED_UPLOAD_S = 10.0
 # A courier pauses longer after each failure; at the end of a grid it begins anew this often.
-DELIVERY_ROUND_S = 8.0
+UPLOAD_ROUND_S = 8.0
 # How often cells are looked after that another grid computes.
 POLL_S = 2.0
 
@@ -101,7 +101,7 @@ class StudyReport:
         skipped: finished before.
         failed_before: not tried again -> the reason noted then.
         not_measured: nothing here can compute them -> the reason.
-        undelivered: runs that the store does not have yet.
+        pending: runs that the store does not have yet.
     """
 
     study: str
@@ -111,7 +111,7 @@ class StudyReport:
     skipped: tuple[Spec, ...]
     failed_before: Mapping[Spec, str]
     not_measured: Mapping[Spec, str]
-    undelivered: int = 0
+    pending: int = 0
 
     @property
     def problems(self) -> list[Outcome]:
@@ -119,7 +119,7 @@ class StudyReport:
         return [outcome for outcome in (*self.failed, *self.stopped) if outcome.error]
 
     @property
-    def ended_well(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether no cell is without a result that something here could have computed."""
         return not self.problems and not self.failed_before
 
@@ -127,7 +127,7 @@ class StudyReport:
 class Display(Protocol):
     """Shows a grid while it runs."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """A fact worth a line."""
 
     def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:
@@ -184,11 +184,11 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
         raise InvalidInput(
             "streams are threads of a worker: with 0 workers there are none; ask for 1 or more"
         )
-    cancellation.forget()
+    cancellation.reset()
     uri = tracking.default_uri()
     # Before there is a run that would be left open.
     paths.check()
-    tracker = tracking.open_tracker(uri, display.say)
+    tracker = tracking.open_tracker(uri, display.log)
     try:
         with tracking.tracking_errors(uri):
             run_id = tracking.opened_for_us(tracker)
@@ -198,21 +198,21 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
             datasets = _datasets(studies, settings)
             if not settings.scheduler:
                 for dataset in datasets:
-                    data.ensure(dataset, settings.data_dir, say=display.say)
+                    data.ensure(dataset, settings.data_dir, log=display.log)
             with (
-                cancellation.heeded(),
+                cancellation.cooperative(),
                 open_pool(
                     settings.workers,
                     settings.scheduler,
                     Needs.of_this_process(tracker.address, datasets),
                     settings.svm_memory_gb,
-                    display.say,
+                    display.log,
                     settings.streams,
                 ) as pool,
             ):
                 plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]
                 if settings.streams > 1 and not pool.has_cuda:
-                    display.say("streams change nothing: no CUDA device found")
+                    display.log("streams change nothing: no CUDA device found")
                 grids = _Grids(tracker, settings, display, experiment_id, run_id)
                 return grids.run(plans, pool)
     finally:
@@ -240,9 +240,9 @@ class _Grids:
 
     def run(self, plans: Sequence[Plan], pool: Pool) -> list[StudyReport]:
         planned = {cell.fingerprint for a_plan in plans for cell in a_plan.cells}
-        if left := tracking.bury_the_dead(self.tracker, planned, self.display.say):
-            self.display.say(f"{left} runs of earlier processes are handed to the store")
-            self.tracker.courier.flush(TAKE_OVER_S, insist=True)
+        if left := tracking.recover_stale_runs(self.tracker, planned, self.display.log):
+            self.display.log(f"{left} runs of earlier processes are handed to the store")
+            self.tracker.uploader.flush(TAKE_OVER_S, retry=True)
         if len(plans) == 1:
             return [self._run_grid(plans[0], pool, None, self.opened_by_mlflow)]
         titles = [p.study.title for p in plans]
@@ -254,12 +254,12 @@ class _Grids:
         try:
             for a_plan in plans:
                 reports.append(self._run_grid(a_plan, pool, top.parent, None))
-            status = "FINISHED" if all(report.ended_well for report in reports) else "FAILED"
+            status = "FINISHED" if all(report.succeeded for report in reports) else "FAILED"
         finally:
             notes = [_grid_note(p, r) for p, r in zip(plans, reports, strict=False)]
             top.close(status, "\n\n".join(notes))
-            patience = INTERRUPTED_DELIVERY_S if status == "KILLED" else FINAL_DELIVERY_S
-            self.tracker.courier.flush(patience, insist=True)
+            patience = INTERRUPTED_UPLOAD_S if status == "KILLED" else FINAL_UPLOAD_S
+            self.tracker.uploader.flush(patience, retry=True)
         return reports
 
     def _run_grid(
@@ -304,9 +304,9 @@ class _Grids:
         status = "KILLED"
         self.display.start(study.title, len(a_plan.cells), len(skipped), costs)
         for cell, reason in failed_before.items():
-            self.display.say(f"failed before, --retry-failed tries again: {cell.name}: {reason}")
+            self.display.log(f"failed before, --retry-failed tries again: {cell.name}: {reason}")
         if line := svm.plain_notice(to_do):
-            self.display.say(line)
+            self.display.log(line)
         try:
             for outcome in self._compute(to_do, context, pool):
                 outcomes.append(outcome)
@@ -327,8 +327,8 @@ class _Grids:
                 not_measured=a_plan.not_measured,
             )
             parent.close(status, _grid_note(a_plan, report))
-            undelivered = self._deliver(pool, context, report, interrupted=status == "KILLED")
-        return dataclasses.replace(report, undelivered=undelivered)
+            pending = self._upload(pool, context, report, interrupted=status == "KILLED")
+        return dataclasses.replace(report, pending=pending)
 
     def _compute(
         self, cells: Sequence[Spec], context: CellContext, pool: Pool
@@ -340,15 +340,15 @@ class _Grids:
             work = trajectories(waiting, share=self.settings.share)
             waiting = []
             # Closed before the parent is: no worker may open a run under a parent that ended.
-            running = pool.run(work, context, self.display.progress, self.display.say)
+            running = pool.run(work, context, self.display.progress, self.display.log)
             with closing(running):
                 for outcome in running:
-                    if outcome.state == "held":
+                    if outcome.state == "claimed elsewhere":
                         waiting.append(outcome.spec)
                     else:
                         yield outcome
             if waiting and not told and not cancellation.requested():
-                self.display.say(f"waiting for {len(waiting)} cells that another grid computes")
+                self.display.log(f"waiting for {len(waiting)} cells that another grid computes")
                 told = True
             waiting, others = self._look_after(waiting, began)
             while waiting and not others and not self._free(waiting):
@@ -376,40 +376,40 @@ class _Grids:
     def _free(self, cells: Sequence[Spec]) -> bool:
         """Whether nobody computes some of the cells any more."""
         try:
-            entries = self.tracker.ledger.entries()
+            entries = self.tracker.claims.entries()
         except tracking.STORE_ERRORS:
             return False
         return any(entries.holder(cell.fingerprint) is None for cell in cells)
 
-    def _deliver(
+    def _upload(
         self, pool: Pool, context: CellContext, report: StudyReport, *, interrupted: bool
     ) -> int:
         """Have the grid's runs reach the store, or say where they are; how many are left."""
-        patience = INTERRUPTED_DELIVERY_S if interrupted else FINAL_DELIVERY_S
+        patience = INTERRUPTED_UPLOAD_S if interrupted else FINAL_UPLOAD_S
         deadline = time.monotonic() + patience
         told = interrupted
-        while pending := self._deliver_once(pool, context, report):
+        while pending := self._upload_once(pool, context, report):
             runs = f"{pending.total()} runs are not yet in the store ({'; '.join(pending)})"
             left_s = deadline - time.monotonic()
             if left_s <= 0 or (cancellation.requested() and not interrupted):
-                self.display.say(
+                self.display.log(
                     f"{runs}, but in {self.tracker.journals} of the machines that computed them: "
                     "`mnist-ops sync` uploads them from there, and so does the next start"
                 )
                 break
             if not told:
-                self.display.say(f"{runs}: trying for {left_s:.0f} s more; Ctrl-C ends that")
+                self.display.log(f"{runs}: trying for {left_s:.0f} s more; Ctrl-C ends that")
                 told = True
             time.sleep(POLL_S)
         return pending.total()
 
-    def _deliver_once(self, pool: Pool, context: CellContext, report: StudyReport) -> Counter[str]:
+    def _upload_once(self, pool: Pool, context: CellContext, report: StudyReport) -> Counter[str]:
         """Return why runs do not reach the store -> how many do not."""
-        pending = pool.flush(context, DELIVERY_ROUND_S)
+        pending = pool.flush(context, UPLOAD_ROUND_S)
         with contextlib.suppress(*tracking.STORE_ERRORS):
-            tracking.bury_the_dead(self.tracker)
-        self.tracker.courier.flush(DELIVERY_ROUND_S, insist=True)
-        pending += self.tracker.courier.pending
+            tracking.recover_stale_runs(self.tracker)
+        self.tracker.uploader.flush(UPLOAD_ROUND_S, retry=True)
+        pending += self.tracker.uploader.pending
         if not pending:
             # A worker that is lost, or does not answer, has said nothing of what it still has.
             with contextlib.suppress(*tracking.STORE_ERRORS):

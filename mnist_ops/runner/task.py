@@ -23,9 +23,9 @@ from mnist_ops.tracking import provenance
 # whatever the number of workers.
 THREADS = 1
 # A store that works has a cell's run in less; one that does not is not waited for.
-DELIVERY_S = 5.0
+UPLOAD_S = 5.0
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Outcome:
     """
 
     spec: Spec
-    state: Literal["finished", "failed", "stopped", "held"]
+    state: Literal["finished", "failed", "stopped", "claimed elsewhere"]
     run_id: str | None = None
     test_accuracy: float | None = None
     train_time_s: float | None = None
@@ -92,7 +92,7 @@ def compute(
     trajectory: Trajectory,
     context: CellContext,
     report: Callable[[Progress], None],
-    say: Say = lambda line: None,
+    log: Log = lambda line: None,
 ) -> list[Outcome]:
     """Fit `trajectory`, and track each of its cells as a run of its own.
 
@@ -101,26 +101,26 @@ def compute(
     """
     if cancellation.requested(context.grid):
         return [Outcome(spec, "stopped") for spec in trajectory.cells]
-    tracker = tracking.shared_tracker(context.address, say)
+    tracker = tracking.shared_tracker(context.address, log)
     if not context.forced:
-        tracker.deliver_finished((cell.fingerprint for cell in trajectory.cells), DELIVERY_S)
+        tracker.upload_finished((cell.fingerprint for cell in trajectory.cells), UPLOAD_S)
     mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
-    outcomes = [Outcome(spec, "held") for spec in trajectory.cells if spec not in mine]
+    outcomes = [Outcome(spec, "claimed elsewhere") for spec in trajectory.cells if spec not in mine]
     if mine:
-        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, report, say)
+        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, report, log)
         outcomes += work.compute(claimed=claimed)
     return outcomes
 
 
 def give_up(
-    trajectory: Trajectory, context: CellContext, reason: str, say: Say = lambda line: None
+    trajectory: Trajectory, context: CellContext, reason: str, log: Log = lambda line: None
 ) -> list[Outcome]:
     """End the cells of a trajectory whose workers keep dying, as FAILED for `reason`."""
-    tracker = tracking.shared_tracker(context.address, say)
+    tracker = tracking.shared_tracker(context.address, log)
     mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
-    outcomes = [Outcome(spec, "held") for spec in trajectory.cells if spec not in mine]
+    outcomes = [Outcome(spec, "claimed elsewhere") for spec in trajectory.cells if spec not in mine]
     if mine:
-        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, lambda _: None, say)
+        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, lambda _: None, log)
         outcomes += work.give_up(reason, claimed=claimed)
     return outcomes
 
@@ -134,7 +134,7 @@ class _Work:
         context: CellContext,
         tracker: tracking.Tracker,
         report: Callable[[Progress], None],
-        say: Say,
+        log: Log,
     ):
         self.trajectory = trajectory
         self.context = context
@@ -147,7 +147,7 @@ class _Work:
             paths.checkpoint_path(context.address.store, trajectory.key),
             training,
             context.checkpoint_s,
-            say,
+            log,
         )
 
     def compute(self, *, claimed: bool) -> list[Outcome]:
@@ -167,7 +167,7 @@ class _Work:
             raise
         finally:
             self.report(_progress(self.trajectory, _epochs(self.trajectory.fitted)))
-        self.tracker.courier.flush(DELIVERY_S, insist=False)
+        self.tracker.uploader.flush(UPLOAD_S, retry=False)
         return self._with_run_ids()
 
     def give_up(self, reason: str, *, claimed: bool) -> list[Outcome]:
@@ -177,7 +177,7 @@ class _Work:
         except Exception as second:
             error = MnistOpsError(f"{reason} (and its run could not be opened: {_reason(second)})")
         self._end_early(error)
-        self.tracker.courier.flush(DELIVERY_S, insist=False)
+        self.tracker.uploader.flush(UPLOAD_S, retry=False)
         return self._with_run_ids()
 
     def _open_runs(self, digest: str, *, claimed: bool) -> None:
@@ -193,7 +193,7 @@ class _Work:
             try:
                 self.runs[spec] = tracking.CellRun(self.tracker, spec, place, claimed=claimed)
             except tracking.JournalBusy:
-                self.outcomes[spec] = Outcome(spec, "held")
+                self.outcomes[spec] = Outcome(spec, "claimed elsewhere")
 
     def _whose_time(self, spec: Spec) -> str:
         # Machines that are fitted together each have a time of their own.
@@ -264,9 +264,9 @@ def _claim(
     """
     cells = list(cells)
     try:
-        won = tracker.ledger.claim(cell.fingerprint for cell in cells)
+        won = tracker.claims.claim(cell.fingerprint for cell in cells)
         done = {} if forced else tracking.finished_of(tracker.client, won)
-        tracker.ledger.release(done)
+        tracker.claims.release(done)
     except (*tracking.STORE_ERRORS, TrackingUnavailable):
         return cells, False
     return [cell for cell in cells if cell.fingerprint in won - done.keys()], True
@@ -276,7 +276,7 @@ def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcom
     reason = _reason(error)
     resumable = isinstance(error, MnistOpsError) and error.resumable
     if isinstance(error, tracking.JournalGone):
-        return Outcome(spec, "held")
+        return Outcome(spec, "claimed elsewhere")
     if run is not None:
         try:
             if resumable:

@@ -1,7 +1,7 @@
 """The only package that writes to or reads from MLflow.
 
 Writing goes through a journal on this machine (`journal`), which a thread brings to the store
-(`delivery`); who may write a cell's run is settled in the store itself (`ledger`). A process has
+(`delivery`); who may write a cell's run is settled in the store itself (`claims`). A process has
 one `Tracker` a store, which holds the three together.
 
 Runs are addressed by explicit ids through `MlflowClient`, never through MLflow's active run: the
@@ -11,11 +11,11 @@ first ``start_run`` of a process would take over the run that ``mlflow run`` ope
 from mnist_ops.tracking.arrays import Predictions
 from mnist_ops.tracking.artifacts import repoint_moved
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
-from mnist_ops.tracking.claims import Entries, Ledger
+from mnist_ops.tracking.claims import Claims, Entries
 from mnist_ops.tracking.database import sqlite_path, sqlite_uri, unsynchronised, without_password
 from mnist_ops.tracking.destination import experiment, opened_for_us
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
-from mnist_ops.tracking.process_id import Owner
+from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.queries import (
     counted_runs,
     ended_of,
@@ -27,7 +27,7 @@ from mnist_ops.tracking.queries import (
     not_measured,
 )
 from mnist_ops.tracking.reading import cell_runs, history, predictions
-from mnist_ops.tracking.stale_runs import bury_the_dead, dead_among, ghosts
+from mnist_ops.tracking.stale_runs import ended_among, find_stale_runs, recover_stale_runs
 from mnist_ops.tracking.store import (
     CONNECT_TIMEOUT_S,
     STORE_ERRORS,
@@ -46,18 +46,17 @@ __all__ = [
     "Address",
     "CellPlace",
     "CellRun",
+    "Claims",
     "Entries",
     "Invalid",
     "JournalBusy",
     "JournalGone",
-    "Ledger",
     "LeftOut",
-    "Owner",
     "Parent",
     "ParentRun",
     "Predictions",
+    "ProcessId",
     "Tracker",
-    "bury_the_dead",
     "cell_of",
     "cell_runs",
     "check_database",
@@ -65,16 +64,16 @@ __all__ = [
     "close_tracker",
     "connect",
     "counted_runs",
-    "dead_among",
     "default_uri",
+    "ended_among",
     "ended_of",
     "experiment",
     "failed",
+    "find_stale_runs",
     "fingerprint",
     "finished",
     "finished_of",
     "finished_runs",
-    "ghosts",
     "history",
     "named",
     "not_measured",
@@ -83,6 +82,7 @@ __all__ = [
     "open_tracker",
     "opened_for_us",
     "predictions",
+    "recover_stale_runs",
     "repoint_moved",
     "shared_tracker",
     "sqlite_path",

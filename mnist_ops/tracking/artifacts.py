@@ -144,7 +144,7 @@ def repoint(store: Path, before: str, after: str) -> int:
         return changed
 
 
-def repoint_moved(uri: str, say: Callable[[str], None]) -> None:
+def repoint_moved(uri: str, log: Callable[[str], None]) -> None:
     """Re-point a SQLite store whose folder was moved or copied, before anything is written.
 
     Raises:
@@ -155,7 +155,7 @@ def repoint_moved(uri: str, say: Callable[[str], None]) -> None:
         return
     if found := moved(store):
         runs = sum(repoint(store, each.before, each.after) for each in found)
-        say(
+        log(
             f"the artifacts of {runs} runs are looked for beside the store, in {store.parent}: "
             f"it was moved or copied from {found[0].folder.parent.parent}"
         )

@@ -56,14 +56,14 @@ def nobody(line: str) -> None:
     """Ignore a line on what is left out."""
 
 
-def once(say: LeftOut) -> LeftOut:
-    """`say`, but each line once: a command reads the same run more than once."""
+def once(log: LeftOut) -> LeftOut:
+    """`log`, but each line once: a command reads the same run more than once."""
     told: set[str] = set()
 
     def tell(line: str) -> None:
         if line not in told:
             told.add(line)
-            say(line)
+            log(line)
 
     return tell
 

@@ -25,7 +25,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.tracking.conflicts import find_or_create_experiment
-from mnist_ops.tracking.process_id import BEAT_S, DEAD_AFTER_S, Owner
+from mnist_ops.tracking.process_id import HEARTBEAT_S, HEARTBEAT_TIMEOUT_S, ProcessId
 from mnist_ops.tracking.store import STORE_ERRORS
 
 EXPERIMENT = "mnist-ops ledger"
@@ -35,10 +35,10 @@ _NOTE = (
 )
 RUN_TAG = "mnist_ops.ledger_run"
 _RELEASED = "-"
-_BEAT = "beat."
+_HEARTBEAT = "beat."
 # Somebody who made the experiment makes its run right after, unless they died in between.
 _MAKER_PATIENCE_S = 10
-_FORGET_AFTER_S = 86_400
+_DROP_AFTER_S = 86_400
 # Of a number that this program has written: generations, and seconds since the epoch.
 _MAX_DIGITS = 12
 _GENERATION = re.compile(rf"[0-9]{{1,{_MAX_DIGITS}}}")
@@ -53,41 +53,41 @@ class Entries:
 
     Attributes:
         claims: fingerprint -> its highest generation, and that one's owner or None.
-        beats: owner -> last sign of life, seconds since the epoch.
+        heartbeats: owner -> last sign of life, seconds since the epoch.
     """
 
-    claims: Mapping[str, tuple[int, Owner | None]]
-    beats: Mapping[Owner, float]
+    claims: Mapping[str, tuple[int, ProcessId | None]]
+    heartbeats: Mapping[ProcessId, float]
 
-    def lives(self, owner: Owner) -> bool:
+    def is_alive(self, owner: ProcessId) -> bool:
         """Whether `owner` is alive, as far as can be told."""
-        return owner.lives(self.beats.get(owner))
+        return owner.is_alive(self.heartbeats.get(owner))
 
-    def holder(self, fingerprint: str) -> Owner | None:
+    def holder(self, fingerprint: str) -> ProcessId | None:
         """The living owner of a cell."""
         _, owner = self.claims.get(fingerprint, (0, None))
-        return owner if owner and self.lives(owner) else None
+        return owner if owner and self.is_alive(owner) else None
 
 
-class Ledger:
+class Claims:
     """The claims of this process on a store."""
 
     def __init__(self, client: MlflowClient, store: str):
         """The ledger of the store with the id `store`, as `find` gives it."""
         self.store = store
         self._client = client
-        self._me = Owner.this_process()
-        self._held: dict[str, int] = {}
-        self._last_beat = float("-inf")
+        self._me = ProcessId.this_process()
+        self._mine: dict[str, int] = {}
+        self._last_heartbeat = float("-inf")
         self._ended = threading.Event()
-        self._beating: threading.Thread | None = None
+        self._heartbeat_thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def claim(self, fingerprints: Iterable[str]) -> set[str]:
         """Take the cells that no other living process holds; those held now are returned."""
         wanted = set(fingerprints)
-        if fresh := wanted - self._held.keys():
-            self.keep_alive()
+        if fresh := wanted - self._mine.keys():
+            self.start_heartbeat()
             # Most cells were never claimed before, which needs no look at the ledger.
             others = fresh - self._take(dict.fromkeys(fresh, 1))
             for _ in range(_TRIES):
@@ -102,52 +102,54 @@ class Ledger:
                 others -= self._take(free)
             else:
                 raise self._unwritable()
-        return wanted & self._held.keys()
+        return wanted & self._mine.keys()
 
     def confirm(self, fingerprint: str) -> bool:
         """Whether a cell is still held: another process may have taken this one for dead."""
-        generation = self._held.get(fingerprint)
+        generation = self._mine.get(fingerprint)
         if generation is None:
             return False
-        if time.monotonic() - self._last_beat < DEAD_AFTER_S / 2:
+        if time.monotonic() - self._last_heartbeat < HEARTBEAT_TIMEOUT_S / 2:
             return True
         latest, owner = self.entries().claims.get(fingerprint, (0, None))
         if (latest, owner) == (generation, self._me):
             return True
-        del self._held[fingerprint]
+        del self._mine[fingerprint]
         return False
 
     def release(self, fingerprints: Iterable[str]) -> None:
         """Let cells go that are held: they are finished, or another may try."""
-        ours = {key: self._held.pop(key) for key in fingerprints if key in self._held}
+        ours = {key: self._mine.pop(key) for key in fingerprints if key in self._mine}
         self._write({key: generation + 1 for key, generation in ours.items()}, _RELEASED)
 
     def entries(self) -> Entries:
         """Read the ledger."""
         return _entries(self._client.get_run(self.store))
 
-    def keep_alive(self) -> None:
+    def start_heartbeat(self) -> None:
         """Leave signs of life from now on, for other machines: this process holds or opens runs."""
         with self._starting:
-            if self._beating is None:
-                self._beat()
-                self._beating = threading.Thread(target=self._beat_on, name="ledger", daemon=True)
-                self._beating.start()
+            if self._heartbeat_thread is None:
+                self._send_heartbeat()
+                self._heartbeat_thread = threading.Thread(
+                    target=self._send_heartbeats, name="heartbeats", daemon=True
+                )
+                self._heartbeat_thread.start()
 
     def close(self) -> None:
         """Let everything go, and leave no more signs of life."""
         self._ended.set()
         with contextlib.suppress(*STORE_ERRORS):
-            self.release(list(self._held))
-            if self._beating:
-                self._client.delete_tag(self.store, _beat_key(self._me))
+            self.release(list(self._mine))
+            if self._heartbeat_thread:
+                self._client.delete_tag(self.store, _heartbeat_key(self._me))
 
     def _take(self, generations: dict[str, int]) -> set[str]:
         self._write(generations, str(self._me))
         # That a write was answered does not make it one: what counts is what the ledger then holds.
         claims = self.entries().claims
         won = {key for key in generations if claims.get(key) == (generations[key], self._me)}
-        self._held |= {key: generations[key] for key in won}
+        self._mine |= {key: generations[key] for key in won}
         return won
 
     def _write(self, generations: dict[str, int], value: str) -> None:
@@ -170,21 +172,23 @@ class Ledger:
             raise
         return True
 
-    def _beat_on(self) -> None:
-        while not self._ended.wait(BEAT_S):
+    def _send_heartbeats(self) -> None:
+        while not self._ended.wait(HEARTBEAT_S):
             # A store that is away is no reason to end: it may come back.
             with contextlib.suppress(*STORE_ERRORS, TrackingUnavailable):
-                self._beat()
+                self._send_heartbeat()
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         began = time.monotonic()
         try:
-            self._client.set_tag(self.store, _beat_key(self._me), f"{time.time():.0f} {self._me}")
+            self._client.set_tag(
+                self.store, _heartbeat_key(self._me), f"{time.time():.0f} {self._me}"
+            )
         except MlflowException as error:
             if error.error_code == "INVALID_PARAMETER_VALUE":
                 raise self._unwritable() from None
             raise
-        self._last_beat = began
+        self._last_heartbeat = began
 
     def _unwritable(self) -> TrackingUnavailable:
         return TrackingUnavailable(
@@ -219,11 +223,11 @@ def renew(client: MlflowClient) -> str:
     return _new_run(client, experiment.experiment_id)
 
 
-def forget_the_dead(client: MlflowClient, store: str) -> None:
+def drop_old_heartbeats(client: MlflowClient, store: str) -> None:
     """Remove signs of life that are a day old."""
-    for owner, beat in _entries(client.get_run(store)).beats.items():
-        if time.time() - beat > _FORGET_AFTER_S:
-            client.delete_tag(store, _beat_key(owner))
+    for owner, beat in _entries(client.get_run(store)).heartbeats.items():
+        if time.time() - beat > _DROP_AFTER_S:
+            client.delete_tag(store, _heartbeat_key(owner))
 
 
 def _new_run(client: MlflowClient, experiment_id: str) -> str:
@@ -240,22 +244,22 @@ def _new_run(client: MlflowClient, experiment_id: str) -> str:
 
 def _entries(run: Run) -> Entries:
     """Read the claims in the ledger's run; params of another form are passed over."""
-    claims: dict[str, tuple[int, Owner | None]] = {}
+    claims: dict[str, tuple[int, ProcessId | None]] = {}
     for key, value in run.data.params.items():
         fingerprint, _, number = str(key).rpartition(".")
         if not _GENERATION.fullmatch(number):
             continue
         generation = int(number)
         if generation > claims.get(fingerprint, (0, None))[0]:
-            claims[fingerprint] = generation, Owner.parse(str(value))
-    beats: dict[Owner, float] = {}
+            claims[fingerprint] = generation, ProcessId.parse(str(value))
+    heartbeats: dict[ProcessId, float] = {}
     for key, value in run.data.tags.items():
         when, _, owner_text = str(value).partition(" ")
-        if key.startswith(_BEAT) and when.isdecimal() and (by := Owner.parse(owner_text)):
-            beats[by] = float(when[:_MAX_DIGITS])
-    return Entries(claims, beats)
+        if key.startswith(_HEARTBEAT) and when.isdecimal() and (by := ProcessId.parse(owner_text)):
+            heartbeats[by] = float(when[:_MAX_DIGITS])
+    return Entries(claims, heartbeats)
 
 
-def _beat_key(owner: Owner) -> str:
+def _heartbeat_key(owner: ProcessId) -> str:
     # A host's name may have characters that a tag's key must not.
-    return _BEAT + hashlib.sha256(str(owner).encode()).hexdigest()[:16]
+    return _HEARTBEAT + hashlib.sha256(str(owner).encode()).hexdigest()[:16]

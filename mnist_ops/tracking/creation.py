@@ -44,7 +44,7 @@ _COMPANIONS = ("-journal", "-wal", "-shm")
 _POSTGRESQL_LOCK = 6_641_170_217
 
 
-def make_whole(path: Path, artifact_root: str | None) -> None:
+def create_store(path: Path, artifact_root: str | None) -> None:
     """Have a whole store at `path` where there is none, or a half-made one that nobody has used.
 
     It is made under another name and renamed, so that whatever ends this process leaves a whole

@@ -33,7 +33,7 @@ def opened_for_us(tracker: Tracker) -> str | None:
     if not run_id:
         return None
     found = _unfit(tracker.client, run_id)
-    if not found and run_id not in tracker.ledger.claim([run_id]):
+    if not found and run_id not in tracker.claims.claim([run_id]):
         found = "a run that another process has taken over"
     # Looked at again: another process may have had the claim, and ended, in between.
     if found := found or _unfit(tracker.client, run_id):

@@ -31,7 +31,7 @@ _SAME = 1e-6
 _TRIES = 3
 
 
-class Lack(Enum):
+class Missing(Enum):
     """A part that a finished run lacks."""
 
     # Its accuracy, so that it has no result.
@@ -46,7 +46,7 @@ class Lack(Enum):
 class Defect:
     """A part that a finished run lacks, and the evidence."""
 
-    lack: Lack
+    missing_part: Missing
     why: str
 
 
@@ -61,21 +61,21 @@ def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
         if missing := _missing_metrics(run):
             found[run_id] = missing
         elif failures[root] >= _TRIES:
-            found[run_id] = Defect(Lack.UNKNOWN, f"{root} does not answer")
+            found[run_id] = Defect(Missing.UNKNOWN, f"{root} does not answer")
         elif isinstance(content := _predictions_file(client, run), Defect):
             found[run_id] = content
-            failures[root] += content.lack is Lack.UNKNOWN
+            failures[root] += content.missing_part is Missing.UNKNOWN
         elif content is None:
             unlisted[run_id] = root
         else:
             seen_at.add(root)
             if why := _disagreement(run, content):
-                found[run_id] = Defect(Lack.PART, why)
+                found[run_id] = Defect(Missing.PART, why)
     for run_id, root in unlisted.items():
         if root in seen_at:
-            found[run_id] = Defect(Lack.PART, f"no {keys.PREDICTIONS}")
+            found[run_id] = Defect(Missing.PART, f"no {keys.PREDICTIONS}")
         else:
-            found[run_id] = Defect(Lack.UNKNOWN, f"nothing is found in {root} from here")
+            found[run_id] = Defect(Missing.UNKNOWN, f"nothing is found in {root} from here")
     return found
 
 
@@ -89,8 +89,8 @@ def _missing_metrics(run: Run) -> Defect | None:
     absent = [n for n in REQUIRED_METRICS if not is_measurement(metrics.get(n, math.nan))]
     if not absent:
         return None
-    lack = Lack.RESULT if keys.TEST_ACCURACY in absent else Lack.PART
-    return Defect(lack, f"no {', '.join(absent)}")
+    missing_part = Missing.RESULT if keys.TEST_ACCURACY in absent else Missing.PART
+    return Defect(missing_part, f"no {', '.join(absent)}")
 
 
 def _disagreement(run: Run, content: bytes) -> str | None:
@@ -114,20 +114,20 @@ def _predictions_file(client: MlflowClient, run: Run) -> bytes | Defect | None:
     except FileNotFoundError:
         # A folder that is not here may have been moved, or be another machine's.
         if folder.parent.is_dir():
-            return Defect(Lack.PART, f"no {keys.PREDICTIONS}")
-        return Defect(Lack.UNKNOWN, f"{folder.parent.parent} on this machine does not have it")
+            return Defect(Missing.PART, f"no {keys.PREDICTIONS}")
+        return Defect(Missing.UNKNOWN, f"{folder.parent.parent} on this machine does not have it")
     except OSError as error:
-        return Defect(Lack.UNKNOWN, f"{folder}: {error.strerror}")
+        return Defect(Missing.UNKNOWN, f"{folder}: {error.strerror}")
 
 
 def _fetched(client: MlflowClient, run: Run) -> bytes | Defect | None:
     try:
         listed = {file.path for file in client.list_artifacts(run.info.run_id)}
         if keys.PREDICTIONS not in listed:
-            return Defect(Lack.PART, f"no {keys.PREDICTIONS}") if listed else None
+            return Defect(Missing.PART, f"no {keys.PREDICTIONS}") if listed else None
         with tempfile.TemporaryDirectory() as folder:
             path = client.download_artifacts(run.info.run_id, keys.PREDICTIONS, folder)
             return Path(path).read_bytes()
     except Exception as error:
         # MLflow, its HTTP client and each cloud's library raise errors of their own.
-        return Defect(Lack.UNKNOWN, f"{_root(run)}: {type(error).__name__}")
+        return Defect(Missing.UNKNOWN, f"{_root(run)}: {type(error).__name__}")

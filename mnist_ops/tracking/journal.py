@@ -157,7 +157,7 @@ class Journal:
         return {event["step"] for event in self.events if event["kind"] == "metrics"}
 
     @property
-    def parts(self) -> int:
+    def segments(self) -> int:
         """How often work on the run began: 1, and 1 more each time that it went on."""
         return sum(event["kind"] in ("open", "resume") for event in self.events)
 

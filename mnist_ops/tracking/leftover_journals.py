@@ -10,12 +10,12 @@ from filelock import FileLock, Timeout
 from mnist_ops.core import keys
 from mnist_ops.tracking.events import Event
 from mnist_ops.tracking.journal import DAMAGED, LOCK, JournalDamaged, read
-from mnist_ops.tracking.process_id import Owner
+from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.uploader import REFUSED
 
 
 @dataclass(frozen=True)
-class Left:
+class LeftoverJournal:
     """A journal as it lies on disk.
 
     Attributes:
@@ -53,7 +53,7 @@ class Left:
         return str(self.opened["name"]) or "the run of a grid"
 
     @property
-    def owner(self) -> Owner | None:
+    def owner(self) -> ProcessId | None:
         """The process that had it last; None where it does not say."""
         return _owner(self.events)
 
@@ -77,17 +77,17 @@ class Left:
         return dict(self.opened["tags"]) if self.opened else {}
 
 
-def left_in(journals: Path) -> Iterator[Left]:
+def leftover_journals(journals: Path) -> Iterator[LeftoverJournal]:
     """Every journal below the folder `journals`, left as it is."""
     folders = sorted(journals.iterdir()) if journals.is_dir() else []
     for folder in folders:
         # A journal that is delivered meanwhile is gone.
         with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
             if folder.is_dir():
-                yield look_at(folder)
+                yield inspect(folder)
 
 
-def look_at(folder: Path) -> Left:
+def inspect(folder: Path) -> LeftoverJournal:
     """The journal in `folder`, which need not be there."""
     events: list[Event] = []
     try:
@@ -96,18 +96,18 @@ def look_at(folder: Path) -> Left:
             _, events, _ = read(folder)
     except JournalDamaged:
         is_damaged = True
-    return Left(folder, tuple(events), _in_use(folder, events), is_damaged)
+    return LeftoverJournal(folder, tuple(events), _in_use(folder, events), is_damaged)
 
 
-def _owner(events: Sequence[Event]) -> Owner | None:
+def _owner(events: Sequence[Event]) -> ProcessId | None:
     owners = [event["tags"].get(keys.OWNER) for event in events if "tags" in event]
-    return Owner.parse(owners[-1] or "") if owners else None
+    return ProcessId.parse(owners[-1] or "") if owners else None
 
 
 def _in_use(folder: Path, events: list[Event]) -> bool:
     # Asked first, as to try a lock is to hold it for a moment.
     owner = _owner(events)
-    if owner is not None and owner.lives(None):
+    if owner is not None and owner.is_alive(None):
         return True
     if not (folder / LOCK).exists():
         return False

@@ -1,7 +1,7 @@
 """Which process a run belongs to, and whether that process still lives.
 
 On the machine itself the system knows. From another machine only a sign of life can tell, which
-each owner leaves in the tracking store (see `ledger`).
+each owner leaves in the tracking store (see `claims`).
 """
 
 import math
@@ -16,14 +16,14 @@ import psutil
 
 # An owner leaves a sign of life this often, and is held for dead after so long without one: many
 # times as long, since a wrong verdict costs a computation.
-BEAT_S = 15
-DEAD_AFTER_S = 120
+HEARTBEAT_S = 15
+HEARTBEAT_TIMEOUT_S = 120
 
 _SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
-class Owner:
+class ProcessId:
     """A process, told apart from all others at all times.
 
     Attributes:
@@ -37,12 +37,12 @@ class Owner:
     started: float
 
     @classmethod
-    def this_process(cls) -> "Owner":
+    def this_process(cls) -> "ProcessId":
         """The process that asks."""
         return _owner(os.getpid())
 
     @classmethod
-    def parse(cls, text: str) -> "Owner | None":
+    def parse(cls, text: str) -> "ProcessId | None":
         """What `str` gave; None for anything else."""
         try:
             place, pid, started = text.split(_SEPARATOR)
@@ -63,14 +63,14 @@ class Owner:
     @property
     def is_here(self) -> bool:
         """Return whether this machine can look the process up."""
-        return self.place == Owner.this_process().place
+        return self.place == ProcessId.this_process().place
 
-    def lives(self, last_beat: float | None) -> bool:
+    def is_alive(self, last_heartbeat: float | None) -> bool:
         """Whether the process is alive, as far as can be told from here.
 
         Args:
-            last_beat: its last sign of life, seconds since the epoch by its own clock; None where
-                it left none. Clocks are taken to agree within a minute.
+            last_heartbeat: its last heartbeat, in seconds since the epoch by its own clock; None
+                where it sent none. Clocks are assumed to agree within a minute.
         """
         if self.is_here:
             try:
@@ -80,14 +80,14 @@ class Owner:
                 return not is_dead and abs(process.create_time() - self.started) < 1
             except psutil.NoSuchProcess:
                 return False
-        return last_beat is not None and time.time() - last_beat < DEAD_AFTER_S
+        return last_heartbeat is not None and time.time() - last_heartbeat < HEARTBEAT_TIMEOUT_S
 
 
 @lru_cache(maxsize=1)
-def _owner(pid: int) -> Owner:
+def _owner(pid: int) -> ProcessId:
     # A process that was forked asks with a pid of its own.
     started = round(psutil.Process(pid).create_time(), 2)
-    return Owner("/".join((platform.node(), *_system())), pid, started)
+    return ProcessId("/".join((platform.node(), *_system())), pid, started)
 
 
 def _system() -> tuple[str, str]:

@@ -7,9 +7,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mnist_ops.core import keys
-from mnist_ops.tracking.claims import Ledger
+from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.journal import now_ms
-from mnist_ops.tracking.process_id import BEAT_S, Owner
+from mnist_ops.tracking.process_id import HEARTBEAT_S, ProcessId
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.tracker import Tracker
 
@@ -17,15 +17,15 @@ from mnist_ops.tracking.tracker import Tracker
 # process of another machine may not have left a sign of life yet.
 _NO_SIGN_LIVES_S = 86_400
 # How long a process of another machine is watched: two signs of life, and a slow store.
-WATCH_S = 2.0 * BEAT_S + 5
+WATCH_S = 2.0 * HEARTBEAT_S + 5
 ENDED_BEFORE = "its process ended before it did"
 
-DeadAmong = Callable[[set[Owner]], set[Owner]]
+EndedAmong = Callable[[set[ProcessId]], set[ProcessId]]
 
 
-def dead_among(
-    owners: Collection[Owner], ledger: Ledger, say: Callable[[str], None] = lambda line: None
-) -> set[Owner]:
+def ended_among(
+    owners: Collection[ProcessId], claims: Claims, log: Callable[[str], None] = lambda line: None
+) -> set[ProcessId]:
     """Return the `owners` that are certainly dead.
 
     A process of this machine is looked up. Of another machine only signs of life tell, and its
@@ -34,31 +34,33 @@ def dead_among(
 
     Args:
         owners: the processes in question.
-        ledger: where they leave their signs of life.
-        say: gets a line for people if that takes long.
+        claims: where they leave their signs of life.
+        log: gets a line for people if that takes long.
     """
-    entries = ledger.entries()
-    dead = {owner for owner in owners if not entries.lives(owner)}
-    elsewhere = {owner for owner in dead if owner in entries.beats and not owner.is_here}
+    entries = claims.entries()
+    dead = {owner for owner in owners if not entries.is_alive(owner)}
+    elsewhere = {owner for owner in dead if owner in entries.heartbeats and not owner.is_here}
     if elsewhere:
         hosts = ", ".join(sorted({owner.host for owner in elsewhere}))
-        say(f"waiting {WATCH_S:.0f} s for signs of life of processes on {hosts}")
+        log(f"waiting {WATCH_S:.0f} s for signs of life of processes on {hosts}")
         time.sleep(WATCH_S)
-        later = ledger.entries().beats
-        dead -= {o for o in elsewhere if later.get(o, entries.beats[o]) != entries.beats[o]}
+        later = claims.entries().heartbeats
+        dead -= {
+            o for o in elsewhere if later.get(o, entries.heartbeats[o]) != entries.heartbeats[o]
+        }
     return dead
 
 
-def ghosts(client: MlflowClient, ledger: Ledger, dead: DeadAmong) -> list[Run]:
+def find_stale_runs(client: MlflowClient, claims: Claims, dead: EndedAmong) -> list[Run]:
     """The runs of ours that are RUNNING, and whose owner is surely dead."""
     is_open = f"{tag(keys.ROLE)} LIKE '%' and attributes.status = 'RUNNING'"
     runs = list(search(client, is_open))
-    beats = ledger.entries().beats if runs else {}
-    suspects: dict[str, Owner] = {}
+    heartbeats = claims.entries().heartbeats if runs else {}
+    suspects: dict[str, ProcessId] = {}
     found = []
     for run in runs:
-        owner = Owner.parse(run.data.tags.get(keys.OWNER, ""))
-        if owner is not None and (owner.is_here or owner in beats):
+        owner = ProcessId.parse(run.data.tags.get(keys.OWNER, ""))
+        if owner is not None and (owner.is_here or owner in heartbeats):
             suspects[run.info.run_id] = owner
         elif time.time() - run.info.start_time / 1000 > _NO_SIGN_LIVES_S:
             found.append(run)
@@ -66,7 +68,7 @@ def ghosts(client: MlflowClient, ledger: Ledger, dead: DeadAmong) -> list[Run]:
     return found + [run for run in runs if suspects.get(run.info.run_id) in gone]
 
 
-def bury_the_dead(
+def recover_stale_runs(
     tracker: Tracker,
     planned: Collection[str] = (),
     watch: Callable[[str], None] | None = None,
@@ -85,12 +87,12 @@ def bury_the_dead(
     """
     left = tracker.take_over(keep=lambda fingerprint: fingerprint in planned)
 
-    def dead(owners: set[Owner]) -> set[Owner]:
+    def dead(owners: set[ProcessId]) -> set[ProcessId]:
         if watch:
-            return dead_among(owners, tracker.ledger, watch)
-        return dead_among({owner for owner in owners if owner.is_here}, tracker.ledger)
+            return ended_among(owners, tracker.claims, watch)
+        return ended_among({owner for owner in owners if owner.is_here}, tracker.claims)
 
-    for run in ghosts(tracker.client, tracker.ledger, dead):
+    for run in find_stale_runs(tracker.client, tracker.claims, dead):
         fingerprint = run.data.tags.get(keys.FINGERPRINT, "")
         if not (fingerprint in planned and (tracker.journals / fingerprint).exists()):
             tracker.client.set_tag(run.info.run_id, keys.ERROR, ENDED_BEFORE)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import InvalidInput, TrackingUnavailable
 from mnist_ops.tracking.client import CheckedClient
-from mnist_ops.tracking.creation import make_postgresql_tables, make_whole
+from mnist_ops.tracking.creation import create_store, make_postgresql_tables
 from mnist_ops.tracking.database import (
     artifact_root,
     first_line,
@@ -131,7 +131,7 @@ def check_database(uri: str, *, create: bool = True, artifact_root: str | None =
     if path := sqlite_path(uri):
         _check_sqlite(path, create=create)
         if create:
-            make_whole(path, artifact_root)
+            create_store(path, artifact_root)
     if not uri.startswith("postgresql"):
         return
     engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})

@@ -15,12 +15,12 @@ from mlflow import MlflowClient
 from mnist_ops.core import keys, paths
 from mnist_ops.tracking import claims
 from mnist_ops.tracking.artifacts import repoint_moved
-from mnist_ops.tracking.claims import Ledger
+from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.database import open_sqlite, sqlite_path, without_password
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
 from mnist_ops.tracking.store import check_writable, connect, tracking_errors
-from mnist_ops.tracking.uploader import REFUSED, Courier
+from mnist_ops.tracking.uploader import REFUSED, Uploader
 
 _OF_MLFLOW = {
     # The courier tries again by itself, and must not hang in MLflow's own retries until then.
@@ -52,19 +52,19 @@ class Tracker:
     Attributes:
         address: of the store.
         client: MLflow's.
-        ledger: who computes which cell.
-        courier: delivers journals.
+        claims: who computes which cell.
+        uploader: delivers journals.
         journals: the folder of this machine's journals.
     """
 
-    def __init__(self, address: Address, say: Callable[[str], None]):
-        """Access to the store at `address`, which need not answer; `say` gets lines for people."""
+    def __init__(self, address: Address, log: Callable[[str], None]):
+        """Access to the store at `address`, which need not answer; `log` gets lines for people."""
         quieten_mlflow()
         self.address = address
-        self._say = say
+        self._log = log
         self.client = CheckedClient(address.uri)
-        self.ledger = Ledger(self.client, address.store)
-        self.courier = Courier(self.client, self.ledger, say)
+        self.claims = Claims(self.client, address.store)
+        self.uploader = Uploader(self.client, self.claims, log)
         self.journals = paths.journals_dir(address.store)
         paths.note_address(address.store, without_password(address.uri))
 
@@ -78,10 +78,10 @@ class Tracker:
         try:
             return Journal(folder)
         except JournalDamaged as damage:
-            self._say(str(damage))
+            self._log(str(damage))
             return Journal(folder)
 
-    def left_behind(self) -> Iterator[Journal]:
+    def abandoned_journals(self) -> Iterator[Journal]:
         """The journals that no process has open, whole ones, each open until it is closed."""
         folders = sorted(self.journals.iterdir()) if self.journals.exists() else []
         for folder in folders:
@@ -107,7 +107,7 @@ class Tracker:
             How many runs are to be delivered.
         """
         taken = 0
-        for journal in self.left_behind():
+        for journal in self.abandoned_journals():
             assert journal.opened is not None
             fingerprint = journal.opened["tags"].get(keys.FINGERPRINT)
             running = journal.status == "RUNNING"
@@ -116,11 +116,11 @@ class Tracker:
                 continue
             if running:
                 end_as_killed(journal)
-            self.courier.add(journal, claimed=False)
+            self.uploader.add(journal, claimed=False)
             taken += 1
         return taken
 
-    def deliver_finished(self, fingerprints: Iterable[str], timeout_s: float) -> None:
+    def upload_finished(self, fingerprints: Iterable[str], timeout_s: float) -> None:
         """Deliver the cells that processes of this machine finished just before they died."""
         found = False
         for fingerprint in fingerprints:
@@ -129,12 +129,12 @@ class Tracker:
                 with contextlib.suppress(JournalBusy):
                     journal = self.open_journal(folder)
                     if journal.status == "FINISHED":
-                        self.courier.add(journal, claimed=False)
+                        self.uploader.add(journal, claimed=False)
                         found = True
                     else:
                         journal.close()
         if found:
-            self.courier.flush(timeout_s, insist=False)
+            self.uploader.flush(timeout_s, retry=False)
 
     def retire(self, journal: Journal) -> None:
         """End a run that cannot go on, and have its journal make room for another of its cell."""
@@ -146,12 +146,12 @@ class Tracker:
         if journal.is_synced:
             journal.remove()
         else:
-            self.courier.add(journal, claimed=False)
+            self.uploader.add(journal, claimed=False)
 
     def close(self) -> None:
         """Stop delivering, and let go what is held."""
-        self.courier.close()
-        self.ledger.close()
+        self.uploader.close()
+        self.claims.close()
 
 
 def end_as_killed(journal: Journal) -> None:
@@ -161,7 +161,7 @@ def end_as_killed(journal: Journal) -> None:
     journal.append("end", status="KILLED", time=at)
 
 
-def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tracker:
+def open_tracker(uri: str, log: Callable[[str], None] = lambda line: None) -> Tracker:
     """Access to the store at `uri`, which is made ready if it is new.
 
     Raises:
@@ -172,12 +172,12 @@ def open_tracker(uri: str, say: Callable[[str], None] = lambda line: None) -> Tr
     check_writable(uri)
     client = connect(uri)
     with tracking_errors(uri):
-        repoint_moved(uri, say)
+        repoint_moved(uri, log)
         store = store_id(client, create=True)
         assert store is not None
         paths.check(store)
-        claims.forget_the_dead(client, store)
-    return shared_tracker(Address(uri, store), say)
+        claims.drop_old_heartbeats(client, store)
+    return shared_tracker(Address(uri, store), log)
 
 
 def store_id(client: MlflowClient, *, create: bool) -> str | None:
@@ -221,11 +221,11 @@ _trackers: dict[Address, Tracker] = {}
 _opening = threading.Lock()
 
 
-def shared_tracker(address: Address, say: Callable[[str], None] = lambda line: None) -> Tracker:
-    """This process's one access to the store at `address`; the first one's `say` stays."""
+def shared_tracker(address: Address, log: Callable[[str], None] = lambda line: None) -> Tracker:
+    """This process's one access to the store at `address`; the first one's `log` stays."""
     with _opening:
         if address not in _trackers:
-            _trackers[address] = Tracker(address, say)
+            _trackers[address] = Tracker(address, log)
         return _trackers[address]
 
 

@@ -21,7 +21,7 @@ from mlflow.utils.uri import is_http_uri
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
-from mnist_ops.tracking.claims import Ledger
+from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.database import first_line
 from mnist_ops.tracking.events import Event
 from mnist_ops.tracking.journal import Journal, now_ms
@@ -45,28 +45,28 @@ _REFUSALS = 6
 class State(Enum):
     """How far the delivery of a journal is."""
 
-    ON_ITS_WAY = auto()
+    PENDING = auto()
     # The store has every event so far, and the run goes on.
-    UP_TO_DATE = auto()
+    UPLOADED = auto()
     # Another process computes the cell; when that has ended this one knows what to do.
-    HELD_ELSEWHERE = auto()
-    OVER = auto()
+    CLAIMED_ELSEWHERE = auto()
+    DONE = auto()
 
 
-class Courier:
+class Uploader:
     """Delivers the journals of this process, in a thread of its own.
 
     Attributes:
-        trouble: why the store took nothing at the last try; None if it did.
+        last_error: why the store took nothing at the last try; None if it did.
     """
 
-    def __init__(self, client: MlflowClient, ledger: Ledger, say: Callable[[str], None]):
-        """A courier to the store of `client`; `say` gets a line for people."""
-        self.trouble: str | None = None
+    def __init__(self, client: MlflowClient, claims: Claims, log: Callable[[str], None]):
+        """A courier to the store of `client`; `log` gets a line for people."""
+        self.last_error: str | None = None
         self._client = client
-        self._ledger = ledger
-        self._say = say
-        self._deliveries: list[Delivery] = []
+        self._claims = claims
+        self._log = log
+        self._uploads: list[Upload] = []
         self._changed = threading.Condition()
         self._ended = False
         self._next_try = 0.0
@@ -81,46 +81,46 @@ class Courier:
             claimed: whether the cell was claimed, and seen not to be finished by another.
         """
         with self._changed:
-            self._deliveries.append(Delivery(journal, self._client, self._ledger, claimed))
+            self._uploads.append(Upload(journal, self._client, self._claims, claimed))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
-    def forget(self, journal: Journal) -> None:
+    def drop(self, journal: Journal) -> None:
         """Close `journal` as it is: another process, or this one later, takes it over."""
         with self._changed:
-            self._deliveries = [d for d in self._deliveries if d.journal is not journal]
+            self._uploads = [d for d in self._uploads if d.journal is not journal]
         journal.close()
 
     def wake(self) -> None:
         """A journal has new events."""
         with self._changed:
-            for delivery in self._deliveries:
-                if delivery.state is State.UP_TO_DATE:
-                    delivery.state = State.ON_ITS_WAY
+            for upload in self._uploads:
+                if upload.state is State.UPLOADED:
+                    upload.state = State.PENDING
             self._changed.notify_all()
 
-    def flush(self, timeout_s: float, *, insist: bool) -> bool:
+    def flush(self, timeout_s: float, *, retry: bool) -> bool:
         """Wait until the store has all there is.
 
         Args:
             timeout_s: wait no longer.
-            insist: try again at once, and also after a failure; else leave at the first one.
+            retry: try again at once, and also after a failure; else leave at the first one.
 
         Returns:
             Whether it has.
         """
         self.wake()
         with self._changed:
-            if insist:
-                for delivery in self._deliveries:
-                    if delivery.state is State.HELD_ELSEWHERE:
-                        delivery.state = State.ON_ITS_WAY
+            if retry:
+                for upload in self._uploads:
+                    if upload.state is State.CLAIMED_ELSEWHERE:
+                        upload.state = State.PENDING
                 self._next_try, self._pause = 0.0, FIRST_PAUSE_S
                 self._changed.notify_all()
             self._changed.wait_for(
-                lambda: not self._to_send() or (self.trouble is not None and not insist),
+                lambda: not self._to_send() or (self.last_error is not None and not retry),
                 timeout_s,
             )
             return not self._to_send()
@@ -133,11 +133,11 @@ class Courier:
     @property
     def pending(self) -> Counter[str]:
         """Reason why runs are pending -> how many of them."""
-        trouble = self.trouble or "they are being sent"
+        last_error = self.last_error or "they are being sent"
         return Counter(
-            d.held_by or trouble
-            for d in self._deliveries
-            if d.state in (State.ON_ITS_WAY, State.HELD_ELSEWHERE)
+            d.claimed_by or last_error
+            for d in self._uploads
+            if d.state in (State.PENDING, State.CLAIMED_ELSEWHERE)
         )
 
     def close(self) -> None:
@@ -147,11 +147,11 @@ class Courier:
             self._changed.notify_all()
         if self._thread:
             self._thread.join(timeout=5)
-        for delivery in self._deliveries:
-            delivery.journal.close()
+        for upload in self._uploads:
+            upload.journal.close()
 
-    def _to_send(self) -> list["Delivery"]:
-        return [d for d in self._deliveries if d.state is State.ON_ITS_WAY]
+    def _to_send(self) -> list["Upload"]:
+        return [d for d in self._uploads if d.state is State.PENDING]
 
     def _work(self) -> None:
         while True:
@@ -164,52 +164,52 @@ class Courier:
                 if self._ended:
                     return
                 due = self._to_send()
-            trouble = self._send(due)
+            last_error = self._send(due)
             with self._changed:
-                self.trouble = trouble
-                if trouble is None:
+                self.last_error = last_error
+                if last_error is None:
                     self._pause = FIRST_PAUSE_S
                 else:
                     self._next_try = time.monotonic() + self._pause
                     self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
-                self._deliveries = [d for d in self._deliveries if d.state is not State.OVER]
+                self._uploads = [d for d in self._uploads if d.state is not State.DONE]
                 self._changed.notify_all()
 
-    def _send(self, due: list["Delivery"]) -> str | None:
+    def _send(self, due: list["Upload"]) -> str | None:
         """Send what is new; the reason if the store takes nothing now."""
-        for delivery in due:
+        for upload in due:
             try:
-                delivery.advance()
+                upload.advance()
             except Exception as error:
-                if not delivery.is_refused(error):
+                if not upload.is_refused(error):
                     return first_line(error)
-                delivery.refuse()
-                self._say(
+                upload.refuse()
+                self._log(
                     f"the store refuses a run ({first_line(error)}): "
-                    f"its journal is kept in {delivery.journal.folder}"
+                    f"its journal is kept in {upload.journal.folder}"
                 )
         return None
 
 
 @dataclass
-class Delivery:
+class Upload:
     """One journal on its way.
 
     Attributes:
         journal: what is sent.
         client: of the store.
-        ledger: of the store.
-        claimed: see `Courier.add`.
+        claims: of the store.
+        claimed: see `Uploader.add`.
         state: how far it is.
-        held_by: who else computes the cell, in words; None where nobody does.
+        claimed_by: who else computes the cell, in words; None where nobody does.
     """
 
     journal: Journal
     client: MlflowClient
-    ledger: Ledger
+    claims: Claims
     claimed: bool
-    state: State = State.ON_ITS_WAY
-    held_by: str | None = None
+    state: State = State.PENDING
+    claimed_by: str | None = None
     _sent: int = 0
     _batch: "_Batch" = field(default_factory=lambda: _Batch())
     # A run that was asked for may have been made though no answer came.
@@ -251,7 +251,7 @@ class Delivery:
         if self._refusals[0] < _REFUSALS:
             return False
         try:
-            self.ledger.entries()
+            self.claims.entries()
         except Exception:
             # What answers there now is not the store.
             return False
@@ -262,7 +262,7 @@ class Delivery:
         folder = self.journal.folder
         self.journal.move(folder.with_name(f"{folder.name}-{now_ms()}{REFUSED}"))
         self.journal.close()
-        self.state = State.OVER
+        self.state = State.DONE
 
     @property
     def _run_id(self) -> str:
@@ -281,15 +281,15 @@ class Delivery:
         fingerprint = self._fingerprint
         if fingerprint is None:
             return True
-        if self.claimed and self.ledger.confirm(fingerprint):
+        if self.claimed and self.claims.confirm(fingerprint):
             return True
-        if fingerprint not in self.ledger.claim([fingerprint]):
-            holder = self.ledger.entries().holder(fingerprint)
+        if fingerprint not in self.claims.claim([fingerprint]):
+            holder = self.claims.entries().holder(fingerprint)
             if holder is not None:
-                self.held_by = f"process {holder.pid} on {holder.host} computes their cells"
-            self.state = State.HELD_ELSEWHERE
+                self.claimed_by = f"process {holder.pid} on {holder.host} computes their cells"
+            self.state = State.CLAIMED_ELSEWHERE
             return False
-        self.claimed, self.held_by = True, None
+        self.claimed, self.claimed_by = True, None
         if not self._is_forced and self._finished_elsewhere():
             self._abandon()
             return False
@@ -302,14 +302,14 @@ class Delivery:
             if not self._batch.takes(event):
                 self._send_batch()
                 self._handle(event)
-                if self.state is State.OVER:
+                if self.state is State.DONE:
                     return
                 self._sent += 1
         self._send_batch()
-        self.state = State.UP_TO_DATE
+        self.state = State.UPLOADED
         # An event that came meanwhile found the state to be another, and woke nobody.
         if self._sent < len(self.journal.events):
-            self.state = State.ON_ITS_WAY
+            self.state = State.PENDING
 
     def _send_batch(self) -> None:
         batch = self._batch
@@ -375,7 +375,7 @@ class Delivery:
             others += [run_id for run_id in self._of_this_journal() if run_id != self._run_id]
         for other in others:
             self.client.delete_run(other)
-        self._over(keep=event["status"] == "KILLED" and fingerprint is not None)
+        self._finish(keep=event["status"] == "KILLED" and fingerprint is not None)
 
     def _abandon(self) -> None:
         """Another process has finished the cell: of this run nothing is needed."""
@@ -384,18 +384,18 @@ class Delivery:
             with contextlib.suppress(MlflowException):
                 self._log_tags({keys.ERROR: "another process finished this cell"})
                 self.client.set_terminated(run_id, "KILLED", self.journal.last_time)
-        self._over(keep=False)
+        self._finish(keep=False)
 
-    def _over(self, *, keep: bool) -> None:
+    def _finish(self, *, keep: bool) -> None:
         """The store has it all: a run that may go on keeps its journal, others do not."""
         if fingerprint := self._fingerprint:
-            self.ledger.release([fingerprint])
+            self.claims.release([fingerprint])
         if keep:
             self.journal.append("synced")
             self.journal.close()
         else:
             self.journal.remove()
-        self.state = State.OVER
+        self.state = State.DONE
 
     def _log_tags(self, tags: dict[str, str]) -> None:
         self.client.log_batch(self._run_id, tags=[RunTag(k, v) for k, v in tags.items()])
@@ -428,7 +428,7 @@ class Delivery:
         if self.journal.run_id is None:
             return False
         # Raises where what answers is not the store.
-        self.ledger.entries()
+        self.claims.entries()
         try:
             run = self.client.get_run(self.journal.run_id)
         except MlflowException as error:

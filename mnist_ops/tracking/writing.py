@@ -25,7 +25,7 @@ from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
 from mnist_ops.tracking.conflicts import retry_on_conflict
 from mnist_ops.tracking.journal import Journal, now_ms
-from mnist_ops.tracking.process_id import Owner
+from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.tracker import Tracker
 
 # Of the folders of the journals of runs that are no cell's.
@@ -98,7 +98,7 @@ def open_parent(
     mark = uuid.uuid4().hex
     all_tags = {
         keys.ROLE: role,
-        keys.OWNER: str(Owner.this_process()),
+        keys.OWNER: str(ProcessId.this_process()),
         keys.JOURNAL: mark,
         MLFLOW_RUN_NAME: name,
         MLFLOW_RUN_NOTE: note,
@@ -108,7 +108,7 @@ def open_parent(
     if parent:
         all_tags[MLFLOW_PARENT_RUN_ID] = parent.run_id
     # Whoever looks from another machine cannot tell otherwise that somebody works on the run.
-    tracker.ledger.keep_alive()
+    tracker.claims.start_heartbeat()
     if run_id is None:
         run = client.create_run(experiment_id, tags=_own_tags() | all_tags, run_name=name)
     else:
@@ -147,25 +147,25 @@ class ParentRun:
             forced=False,
         )
         self._journal.append("run", run_id=parent.run_id)
-        tracker.courier.add(self._journal, claimed=True)
+        tracker.uploader.add(self._journal, claimed=True)
 
     def note(self, tags: dict[str, str]) -> None:
         """Set tags."""
         self._journal.append("tags", values=tags)
-        self._tracker.courier.wake()
+        self._tracker.uploader.wake()
 
     def close(self, status: str, note: str) -> None:
         """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``; `note` is its last description."""
         self.note({MLFLOW_RUN_NOTE: note})
         self._journal.append("end", status=status, time=now_ms())
-        self._tracker.courier.wake()
+        self._tracker.uploader.wake()
 
 
 class CellRun:
     """One cell's run, from its start to its end, or from where it was cut.
 
     Attributes:
-        parts: in how many parts the cell has been computed so far, this one included.
+        segments: in how many parts the cell has been computed so far, this one included.
     """
 
     def __init__(self, tracker: Tracker, spec: Spec, place: CellPlace, *, claimed: bool):
@@ -191,7 +191,7 @@ class CellRun:
             self._journal = Journal(folder)
         belongs = {
             MLFLOW_PARENT_RUN_ID: place.parent.run_id,
-            keys.OWNER: str(Owner.this_process()),
+            keys.OWNER: str(ProcessId.this_process()),
         }
         if self._journal.opened:
             self._journal.append("resume", time=now_ms(), tags=belongs)
@@ -212,9 +212,9 @@ class CellRun:
                 machine=machine,
                 forced=place.forced,
             )
-        self.parts = self._journal.parts
+        self.segments = self._journal.segments
         self._seen = self._journal.steps
-        tracker.courier.add(self._journal, claimed=claimed)
+        tracker.uploader.add(self._journal, claimed=claimed)
 
     @property
     def run_id(self) -> str | None:
@@ -242,7 +242,7 @@ class CellRun:
         )
         self._journal.add_artifact(keys.PREDICTIONS, content.getvalue())
         self._journal.append("params", values={k: str(v) for k, v in sizes.items()})
-        self._journal.append("tags", values={keys.PARTS: str(self.parts)})
+        self._journal.append("tags", values={keys.SEGMENTS: str(self.segments)})
         last_epoch = {keys.TRAIN_LOSS, keys.VAL_ACCURACY, keys.TRAIN_TIME_S}
         logged = last_epoch if keys.TRAIN_LOSS in result.metrics else set()
         self._log({k: v for k, v in result.metrics.items() if k not in logged}, step=0)
@@ -261,7 +261,7 @@ class CellRun:
 
     def leave(self) -> None:
         """Let go of the run as it is, where not even its end can be written."""
-        self._tracker.courier.forget(self._journal)
+        self._tracker.uploader.drop(self._journal)
 
     @property
     def _is_over(self) -> bool:
@@ -270,11 +270,11 @@ class CellRun:
     def _log(self, metrics: dict[str, float], step: int) -> None:
         values = {name: float(value) for name, value in metrics.items()}
         self._journal.append("metrics", time=now_ms(), step=step, values=values)
-        self._tracker.courier.wake()
+        self._tracker.uploader.wake()
 
     def _end(self, status: str) -> None:
         self._journal.append("end", status=status, time=now_ms())
-        self._tracker.courier.wake()
+        self._tracker.uploader.wake()
 
 
 def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:

@@ -171,7 +171,7 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     server.start()
     working.join()
     Prepared.eager_step = step  # type: ignore[method-assign]
-    assert tracker.courier.flush(60, insist=True)
+    assert tracker.uploader.flush(60, retry=True)
     run = tracking.finished_of(tracker.client, [spec.fingerprint])[spec.fingerprint]
     points = tracker.client.get_metric_history(run.info.run_id, keys.TRAIN_LOSS)
     in_order = [point.step for point in points] == list(range(1, spec.epochs + 1))

@@ -30,7 +30,7 @@ def test_only_what_is_over_counts() -> None:
     title, first, failed, last = shown(
         [
             Outcome(CELLS[0], "finished", test_accuracy=0.9, train_time_s=1.0),
-            Outcome(CELLS[1], "held"),
+            Outcome(CELLS[1], "claimed elsewhere"),
             Outcome(CELLS[2], "stopped"),
             Outcome(CELLS[3], "failed", error="out of memory"),
             Outcome(CELLS[4], "finished", test_accuracy=0.8, train_time_s=2.0),

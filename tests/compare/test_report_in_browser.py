@@ -130,7 +130,7 @@ def report(tmp_path_factory):
         predictions=predictions,
         history=lambda run_id, metric: [(1, 0.5), (2, 0.4)],
         pixels=lambda dataset, index: np.zeros((len(index), 28, 28), dtype=np.uint8),
-        say=said.append,
+        log=said.append,
         formats=("html", "json", "svg", "png"),
     )
     if said:

@@ -36,7 +36,7 @@ from mnist_ops.data import (
     split_of,
     status,
 )
-from mnist_ops.data.sources import SOURCES, Say, Source
+from mnist_ops.data.sources import SOURCES, Log, Source
 from mnist_ops.study.specs import SvmSpec
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = DATASETS["MNIST"].files
@@ -61,7 +61,7 @@ def fixture_source(asked: list[str]) -> Source:
     """A source that gives the small files and notes in `asked` which ones were wanted of it."""
 
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, say: Say
+        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         asked.extend(wanted)
         yield from ((file, gzip_files(info.name)[file]) for file in wanted)
@@ -205,7 +205,7 @@ def test_flat_files_are_copied_not_moved(folder: Path, tmp_path: Path) -> None:
 
 def test_an_interrupted_fetch_leaves_only_whole_files(small: DatasetInfo, tmp_path: Path) -> None:
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, say: Say
+        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         (work / "half").write_bytes(b"x")
         yield TRAIN_LABELS, gzip_files(info.name)[TRAIN_LABELS]
@@ -239,7 +239,7 @@ def _ensure_in_child(root: Path, start: Barrier, log: Path) -> None:
     DATASETS["MNIST"] = fixture_info("MNIST")
 
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, say: Say
+        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         with log.open("a") as out:
             out.write("fetched\n")

@@ -92,7 +92,7 @@ class Project:
         assert code == 0, f"{command.log.name} ended with {code}:\n{command.said()}"
         return command
 
-    def left_behind(self) -> list[str]:
+    def abandoned_journals(self) -> list[str]:
         """Files, folders and processes that no command is to leave."""
         here = [*self.state.glob("*/journals/*"), *self.state.glob("*/checkpoints/*")]
         for place in (self.folder, self.state):
@@ -173,7 +173,7 @@ class Bench:
         same = [*SAME, "predictions", "train_loss history", "val_accuracy history"]
         for column in wanted.columns.intersection(same):
             assert found[column].equals(wanted[column]), column
-        assert not project.left_behind()
+        assert not project.abandoned_journals()
         for log in sorted(project.base.glob("*.log")):
             assert "Traceback" not in log.read_text(errors="replace"), log.read_text()
         of_machine = {"data-missing", "dataset-missing", "disk-little", "no-store"}

@@ -207,5 +207,5 @@ def test_ctrl_c_saves_and_the_next_start_goes_on(home: Path, client: MlflowClien
     finished_once(client, cells=1)
     stored = client.get_run(cut)
     assert stored.info.status == "FINISHED"
-    assert stored.data.tags[keys.PARTS] == "2"
+    assert stored.data.tags[keys.SEGMENTS] == "2"
     assert [step for step, _ in tracking.history(client, cut, keys.TRAIN_LOSS)] == [*range(1, 9)]

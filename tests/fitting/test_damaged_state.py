@@ -26,13 +26,13 @@ from mnist_ops.data import split_of
 from mnist_ops.fitting.checkpoints import SET_ASIDE, Checkpoint
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import train
-from mnist_ops.ops.doctor import Site
+from mnist_ops.ops.doctor import Context
 from mnist_ops.ops.doctor.fixes import RECORD, undo_last
 from mnist_ops.runner import engine
 from mnist_ops.study.grids import Choices
 from mnist_ops.study.results import EpochResult
 from mnist_ops.tracking.journal import DAMAGED
-from mnist_ops.tracking.leftover_journals import look_at
+from mnist_ops.tracking.leftover_journals import inspect
 from pipelines import STUDIES
 
 SPEC = dataclasses.replace(
@@ -308,7 +308,7 @@ class Grids:
         display.progress = progress  # type: ignore[method-assign]
         if cut_after is None:
             (report,) = engine.run([RESNET], settings, display)
-            assert report.ended_well
+            assert report.succeeded
         else:
             with pytest.raises(KeyboardInterrupt):
                 engine.run([RESNET], settings, display)
@@ -388,8 +388,8 @@ def test_a_damaged_journal_costs_nothing_but_its_time(
     forms.append(content.replace(b'"step":1', b'"step":7'))
     for form in forms:
         (first / "journal.jsonl").write_bytes(form)
-        assert look_at(first).is_damaged, form
-    assert str(first) in doctor.findings()["damaged-journal"].items
+        assert inspect(first).is_damaged, form
+    assert str(first) in doctor.issues()["damaged-journal"].items
     for name, form in enumerate(forms):
         (folder / f"{name:016x}").mkdir()
         (folder / f"{name:016x}" / "journal.jsonl").write_bytes(form)
@@ -440,7 +440,7 @@ def test_a_record_of_fixes_of_another_form_is_passed_over(
     strange += [change | {"type": "Touch"}, change | {"fields": []}, {"kind": "undone", "fix": []}]
     paths.state_dir().mkdir(exist_ok=True)
     (paths.state_dir() / RECORD).write_text("\n".join(map(json.dumps, [fix, *strange])))
-    undone = undo_last(Site(tracking.default_uri()))
+    undone = undo_last(Context(tracking.default_uri()))
     assert undone is not None
     assert (undone.fix, undone.taken_back, undone.left) == ("a", [], [])
-    assert undo_last(Site(tracking.default_uri())) is None
+    assert undo_last(Context(tracking.default_uri())) is None

@@ -30,7 +30,7 @@ def test_without_fix_nothing_is_changed(
 ) -> None:
     plant_everything(client, home, store)
     before = files_below(home)
-    assert len(doctor.findings()) > 8
+    assert len(doctor.issues()) > 8
     assert files_below(home) == before
 
 
@@ -76,16 +76,16 @@ def test_a_grid_that_runs_is_well_and_one_that_was_killed_is_mended(
                 break
             time.sleep(0.5)
         for _ in range(3):
-            assert doctor.findings() == {}
+            assert doctor.issues() == {}
             assert doctor.fix() == {}
     finally:
         workers = psutil.Process(grid.pid).children(recursive=True)
         os.killpg(grid.pid, signal.SIGKILL)
         grid.wait(30)
         psutil.wait_procs(workers, timeout=10)
-    assert doctor.findings().keys() >= {"ghost", "undelivered"}
+    assert doctor.issues().keys() >= {"ghost", "undelivered"}
     assert "undelivered" in doctor.fix()
-    problems = {f.kind for f in doctor.findings().values() if f.severity is Severity.PROBLEM}
+    problems = {f.kind for f in doctor.issues().values() if f.severity is Severity.PROBLEM}
     assert problems == set()
     runs = tracking.cell_runs(client)
     assert set(runs["status"]) <= {"FINISHED", "KILLED"}

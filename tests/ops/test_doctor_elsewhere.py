@@ -46,7 +46,7 @@ def watch_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def beat(client: MlflowClient, store: str, when: float) -> None:
-    client.set_tag(store, claims._beat_key(ELSEWHERE), f"{when:.0f} {ELSEWHERE}")
+    client.set_tag(store, claims._heartbeat_key(ELSEWHERE), f"{when:.0f} {ELSEWHERE}")
 
 
 def open_run(client: MlflowClient, **tags: str) -> str:
@@ -75,7 +75,7 @@ def test_process_whose_clock_is_an_hour_behind_lives(
     thread = threading.Thread(target=beat_on)
     thread.start()
     try:
-        assert doctor.findings() == {}
+        assert doctor.issues() == {}
         assert doctor.fix() == {}
     finally:
         ended.set()
@@ -96,7 +96,7 @@ def test_process_that_left_no_sign_yet_is_not_taken_for_dead(
 def test_whoever_opens_a_grid_leaves_signs_of_life(client: MlflowClient) -> None:
     with opened(client) as tracker:
         open_grid(tracker)
-        assert tracking.Owner.this_process() in tracker.ledger.entries().beats
+        assert tracking.ProcessId.this_process() in tracker.claims.entries().heartbeats
 
 
 def test_journal_of_a_process_that_shares_the_folder_is_left_alone(
@@ -107,7 +107,7 @@ def test_journal_of_a_process_that_shares_the_folder_is_left_alone(
     (folder / ".test_predictions.npz.new").write_bytes(b"half")
     beat(client, store, time.time())
     before = files_below(paths.state_dir())
-    assert doctor.findings() == {}
+    assert doctor.issues() == {}
     assert doctor.fix() == {}
     assert files_below(paths.state_dir()) == before
     beat(client, store, time.time() - AN_HOUR_S)
@@ -152,14 +152,14 @@ def test_healthy_store_is_left_as_it_is_and_a_lost_file_is_named(
         finished_run(served, dataclasses.replace(RESNET, batch_size=size)) for size in (16, 32)
     )
     before = all_runs(served)
-    assert doctor.findings() == {}
+    assert doctor.issues() == {}
     assert doctor.fix(force=True) == {}
     assert all_runs(served) == before
     repository = get_artifact_repository(
         served.get_run(first).info.artifact_uri, tracking_uri=tracking.default_uri()
     )
     repository.delete_artifacts(keys.PREDICTIONS)
-    (item,) = doctor.findings()["incomplete"].items
+    (item,) = doctor.issues()["incomplete"].items
     assert item.endswith("no test_predictions.npz")
     assert doctor.fix() == {}
     assert all_runs(served) == before
@@ -184,7 +184,7 @@ def test_store_of_a_team_is_left_as_it_is(signed_in: services.Team, doctor: Doct
         run = open_cell(tracker, grid.parent, dataclasses.replace(RESNET, batch_size=32))
         run.log_epoch(EPOCHS[0])
         run.finish(result())
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
         ours |= {run.run_id, grid.parent.run_id}
         before = [row for row in all_runs(client) if row["run_id"] in ours]
         # Other tests leave other runs there.

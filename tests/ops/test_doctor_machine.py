@@ -15,7 +15,7 @@ from doctor_fixtures import (
     dead_journal,
     files_below,
     finished_run,
-    mended,
+    fixed,
     open_cell,
     open_grid,
     opened,
@@ -31,7 +31,7 @@ from mnist_ops.fitting.fast import kernels
 from mnist_ops.ops.doctor import Severity, disk
 from mnist_ops.tracking import claims
 from mnist_ops.tracking.journal import Journal
-from mnist_ops.tracking.leftover_journals import look_at
+from mnist_ops.tracking.leftover_journals import inspect
 
 pytestmark = pytest.mark.usefixtures("small_data")
 
@@ -46,7 +46,7 @@ def test_cut_run_that_the_store_never_heard_of_is_delivered(
     done = doctor.fix()
     assert done == {"undelivered": "1 run handed over"}
     # What it had come to is kept for the same command to go on with.
-    found = doctor.findings()
+    found = doctor.issues()
     assert {kind: f.severity for kind, f in found.items()} == {"resumable": Severity.NOTE}
     (run,) = client.search_runs(["0"])
     assert (run.info.status, run.data.metrics[keys.TRAIN_LOSS]) == ("KILLED", 1.5)
@@ -59,7 +59,7 @@ def test_finished_run_that_the_store_does_not_have_is_delivered(
     journal = Journal(folder)
     journal.append("end", status="FAILED", time=123)
     journal.close()
-    mended(doctor, "undelivered")
+    fixed(doctor, "undelivered")
     assert [run.info.status for run in client.search_runs(["0"])] == ["FAILED"]
     assert not folder.exists()
 
@@ -73,16 +73,16 @@ def test_journal_of_a_cell_that_was_finished_elsewhere_is_removed(
     journal.append("end", status="KILLED", time=123)
     journal.append("synced")
     journal.close()
-    mended(doctor, "orphaned-journal")
+    fixed(doctor, "orphaned-journal")
     assert not journal.folder.exists()
     doctor.undo()
-    assert look_at(journal.folder).events == tuple(journal.events)
+    assert inspect(journal.folder).events == tuple(journal.events)
 
 
 def test_journal_without_a_line_is_removed(store: str, doctor: Doctor) -> None:
     folder = paths.journals_dir(store) / CELL
     Journal(folder).close()
-    mended(doctor, "orphaned-journal")
+    fixed(doctor, "orphaned-journal")
     assert not folder.exists()
 
 
@@ -93,11 +93,11 @@ def test_refused_journal_is_offered_once_more(
     client.delete_experiment(experiment)
     dead_journal(store, experiment)
     refused = doctor.examine(fix=True)
-    assert "refused" in doctor.findings()
+    assert "refused" in doctor.issues()
     assert refused
     client.restore_experiment(experiment)
     assert doctor.fix() == {"refused": "1 run handed over"}
-    assert doctor.findings().keys() == {"resumable"}
+    assert doctor.issues().keys() == {"resumable"}
     assert [run.info.status for run in client.search_runs([experiment])] == ["KILLED"]
 
 
@@ -107,7 +107,7 @@ def test_store_that_refuses_again_is_said(client: MlflowClient, store: str, doct
     dead_journal(store, experiment)
     doctor.examine(fix=True)
     doctor.examine(fix=True)
-    (folder,) = doctor.findings()["refused"].items
+    (folder,) = doctor.issues()["refused"].items
     assert Path(folder).is_dir()
 
 
@@ -116,7 +116,7 @@ def test_what_a_living_process_uses_is_left_alone(client: MlflowClient, doctor: 
         grid = open_grid(tracker)
         run = open_cell(tracker, grid.parent)
         run.log_epoch(EPOCHS[0])
-        assert tracker.courier.flush(20, insist=True)
+        assert tracker.uploader.flush(20, retry=True)
         checkpoint = paths.checkpoint_path(tracker.address.store, "a trajectory")
         checkpoint.parent.mkdir()
         checkpoint.write_bytes(b"a state")
@@ -124,11 +124,11 @@ def test_what_a_living_process_uses_is_left_alone(client: MlflowClient, doctor: 
         half.write_bytes(b"half a state")
         (tracker.journals / CELL / ".test_predictions.npz.new").write_bytes(b"half")
         before = files_below(paths.state_dir())
-        assert doctor.findings() == {}
+        assert doctor.issues() == {}
         assert doctor.fix() == {}
         assert files_below(paths.state_dir()) == before
         run.finish(result())
-        assert tracker.courier.flush(20, insist=True)
+        assert tracker.uploader.flush(20, retry=True)
         assert status(client, run.run_id) == "FINISHED"
 
 
@@ -149,9 +149,9 @@ def test_checkpoints_that_nobody_reads_again_are_deleted(
     for half in halves:
         half.write_bytes(b"half")
     kinds = {"orphaned-checkpoint", "set-aside-checkpoint", "leftover"}
-    assert doctor.findings().keys() == {*kinds, "resumable"}
+    assert doctor.issues().keys() == {*kinds, "resumable"}
     assert doctor.fix().keys() == kinds
-    assert doctor.findings().keys() == {"resumable"}
+    assert doctor.issues().keys() == {"resumable"}
     assert needed.exists()
     assert not any(path.exists() for path in (orphan, aside, *halves))
     doctor.undo()
@@ -167,7 +167,7 @@ def test_what_is_kept_of_a_store_that_is_gone_is_moved_aside(
     shutil.copy(empty_store, home / "replaced.db")
     (home / "replaced.db").replace(home / "mlflow.db")
     # The old store's connections hold the file that was replaced.
-    code = "import doctor_fixtures as f; print(*f.Doctor().findings())"
+    code = "import doctor_fixtures as f; print(*f.Doctor().issues())"
     found = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -178,9 +178,9 @@ def test_what_is_kept_of_a_store_that_is_gone_is_moved_aside(
     )
     assert "store-gone" in found.stdout.split()
     (home / "mlflow.db").unlink()
-    assert doctor.findings().keys() == {"no-store", "store-gone"}
+    assert doctor.issues().keys() == {"no-store", "store-gone"}
     assert "moved to" in doctor.fix()["store-gone"]
-    assert doctor.findings().keys() == {"no-store"}
+    assert doctor.issues().keys() == {"no-store"}
     aside = paths.state_dir() / "of-stores-that-are-gone" / old / "journals" / journal.name
     assert (aside / "journal.jsonl").exists()
 
@@ -195,7 +195,7 @@ def test_store_on_a_disk_that_is_not_mounted_is_not_gone(
     dead_journal("e" * 32, "0")
     paths.note_address("e" * 32, f"sqlite:///{folder}/mlflow.db")
     before = files_below(paths.state_dir())
-    assert doctor.findings().keys() == {"undelivered-elsewhere"}
+    assert doctor.issues().keys() == {"undelivered-elsewhere"}
     assert doctor.fix(force=True) == {}
     assert files_below(paths.state_dir()) == before
 
@@ -212,7 +212,7 @@ def test_what_waits_for_another_store_is_a_note(
     shutil.copy(empty_store, home / "second.db")
     here = tracking.default_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/second.db")
-    found = doctor.findings()
+    found = doctor.issues()
     assert found.keys() == {"undelivered-elsewhere"}
     assert f"MLFLOW_TRACKING_URI={here} mnist-ops sync" in found["undelivered-elsewhere"].cure
 
@@ -230,7 +230,7 @@ def test_damaged_data_is_fetched_again(small_data: Path, doctor: Doctor) -> None
     shutil.copy(gzip_files("MNIST")[path.name], folder)
     (folder / "t10k-labels-idx1-ubyte").unlink()
     shutil.copy(gzip_files("MNIST")["t10k-labels-idx1-ubyte"], folder)
-    mended(doctor, "data-corrupt")
+    fixed(doctor, "data-corrupt")
 
 
 def test_data_that_no_source_gives_stays_named(
@@ -240,30 +240,30 @@ def test_data_that_no_source_gives_stays_named(
     # The small files are nobody's but ours: every other source gives others, if it is reached.
     monkeypatch.setattr("mnist_ops.data.store.ensure.__kwdefaults__", {"sources": ()})
     (diagnosis,) = [d for d in doctor.examine(fix=True) if d.failed]
-    ((finding, why),) = diagnosis.failed.items()
-    assert finding.kind == "data-incomplete"
+    ((issue, why),) = diagnosis.failed.items()
+    assert issue.kind == "data-incomplete"
     assert "no source gives train-images-idx3-ubyte" in why
-    assert not diagnosis.is_well
+    assert not diagnosis.is_ok
 
 
 def test_chosen_data_folder_that_is_not_there(
     home: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MNIST_OPS_DATA", str(home / "not mounted"))
-    assert doctor.findings()["data-missing"].severity is Severity.PROBLEM
+    assert doctor.issues()["data-missing"].severity is Severity.PROBLEM
     doctor.fix()
     assert not (home / "not mounted").exists()
 
 
 def test_full_disk_is_named(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic_files, "RESERVE_BYTES", 2**80)
-    assert "nothing more is written" in doctor.findings()["disk-full"].what
+    assert "nothing more is written" in doctor.issues()["disk-full"].what
 
 
 def test_little_disk_is_a_note(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "LITTLE_BYTES", 2**80)
     seen = doctor.examine()[1].seen
-    assert {(f.kind, f.severity) for f in seen.findings} == {("disk-little", Severity.NOTE)}
+    assert {(f.kind, f.severity) for f in seen.issues} == {("disk-little", Severity.NOTE)}
 
 
 def install(folder: Path, name: str, version: str, *requires: str) -> None:
@@ -281,7 +281,7 @@ def test_packages_that_do_not_fit(
     install(home / "site", "click", "7.0")
     install(home / "site", "torchvision", "0.99.0", "torch==2.99.0", "numpy")
     monkeypatch.syspath_prepend(home / "site")
-    found = doctor.findings()
+    found = doctor.issues()
     assert found.keys() == {"package-version", "torch-pair"}
     assert "click 7.0 is not >=8.1" in found["package-version"].what
     assert "'click>=8.1'" in found["package-version"].cure
@@ -294,8 +294,8 @@ def test_no_compiler_and_no_browser_are_notes(
     monkeypatch.setenv("PATH", str(home))
     monkeypatch.delenv("BROWSER_PATH", raising=False)
     seen = doctor.examine()[0].seen
-    assert "no-compiler" in {finding.kind for finding in seen.findings}
-    assert {finding.severity for finding in seen.findings} == {Severity.NOTE}
+    assert "no-compiler" in {issue.kind for issue in seen.issues}
+    assert {issue.severity for issue in seen.issues} == {Severity.NOTE}
 
 
 def test_kernels_that_are_not_used_are_a_note(
@@ -308,4 +308,4 @@ def test_kernels_that_are_not_used_are_a_note(
         seen = doctor.examine()[0].seen
     finally:
         kernels.load.cache_clear()
-    assert "no-kernels" in {finding.kind for finding in seen.findings}
+    assert "no-kernels" in {issue.kind for issue in seen.issues}

@@ -82,7 +82,7 @@ def test_a_running_grid_is_told_cell_by_cell(client: MlflowClient) -> None:
         running = open_cell(tracker, grid.parent, OTHER, trajectory="two")
         running.log_epoch(EPOCHS[0])
         open_cell(tracker, grid.parent, THIRD, trajectory="three").fail("too hot", "")
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
         began = client.get_run(grid.parent.run_id).info.start_time / 1000
         (status,) = grid_status(client, began + 300)
         assert (status.study, status.preset, status.state) == ("resnet_grid", "quick", "running")
@@ -90,7 +90,7 @@ def test_a_running_grid_is_told_cell_by_cell(client: MlflowClient) -> None:
         assert (status.running, status.failed, status.done, status.left) == (1, 2, 5, 2)
         (fit,) = status.fits
         assert (fit.name, fit.others, fit.epoch, fit.epochs) == (OTHER.name, 0, 1, 2)
-        assert fit.host == tracking.Owner.this_process().host
+        assert fit.host == tracking.ProcessId.this_process().host
         # 1.5 fits in 300 seconds; one failed; of four 1.5 are left. The shared cell costs nothing.
         assert status.left_s == pytest.approx(300, rel=0.01)
 
@@ -99,10 +99,10 @@ def test_what_was_computed_before_the_grid_began_is_no_speed(client: MlflowClien
     with opened(client) as tracker:
         grid = open_grid(tracker, **grid_tags(2, cost=2 * COST))
         run = open_cell(tracker, grid.parent, trajectory="one")
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
         began = client.get_run(grid.parent.run_id).info.start_time
         client.log_metric(run.run_id, keys.TRAIN_LOSS, 1.5, timestamp=began - 60_000, step=1)
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
         (status,) = grid_status(client, began / 1000 + 100)
         assert (status.fits[0].epoch, status.left_s) == (1, None)
         client.log_metric(run.run_id, keys.TRAIN_LOSS, 1.2, timestamp=began + 60_000, step=2)
@@ -125,11 +125,11 @@ def test_a_cell_that_goes_on_elsewhere_counts_once(client: MlflowClient) -> None
         (status,) = grid_status(client, time.time())
         assert (status.running, status.left, status.fits) == (0, 2, ())
         open_cell(tracker, grid.parent, OTHER).finish(result())
-        copy = tags | {keys.OWNER: str(tracking.Owner.this_process())}
+        copy = tags | {keys.OWNER: str(tracking.ProcessId.this_process())}
         again = client.create_run(grid.parent.experiment_id, tags=copy).info.run_id
         client.log_metric(again, keys.TEST_ACCURACY, 0.5)
         client.set_terminated(again)
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
         (status,) = grid_status(client, time.time())
         assert (status.computed, status.running, status.left) == (2, 0, 0)
 
@@ -138,7 +138,7 @@ def test_a_grid_whose_process_is_dead_has_died(client: MlflowClient) -> None:
     with opened(client) as tracker:
         grid = open_grid(tracker, **grid_tags(3, before=1, cost=COST))
         open_cell(tracker, grid.parent).finish(result())
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
     client.set_tag(grid.parent.run_id, keys.OWNER, str(DEAD))
     (status,) = grid_status(client, time.time())
     assert (status.state, status.done, status.left, status.left_s) == ("died", 2, 1, None)
@@ -152,7 +152,7 @@ def test_without_a_running_grid_the_last_one_is_told(client: MlflowClient) -> No
             grid = open_grid(tracker, **grid_tags(1), **{keys.STUDY: study})
             open_cell(tracker, grid.parent, cell).finish(result())
             grid.close(end, "")
-            assert tracker.courier.flush(30, insist=True)
+            assert tracker.uploader.flush(30, retry=True)
             time.sleep(0.01)
     (status,) = grid_status(client, time.time() + 1000)
     assert (status.study, status.state) == ("resnet_grid", "failed")
@@ -167,7 +167,7 @@ def test_two_grids_at_once_are_both_told(client: MlflowClient) -> None:
 
 
 def test_grid_of_another_version_is_told_as_far_as_it_goes(client: MlflowClient) -> None:
-    owner = str(tracking.Owner.this_process())
+    owner = str(tracking.ProcessId.this_process())
     study = {keys.STUDY: "a study"}
     grid = client.create_run("0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: owner} | study)
     tags = {keys.FINGERPRINT: "abc", "mlflow.parentRunId": grid.info.run_id, keys.SPEC: "{}"}
@@ -220,7 +220,7 @@ def test_command(client: MlflowClient) -> None:
         grid = open_grid(tracker, **grid_tags(2, before=1))
         open_cell(tracker, grid.parent).finish(result())
         grid.close("FINISHED", "")
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
     told = CliRunner().invoke(main, ["status"], catch_exceptions=False)
     assert told.exit_code == 0
     assert told.stdout.startswith("resnet_grid (quick): finished; 2 of 2 cells done")

@@ -185,15 +185,15 @@ def test_a_grid_waits_at_its_end_for_a_store_that_is_away(
             if len(self.outcomes) == 2:
                 server.stop()
 
-        def say(self, line: str) -> None:
-            super().say(line)
+        def log(self, line: str) -> None:
+            super().log(line)
             if "trying for" in line:
                 server.start()
 
     display = Outage()
     try:
         (report,) = engine.run([SVM], here(), display)
-        assert (len(report.finished), report.undelivered) == (4, 0)
+        assert (len(report.finished), report.pending) == (4, 0)
         assert len(tracking.finished(MlflowClient(server.uri), SVM.name)) == 4
         assert any("does not answer" in line for line in display.lines)
     finally:
@@ -388,7 +388,7 @@ def test_an_interrupted_cell_goes_on_as_the_same_run(
     assert outcome.run_id == cut
     stored = client.get_run(cut)
     assert stored.info.status == "FINISHED"
-    assert stored.data.tags[keys.PARTS] == "2"
+    assert stored.data.tags[keys.SEGMENTS] == "2"
     assert keys.ERROR not in stored.data.tags
     assert [step for step, _ in tracking.history(client, cut, keys.TRAIN_LOSS)] == [1, 2, 3]
     in_parts = predictions_of(client)
@@ -433,12 +433,12 @@ def test_a_wish_to_stop_saves_and_ends(small_data: Path, client: MlflowClient) -
 
 
 def test_ghosts_of_dead_grids_end(run, client: MlflowClient) -> None:
-    place = tracking.Owner.this_process().place
-    dead = tracking.Owner(place, 2**22 + 1, 1.0)
+    place = tracking.ProcessId.this_process().place
+    dead = tracking.ProcessId(place, 2**22 + 1, 1.0)
     tags = {keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(dead)}
     ghost = client.create_run(client.create_experiment("old"), tags=tags)
     alive = client.create_run(
-        "0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(tracking.Owner.this_process())}
+        "0", tags={keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(tracking.ProcessId.this_process())}
     )
     run(SVM)
     assert client.get_run(ghost.info.run_id).info.status == "KILLED"

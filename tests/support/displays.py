@@ -14,7 +14,7 @@ class Recorder:
         self.epochs: list[Progress] = []
         self.outcomes: list[Outcome] = []
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.lines.append(line)
 
     def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:

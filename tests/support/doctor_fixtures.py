@@ -16,7 +16,7 @@ from mlflow.entities import ViewType
 
 from mnist_ops import tracking
 from mnist_ops.core import atomic_files, keys, paths
-from mnist_ops.ops.doctor import Diagnosis, Finding, Fixes, Site, diagnose, undo_last
+from mnist_ops.ops.doctor import Context, Diagnosis, Fixes, Issue, diagnose, undo_last
 from mnist_ops.ops.doctor.fixes import Undone
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
@@ -31,7 +31,7 @@ CELL = RESNET.fingerprint
 GRID_PARAMS = dict.fromkeys(
     ("preset", "datasets", "seeds", "workers", "scheduler", "device", "report"), "auto"
 )
-DEAD = tracking.Owner(tracking.Owner.this_process().place, 2**22 + 1, 1.0)
+DEAD = tracking.ProcessId(tracking.ProcessId.this_process().place, 2**22 + 1, 1.0)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def finished_run(
             run.log_epoch(epoch)
         run.finish(result(metrics))
         grid.close("FINISHED", "")
-        assert tracker.courier.flush(30, insist=True)
+        assert tracker.uploader.flush(30, retry=True)
         assert run.run_id is not None
         return run.run_id
 
@@ -149,22 +149,22 @@ class Doctor:
     now: Callable[[], float] = time.time
 
     def examine(self, *, fix: bool = False, force: bool = False) -> list[Diagnosis]:
-        site = self.site(force=force)
-        return list(diagnose(site, Fixes(site) if fix else None))
+        context = self.context(force=force)
+        return list(diagnose(context, Fixes(context) if fix else None))
 
-    def site(self, *, force: bool = False) -> Site:
-        return Site(tracking.default_uri(), force=force, now=self.now)
+    def context(self, *, force: bool = False) -> Context:
+        return Context(tracking.default_uri(), force=force, now=self.now)
 
     def undo(self) -> Undone | None:
-        return undo_last(self.site())
+        return undo_last(self.context())
 
-    def findings(self) -> dict[str, Finding]:
+    def issues(self) -> dict[str, Issue]:
         """Return the findings by kind, without those of the programs installed here."""
         return {
-            finding.kind: finding
+            issue.kind: issue
             for diagnosis in self.examine()
-            for finding in diagnosis.seen.findings
-            if finding.kind
+            for issue in diagnosis.seen.issues
+            if issue.kind
             not in ("no-compiler", "no-kernels", "no-allocator", "no-images", "disk-little")
         }
 
@@ -172,15 +172,15 @@ class Doctor:
         """Mend; kind -> what was done."""
         examined = self.examine(fix=True, force=force)
         assert not [why for diagnosis in examined for why in diagnosis.failed.values()]
-        return {m.finding.kind: m.did for diagnosis in examined for m in diagnosis.mended}
+        return {m.issue.kind: m.did for diagnosis in examined for m in diagnosis.fixed}
 
 
-def mended(doctor: Doctor, *kinds: str, force: bool = False) -> dict[str, str]:
+def fixed(doctor: Doctor, *kinds: str, force: bool = False) -> dict[str, str]:
     """Each of `kinds`, and nothing else, is found, mended, and not found again."""
-    assert doctor.findings().keys() == set(kinds)
+    assert doctor.issues().keys() == set(kinds)
     done = doctor.fix(force=force)
     assert done.keys() == set(kinds)
-    assert doctor.findings() == {}
+    assert doctor.issues() == {}
     return done
 
 

@@ -16,7 +16,7 @@ from mnist_ops.study.specs import ResNetSpec
 N_TEST = 40
 INDEX = np.arange(100, 100 + N_TEST, dtype=np.int32)
 LABELS = (INDEX % 10).astype(np.uint8)
-DELIVERY_S = 120
+UPLOAD_S = 120
 
 
 def spec(number: int, study: str = "resnet_grid") -> ResNetSpec:
@@ -77,7 +77,7 @@ class Grid:
     def write(self, number: int, wrong: int = 0, *, forced: bool = False) -> str:
         """A finished run of cell `number`, `wrong` of its test images wrong; its run id."""
         run = self.finish(number, wrong, forced=forced)
-        assert self.tracker.courier.flush(DELIVERY_S, insist=True), self.tracker.courier.trouble
+        assert self.tracker.uploader.flush(UPLOAD_S, retry=True), self.tracker.uploader.last_error
         assert run.run_id is not None
         return run.run_id
 
@@ -90,7 +90,7 @@ def grid(study: str = "resnet_grid", uri: str | None = None) -> Iterator[Grid]:
         opened = Grid(tracker, study)
         yield opened
         opened.run.close("FINISHED", "")
-        assert tracker.courier.flush(DELIVERY_S, insist=True), tracker.courier.trouble
+        assert tracker.uploader.flush(UPLOAD_S, retry=True), tracker.uploader.last_error
     finally:
         tracking.close_tracker(tracker)
 

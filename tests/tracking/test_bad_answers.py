@@ -10,7 +10,7 @@ from bad_proxy import KINDS, BadProxy
 from faults import Server
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from tracked_runs import DELIVERY_S, Grid, spec
+from tracked_runs import UPLOAD_S, Grid, spec
 
 from mnist_ops import tracking
 from mnist_ops.core import keys
@@ -71,11 +71,11 @@ def test_every_run_arrives_whole_once_the_answers_are_the_servers(tracker, proxy
     grid = Grid(tracker, study)
     proxy.requests, proxy.kind = 0, kind
     grid.finish(1)
-    tracker.courier.flush(3, insist=True)
+    tracker.uploader.flush(3, retry=True)
     assert proxy.requests > 0
     proxy.kind = None
     grid.finish(2)
-    assert tracker.courier.flush(DELIVERY_S, insist=True), tracker.courier.trouble
+    assert tracker.uploader.flush(UPLOAD_S, retry=True), tracker.uploader.last_error
     assert_whole(proxy, 1, study)
     assert_whole(proxy, 2, study)
     assert not list(tracker.journals.glob("[0-9a-f]*"))
@@ -91,9 +91,9 @@ def test_every_run_arrives_though_single_answers_are_wrong(tracker, proxy, kind)
     deadline = time.monotonic() + 6
     while time.monotonic() < deadline:
         proxy.kind = kind if dice.random() < 0.2 else None
-        tracker.courier.flush(dice.uniform(0, 0.1), insist=True)
+        tracker.uploader.flush(dice.uniform(0, 0.1), retry=True)
     proxy.kind = None
-    assert tracker.courier.flush(DELIVERY_S, insist=True), tracker.courier.trouble
+    assert tracker.uploader.flush(UPLOAD_S, retry=True), tracker.uploader.last_error
     for number in range(3):
         assert_whole(proxy, number, study)
 
@@ -102,17 +102,17 @@ def test_every_run_arrives_though_single_answers_are_wrong(tracker, proxy, kind)
 def test_no_cell_is_claimed_where_the_ledger_was_not_written(tracker, proxy, kind) -> None:
     proxy.kind = kind
     with pytest.raises((MlflowException, TrackingUnavailable)):
-        tracker.ledger.claim(["f" * 16])
+        tracker.claims.claim(["f" * 16])
     proxy.kind = None
-    assert tracker.ledger.entries().holder("f" * 16) is None
-    assert tracker.ledger.claim(["f" * 16]) == {"f" * 16}
+    assert tracker.claims.entries().holder("f" * 16) is None
+    assert tracker.claims.claim(["f" * 16]) == {"f" * 16}
 
 
 @pytest.mark.parametrize("kind", SAME_KIND)
 def test_nothing_finished_is_not_concluded_from_such_an_answer(tracker, proxy, kind) -> None:
     study = f"finished-{KINDS.index(kind)}"
     Grid(tracker, study).finish(1)
-    assert tracker.courier.flush(DELIVERY_S, insist=True)
+    assert tracker.uploader.flush(UPLOAD_S, retry=True)
     proxy.kind = kind
     with pytest.raises(MlflowException, match="MLflow's"):
         tracking.finished(tracker.client, study)

@@ -12,10 +12,10 @@ from mlflow import MlflowClient
 
 from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.tracking import claims
-from mnist_ops.tracking.claims import Ledger
-from mnist_ops.tracking.process_id import DEAD_AFTER_S, Owner
+from mnist_ops.tracking.claims import Claims
+from mnist_ops.tracking.process_id import HEARTBEAT_TIMEOUT_S, ProcessId
 
-ELSEWHERE = Owner("another-host/0123abcd/42", 7, 1_700_000_000.0)
+ELSEWHERE = ProcessId("another-host/0123abcd/42", 7, 1_700_000_000.0)
 
 
 @pytest.fixture
@@ -26,23 +26,23 @@ def other_process() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def ledger_of(client: MlflowClient, store: str, owner: Owner) -> Ledger:
+def claims_of(client: MlflowClient, store: str, owner: ProcessId) -> Claims:
     """The ledger as another process sees it."""
-    made = Ledger(client, store)
+    made = Claims(client, store)
     made._me = owner
     return made
 
 
-def owner_of(process: subprocess.Popen[bytes]) -> Owner:
+def owner_of(process: subprocess.Popen[bytes]) -> ProcessId:
     started = psutil.Process(process.pid).create_time()
-    return Owner(Owner.this_process().place, process.pid, round(started, 2))
+    return ProcessId(ProcessId.this_process().place, process.pid, round(started, 2))
 
 
 def test_one_living_process_holds_a_cell(
     client: MlflowClient, store: str, other_process: subprocess.Popen[bytes]
 ) -> None:
-    theirs = ledger_of(client, store, owner_of(other_process))
-    ours = Ledger(client, store)
+    theirs = claims_of(client, store, owner_of(other_process))
+    ours = Claims(client, store)
     assert theirs.claim(["a", "b"]) == {"a", "b"}
     assert ours.claim(["a", "b", "c"]) == {"c"}
     theirs.release(["a"])
@@ -62,26 +62,26 @@ def test_one_living_process_holds_a_cell(
 
 
 def test_a_claim_is_kept_when_asked_again(client: MlflowClient, store: str) -> None:
-    ours = Ledger(client, store)
+    ours = Claims(client, store)
     assert ours.claim(["a"]) == ours.claim(["a"]) == {"a"}
     assert ours.confirm("a")
     assert not ours.confirm("never claimed")
     ours.close()
-    assert Ledger(client, store).entries().holder("a") is None
+    assert Claims(client, store).entries().holder("a") is None
 
 
 def test_process_of_another_machine_lives_by_its_signs(client: MlflowClient, store: str) -> None:
-    theirs = ledger_of(client, store, ELSEWHERE)
+    theirs = claims_of(client, store, ELSEWHERE)
     assert theirs.claim(["a"]) == {"a"}
-    ours = Ledger(client, store)
+    ours = Claims(client, store)
     assert ours.claim(["a"]) == set()
     theirs._ended.set()
-    long_ago = time.time() - 2 * DEAD_AFTER_S
-    client.set_tag(store, claims._beat_key(ELSEWHERE), f"{long_ago:.0f} {ELSEWHERE}")
+    long_ago = time.time() - 2 * HEARTBEAT_TIMEOUT_S
+    client.set_tag(store, claims._heartbeat_key(ELSEWHERE), f"{long_ago:.0f} {ELSEWHERE}")
     assert ours.claim(["a"]) == {"a"}
     # The one that was taken for dead finds out before it gives a result.
     assert theirs.confirm("a")
-    theirs._last_beat = float("-inf")
+    theirs._last_heartbeat = float("-inf")
     assert not theirs.confirm("a")
     ours.close()
 
@@ -92,7 +92,7 @@ def test_takers_at_once_share_nothing_out_twice(client: MlflowClient, store: str
     start = threading.Barrier(6)
 
     def take(number: int) -> None:
-        mine = ledger_of(client, store, Owner("another-host/0123abcd/42", number, 1.0))
+        mine = claims_of(client, store, ProcessId("another-host/0123abcd/42", number, 1.0))
         start.wait()
         won[number] = mine.claim(cells[number:] + cells[:number])
         mine._ended.set()
@@ -127,7 +127,7 @@ def test_looking_makes_no_ledger(client: MlflowClient) -> None:
 def test_a_deleted_ledger_is_one_line(client: MlflowClient, store: str) -> None:
     client.delete_run(store)
     with pytest.raises(TrackingUnavailable, match="mlflow runs restore"):
-        Ledger(client, store).claim(["a"])
+        Claims(client, store).claim(["a"])
 
 
 def test_a_deleted_experiment_of_the_ledger_comes_back(client: MlflowClient, store: str) -> None:
@@ -137,16 +137,16 @@ def test_a_deleted_experiment_of_the_ledger_comes_back(client: MlflowClient, sto
 
 
 def test_signs_of_life_of_long_ago_are_forgotten(client: MlflowClient, store: str) -> None:
-    key = claims._beat_key(ELSEWHERE)
+    key = claims._heartbeat_key(ELSEWHERE)
     client.set_tag(store, key, f"{time.time() - 10 * 86_400:.0f} {ELSEWHERE}")
-    claims.forget_the_dead(client, store)
+    claims.drop_old_heartbeats(client, store)
     assert key not in client.get_run(store).data.tags
 
 
 def test_owner_comes_back_from_its_text() -> None:
-    me = Owner.this_process()
-    assert Owner.parse(str(me)) == me
-    assert me.lives(None)
-    assert Owner.parse("-") is None
-    assert Owner.parse("") is None
-    assert not Owner(me.place, me.pid, me.started - 1000).lives(time.time())
+    me = ProcessId.this_process()
+    assert ProcessId.parse(str(me)) == me
+    assert me.is_alive(None)
+    assert ProcessId.parse("-") is None
+    assert ProcessId.parse("") is None
+    assert not ProcessId(me.place, me.pid, me.started - 1000).is_alive(time.time())

@@ -82,7 +82,7 @@ def track(
 
 
 def delivered(tracker: tracking.Tracker, run: tracking.CellRun) -> str:
-    assert tracker.courier.flush(20, insist=True)
+    assert tracker.uploader.flush(20, retry=True)
     assert run.run_id is not None
     return run.run_id
 
@@ -201,7 +201,7 @@ def test_a_grid_ends_with_its_last_words(client: MlflowClient, tracker: tracking
     grid = open_grid(tracker)
     assert client.get_run(grid.parent.run_id).info.status == "RUNNING"
     grid.close("KILLED", "It ended early.")
-    assert tracker.courier.flush(20, insist=True)
+    assert tracker.uploader.flush(20, retry=True)
     run = client.get_run(grid.parent.run_id)
     assert run.info.status == "KILLED"
     assert run.data.tags["mlflow.note.content"] == "It ended early."
@@ -267,7 +267,7 @@ def test_empty_store_gives_an_empty_frame(client: MlflowClient) -> None:
 def test_not_measured_comes_back(client: MlflowClient, tracker: tracking.Tracker) -> None:
     grid = open_grid(tracker)
     grid.note({keys.NOT_MEASURED: json.dumps({"abc": "not measured: no CUDA device"})})
-    assert tracker.courier.flush(20, insist=True)
+    assert tracker.uploader.flush(20, retry=True)
     assert tracking.not_measured(client) == {"abc": "not measured: no CUDA device"}
 
 

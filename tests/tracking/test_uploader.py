@@ -52,9 +52,9 @@ class Processes:
 
     def die(self, tracker: Tracker) -> None:
         """Leave the files of `tracker`, unlocked, as a killed process does."""
-        tracker.courier.close()
-        tracker.ledger._ended.set()
-        tracker.ledger._held.clear()
+        tracker.uploader.close()
+        tracker.claims._ended.set()
+        tracker.claims._mine.clear()
 
     def cell(self, tracker: Tracker, *, claimed: bool = False, forced: bool = False):
         parent = tracking.Parent("0" * 32, "0")
@@ -76,7 +76,7 @@ def processes(client: MlflowClient) -> Iterator[Processes]:
 
 
 def delivered(tracker: Tracker) -> bool:
-    return tracker.courier.flush(20, insist=True)
+    return tracker.uploader.flush(20, retry=True)
 
 
 def test_every_event_arrives_once(processes: Processes, client: MlflowClient) -> None:
@@ -124,9 +124,9 @@ def test_a_store_that_is_away_gets_it_later_as_it_was(
     for epoch in EPOCHS:
         run.log_epoch(epoch)
     run.finish(RESULT)
-    assert not first.courier.flush(20, insist=False)
-    assert first.courier.trouble
-    assert first.courier.waiting == 1
+    assert not first.uploader.flush(20, retry=False)
+    assert first.uploader.last_error
+    assert first.uploader.waiting == 1
     processes.die(first)
     assert processes.runs() == []
     journal = Journal(first.journals / SPEC.fingerprint)
@@ -207,14 +207,14 @@ def test_a_cell_that_another_computes_waits(processes: Processes, client: Mlflow
     away = processes.start(store_is_away=True)
     processes.cell(away).finish(RESULT)
     processes.die(away)
-    theirs = claims.Ledger(client, processes.here.store)
-    theirs._me = tracking.Owner("another-host/0123abcd/42", 7, 1.0)
+    theirs = claims.Claims(client, processes.here.store)
+    theirs._me = tracking.ProcessId("another-host/0123abcd/42", 7, 1.0)
     theirs.claim([SPEC.fingerprint])
     here = processes.start()
     here.take_over()
-    here.courier.flush(20, insist=True)
-    assert here.courier.waiting == 1
-    assert here.courier.pending == {"process 7 on another-host computes their cells": 1}
+    here.uploader.flush(20, retry=True)
+    assert here.uploader.waiting == 1
+    assert here.uploader.pending == {"process 7 on another-host computes their cells": 1}
     assert processes.runs() == []
     theirs.close()
     assert delivered(here)

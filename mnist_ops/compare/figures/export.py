@@ -34,21 +34,21 @@ _IMAGE_TIMEOUT_S = 60
 _CLOSE_TIMEOUT_S = 10.0
 _HOW = "install chromium, and `pip install kaleido`"
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def export(
-    figures: Sequence[Figure], say: Say, formats: Sequence[str] = FORMATS
+    figures: Sequence[Figure], log: Log, formats: Sequence[str] = FORMATS
 ) -> dict[str, bytes]:
     """The figures as files: path below the report's folder -> content.
 
     HTML files share one copy of plotly.js, which the report's page loads as well, so it is there
     whatever the formats. Images need kaleido and a Chrome: without them they are left out, and
-    `say` gets one line on how to get them.
+    `log` gets one line on how to get them.
 
     Args:
         figures: each with a stem of its own.
-        say: gets a line for people.
+        log: gets a line for people.
         formats: of `FORMATS`.
     """
     files: dict[str, bytes] = {}
@@ -66,7 +66,7 @@ def export(
             files |= asyncio.run(_images(figures, wanted))
         # Whatever keeps a browser from starting or drawing, the report is as good without.
         except Exception as error:
-            say(f"no SVG and PNG figures, {_reason(error)}: {_HOW}")
+            log(f"no SVG and PNG figures, {_reason(error)}: {_HOW}")
     return files
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.ops.doctor.artifacts import look_at_artifacts
 from mnist_ops.ops.doctor.checkpoints import look_at_checkpoints
-from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.datasets import look_at_datasets
 from mnist_ops.ops.doctor.deleted import look_at_deleted
 from mnist_ops.ops.doctor.disk import look_at_disk
 from mnist_ops.ops.doctor.environment import look_at_environment
 from mnist_ops.ops.doctor.fixes import UNDO, Fixes, undo_last
-from mnist_ops.ops.doctor.issue import Examination, Finding, Severity
+from mnist_ops.ops.doctor.issue import Examination, Issue, Severity
 from mnist_ops.ops.doctor.journals import look_at_journals
 from mnist_ops.ops.doctor.other_stores import look_at_other_stores
 from mnist_ops.ops.doctor.runs import look_at_claims, look_at_finished_runs, look_at_open_runs
@@ -27,17 +27,17 @@ from mnist_ops.tracking import tracking_errors
 
 __all__ = [
     "UNDO",
+    "Context",
     "Diagnosis",
     "Examination",
-    "Finding",
     "Fixes",
+    "Issue",
     "Severity",
-    "Site",
     "diagnose",
     "undo_last",
 ]
 
-Check = Callable[[Site], Examination]
+Check = Callable[[Context], Examination]
 
 # The store before what needs it, and journals before runs: what is delivered ends some of them.
 CHECKS: tuple[Check, ...] = (
@@ -57,15 +57,15 @@ CHECKS: tuple[Check, ...] = (
 
 
 @dataclass(frozen=True)
-class Mended:
+class Fixed:
     """A finding that was put right.
 
     Attributes:
-        finding: as it was.
+        issue: as it was.
         did: one line.
     """
 
-    finding: Finding
+    issue: Issue
     did: str
 
 
@@ -75,58 +75,58 @@ class Diagnosis:
 
     Attributes:
         seen: by the last look.
-        mended: what was put right before it.
+        fixed: what was put right before it.
         failed: finding that could not be put right -> why.
     """
 
     seen: Examination
-    mended: tuple[Mended, ...] = ()
-    failed: dict[Finding, str] = field(default_factory=dict)
+    fixed: tuple[Fixed, ...] = ()
+    failed: dict[Issue, str] = field(default_factory=dict)
 
     @property
-    def is_well(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether nothing is wrong, notes aside."""
-        return not any(f.severity is Severity.PROBLEM for f in self.seen.findings)
+        return not any(f.severity is Severity.PROBLEM for f in self.seen.issues)
 
 
-def diagnose(site: Site, fixes: Fixes | None = None) -> Iterator[Diagnosis]:
+def diagnose(context: Context, fixes: Fixes | None = None) -> Iterator[Diagnosis]:
     """Look at everything, one subject after the other.
 
     Args:
-        site: where to look.
+        context: where to look.
         fixes: makes and records what fixes change, after which is looked again; None: nothing is
             changed.
     """
     with closing(fixes) if fixes else nullcontext():
         for check in CHECKS:
-            seen = _look(check, site)
-            if fixes is None or not any(finding.mend for finding in seen.findings):
+            seen = _look(check, context)
+            if fixes is None or not any(issue.fix for issue in seen.issues):
                 yield Diagnosis(seen)
             else:
-                yield _fix(check, site, seen, fixes)
+                yield _fix(check, context, seen, fixes)
 
 
-def _fix(check: Check, site: Site, seen: Examination, fixes: Fixes) -> Diagnosis:
-    mended, failed = [], {}
-    for finding in seen.findings:
-        if finding.mend is None:
+def _fix(check: Check, context: Context, seen: Examination, fixes: Fixes) -> Diagnosis:
+    fixed, failed = [], {}
+    for issue in seen.issues:
+        if issue.fix is None:
             continue
         try:
-            mended.append(Mended(finding, finding.mend(fixes)))
-            fixes.note(f"{finding.what}: {mended[-1].did}")
+            fixed.append(Fixed(issue, issue.fix(fixes)))
+            fixes.note(f"{issue.what}: {fixed[-1].did}")
         except (MnistOpsError, OSError) as error:
-            failed[finding.kind] = str(error)
-    seen = _look(check, site)
-    why = {f: failed[f.kind] for f in seen.findings if f.kind in failed}
-    return Diagnosis(seen, tuple(mended), why)
+            failed[issue.kind] = str(error)
+    seen = _look(check, context)
+    why = {f: failed[f.kind] for f in seen.issues if f.kind in failed}
+    return Diagnosis(seen, tuple(fixed), why)
 
 
-def _look(check: Check, site: Site) -> Examination:
+def _look(check: Check, context: Context) -> Examination:
     try:
-        with tracking_errors(site.uri):
-            return check(site)
+        with tracking_errors(context.uri):
+            return check(context)
     except (MnistOpsError, OSError) as error:
         # Whatever keeps one check from looking, the others look.
         subject = check.__name__.removeprefix("look_at_").replace("_", " ")
-        finding = Finding("not-looked-at", str(error), "mend that, and look again")
-        return Examination(subject, "", (finding,))
+        issue = Issue("not-looked-at", str(error), "mend that, and look again")
+        return Examination(subject, "", (issue,))

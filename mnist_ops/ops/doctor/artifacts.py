@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from mnist_ops.ops.doctor.changes import Move, Repoint
-from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Finding, counted, not_looked_at, note
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
 from mnist_ops.tracking.artifacts import Moved, moved
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts
@@ -13,18 +13,18 @@ from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artif
 _SUBJECT = "artifacts"
 
 
-def look_at_artifacts(site: Site) -> Examination:
+def look_at_artifacts(context: Context) -> Examination:
     """Folders of artifacts whose run is in no store."""
-    if site.client is None:
+    if context.client is None:
         return not_looked_at(_SUBJECT)
-    store = sqlite_path(site.uri)
+    store = sqlite_path(context.uri)
     if store and (elsewhere := moved(store)):
         return Examination(_SUBJECT, "", (_moved(store, elsewhere),))
-    roots = artifact_roots(site.client, store)
+    roots = artifact_roots(context.client, store)
     if not roots:
         return Examination(_SUBJECT, "none on this machine")
     shown = ", ".join(map(str, roots))
-    orphans = orphaned_artifacts(site.client, store)
+    orphans = orphaned_artifacts(context.client, store)
     if not orphans:
         return Examination(_SUBJECT, f"{shown}: each belongs to a run")
 
@@ -34,7 +34,7 @@ def look_at_artifacts(site: Site) -> Examination:
         f"`mnist-ops doctor --fix --force` moves them into {SET_ASIDE} there; nothing is deleted"
     )
 
-    def mend(fixes: Fixes) -> str:
+    def fix(fixes: Fixes) -> str:
         for folder in orphans:
             aside = folder.parent.parent / SET_ASIDE / folder.parent.name / folder.name
             fixes.make(Move(str(folder), str(aside)))
@@ -50,23 +50,23 @@ def look_at_artifacts(site: Site) -> Examination:
                 "harmless; another store may have their runs. Where none has, "
                 + (forced if beside else "move them away"),
                 tuple(f"{folder.parent.name}/{folder.name}" for folder in orphans),
-                mend=mend if site.force and beside else None,
+                fix=fix if context.force and beside else None,
             ),
         ),
     )
 
 
-def _moved(store: Path, elsewhere: list[Moved]) -> Finding:
-    def mend(fixes: Fixes) -> str:
+def _moved(store: Path, elsewhere: list[Moved]) -> Issue:
+    def fix(fixes: Fixes) -> str:
         for each in elsewhere:
             fixes.make(Repoint(str(store), each.before, each.after))
         return f"{counted(len(elsewhere), 'experiment')} looked for beside the store"
 
-    return Finding(
+    return Issue(
         "artifacts-moved",
         f"the artifacts of {counted(len(elsewhere), 'experiment')} lie beside {store}, which was "
         f"moved or copied, and says that they are in {elsewhere[0].folder.parent}",
         "--fix has the store look beside it; so does the next command that writes",
         tuple(each.before for each in elsewhere),
-        mend=mend,
+        fix=fix,
     )

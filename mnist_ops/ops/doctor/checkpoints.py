@@ -8,23 +8,23 @@ from pathlib import Path
 from mnist_ops.core import paths
 from mnist_ops.fitting import checkpoints
 from mnist_ops.ops.doctor.changes import Move
-from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Finding, counted, size
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, size
 from mnist_ops.ops.doctor.journals import unused_of
-from mnist_ops.tracking.leftover_journals import left_in
+from mnist_ops.tracking.leftover_journals import leftover_journals
 
-Find = Callable[[Site], Iterator[Path]]
-Mend = Callable[[Find, Site, Fixes], str]
+Find = Callable[[Context], Iterator[Path]]
+Mend = Callable[[Find, Context, Fixes], str]
 
 _SUBJECT = "checkpoints"
 
 
-def look_at_checkpoints(site: Site) -> Examination:
+def look_at_checkpoints(context: Context) -> Examination:
     """Files that no training will read again."""
-    if site.store is None:
+    if context.store is None:
         return Examination(_SUBJECT, "none yet")
-    folder = paths.checkpoint_path(site.store, "").parent
+    folder = paths.checkpoint_path(context.store, "").parent
     # Asked for again at the moment of mending: a grid may have begun.
     moves = "--fix moves them into a folder set-aside beside; nothing is deleted"
     deletes = "--fix deletes them for good: nothing reads them again"
@@ -38,40 +38,40 @@ def look_at_checkpoints(site: Site) -> Examination:
         ),
         "leftover": (_leftovers, "half written when its process died", deletes, _delete),
     }
-    findings = []
-    for kind, (find, why, cure, mend) in kinds.items():
-        if files := list(find(site)):
+    issues = []
+    for kind, (find, why, cure, fix) in kinds.items():
+        if files := list(find(context)):
             total = sum(file.stat().st_size for file in files)
-            findings.append(
-                Finding(
+            issues.append(
+                Issue(
                     kind,
                     f"{counted(len(files), 'file')} {why}, {size(total)}",
                     cure,
                     tuple(str(file.relative_to(paths.state_dir())) for file in files),
-                    mend=partial(mend, find, site),
+                    fix=partial(fix, find, context),
                 )
             )
     saved = len(list(folder.glob(f"*{checkpoints.SUFFIX}")))
-    well = f"{saved} to go on from" if saved else "none left behind"
-    return Examination(_SUBJECT, well, tuple(findings))
+    ok = f"{saved} to go on from" if saved else "none left behind"
+    return Examination(_SUBJECT, ok, tuple(issues))
 
 
-def _orphaned(site: Site) -> Iterator[Path]:
-    needed = {found.trajectory for found in left_in(paths.journals_dir(_store(site)))}
-    for file in _folder(site).glob(f"*{checkpoints.SUFFIX}"):
+def _orphaned(context: Context) -> Iterator[Path]:
+    needed = {found.trajectory for found in leftover_journals(paths.journals_dir(_store(context)))}
+    for file in _folder(context).glob(f"*{checkpoints.SUFFIX}"):
         if file.name.removesuffix(checkpoints.SUFFIX) not in needed:
             yield file
 
 
-def _set_aside(site: Site) -> Iterator[Path]:
-    yield from _folder(site).glob(f"*{checkpoints.SUFFIX}{checkpoints.SET_ASIDE}")
+def _set_aside(context: Context) -> Iterator[Path]:
+    yield from _folder(context).glob(f"*{checkpoints.SUFFIX}{checkpoints.SET_ASIDE}")
 
 
-def _leftovers(site: Site) -> Iterator[Path]:
-    journals = list(left_in(paths.journals_dir(_store(site))))
-    unused = unused_of(site, journals)
+def _leftovers(context: Context) -> Iterator[Path]:
+    journals = list(leftover_journals(paths.journals_dir(_store(context))))
+    unused = unused_of(context, journals)
     written_now = {found.trajectory for found in journals if found not in unused}
-    for file in _folder(site).glob(".*.new"):
+    for file in _folder(context).glob(".*.new"):
         training = file.name.removeprefix(".").removesuffix(f"{checkpoints.SUFFIX}.new")
         if training not in written_now:
             yield file
@@ -79,25 +79,25 @@ def _leftovers(site: Site) -> Iterator[Path]:
         yield from found.folder.glob(".*.new")
 
 
-def _store(site: Site) -> str:
-    assert site.store is not None
-    return site.store
+def _store(context: Context) -> str:
+    assert context.store is not None
+    return context.store
 
 
-def _folder(site: Site) -> Path:
-    return paths.checkpoint_path(_store(site), "").parent
+def _folder(context: Context) -> Path:
+    return paths.checkpoint_path(_store(context), "").parent
 
 
-def _move(find: Find, site: Site, fixes: Fixes) -> str:
-    files = list(find(site))
+def _move(find: Find, context: Context, fixes: Fixes) -> str:
+    files = list(find(context))
     for file in files:
         fixes.make(Move(str(file), str(fixes.aside(file))))
-    return f"{counted(len(files), 'file')} moved to {fixes.aside(_folder(site)).parent}"
+    return f"{counted(len(files), 'file')} moved to {fixes.aside(_folder(context)).parent}"
 
 
-def _delete(find: Find, site: Site, fixes: Fixes) -> str:
+def _delete(find: Find, context: Context, fixes: Fixes) -> str:
     gone = freed = 0
-    for file in list(find(site)):
+    for file in list(find(context)):
         freed += file.stat().st_size
         if file.is_dir():
             shutil.rmtree(file)

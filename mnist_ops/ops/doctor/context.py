@@ -9,19 +9,19 @@ from mlflow import MlflowClient
 
 from mnist_ops import tracking
 from mnist_ops.core import paths
-from mnist_ops.tracking.claims import Ledger
+from mnist_ops.tracking.claims import Claims
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass
-class Site:
+class Context:
     """Where the checks look.
 
     Attributes:
         uri: of the tracking store, absolute.
         data_dir: of the data sets; None is the default one.
-        say: gets lines for people while something takes long.
+        log: gets lines for people while something takes long.
         force: have fixes also do what takes results out of use, or what only the user can know to
             be right.
         now: seconds since the epoch.
@@ -31,28 +31,30 @@ class Site:
 
     uri: str
     data_dir: Path | None = None
-    say: Say = lambda line: None
+    log: Log = lambda line: None
     force: bool = False
     now: Callable[[], float] = time.time
     client: MlflowClient | None = field(default=None, init=False)
     store: str | None = field(default=None, init=False)
-    _dead: dict[tracking.Owner, bool] = field(default_factory=dict, init=False)
+    _ended: dict[tracking.ProcessId, bool] = field(default_factory=dict, init=False)
 
-    def dead_among(self, owners: Collection[tracking.Owner]) -> set[tracking.Owner]:
+    def ended_among(self, owners: Collection[tracking.ProcessId]) -> set[tracking.ProcessId]:
         """Return the `owners` that are certainly dead; each is looked for once."""
         if self.client is None or self.store is None:
             return set()
-        new = {owner for owner in owners if owner not in self._dead}
-        dead = tracking.dead_among(new, Ledger(self.client, self.store), self.say) if new else set()
-        self._dead |= {owner: owner in dead for owner in new}
-        return {owner for owner in owners if self._dead[owner]}
+        new = {owner for owner in owners if owner not in self._ended}
+        dead = (
+            tracking.ended_among(new, Claims(self.client, self.store), self.log) if new else set()
+        )
+        self._ended |= {owner: owner in dead for owner in new}
+        return {owner for owner in owners if self._ended[owner]}
 
     @property
     def entries(self) -> tracking.Entries:
         """The ledger as it is now, an empty one where there is none."""
         if self.client is None or self.store is None:
             return tracking.Entries({}, {})
-        return Ledger(self.client, self.store).entries()
+        return Claims(self.client, self.store).entries()
 
     @property
     def state_dir(self) -> Path | None:

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mnist_ops.ops.doctor.changes import SetDeleted
-from mnist_ops.ops.doctor.context import Site
-from mnist_ops.ops.doctor.issue import Examination, Finding, counted, not_looked_at, note
+from mnist_ops.ops.doctor.context import Context
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
 from mnist_ops.tracking.deleted import deleted_experiments, deleted_grids
 from mnist_ops.tracking.destination import DEFAULT_EXPERIMENT
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 _SUBJECT = "deleted"
 
 
-def look_at_deleted(site: Site) -> Examination:
+def look_at_deleted(context: Context) -> Examination:
     """Look for what MLflow keeps as deleted, and can restore."""
-    client = site.client
+    client = context.client
     if client is None:
         return not_looked_at(_SUBJECT)
     used = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
-    findings = []
+    issues = []
     for found in deleted_experiments(client):
         what = f"experiment {found.name!r} was deleted, with the runs in it"
         by_hand = f"`mlflow experiments restore -x {found.experiment_id}` restores it"
         if found.name != used:
-            findings.append(note("experiment-deleted", what, by_hand))
+            issues.append(note("experiment-deleted", what, by_hand))
             continue
         change = SetDeleted("experiment", found.experiment_id, found.name, deleted=False)
-        findings.append(
-            Finding(
+        issues.append(
+            Issue(
                 "experiment-deleted",
                 f"{what}, and `mnist-ops run` writes into it",
                 f"--fix or {by_hand}; --experiment names another",
-                mend=partial(_restore, change),
+                fix=partial(_restore, change),
             )
         )
     if grids := deleted_grids(client):
-        findings.append(
+        issues.append(
             note(
                 "grid-deleted",
                 f"the runs of {counted(len(grids), 'grid')} were deleted: `status` does not show "
@@ -48,7 +48,7 @@ def look_at_deleted(site: Site) -> Examination:
                 tuple(f"{run.info.run_name} ({run.info.run_id})" for run in grids),
             )
         )
-    return Examination(_SUBJECT, "nothing of this project", tuple(findings))
+    return Examination(_SUBJECT, "nothing of this project", tuple(issues))
 
 
 def _restore(change: SetDeleted, fixes: "Fixes") -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from mnist_ops import data, tracking
 from mnist_ops.core import atomic_files, paths
 from mnist_ops.core.errors import NotWritable
-from mnist_ops.ops.doctor.context import Site
-from mnist_ops.ops.doctor.issue import Examination, Finding, note, size
+from mnist_ops.ops.doctor.context import Context
+from mnist_ops.ops.doctor.issue import Examination, Issue, note, size
 from mnist_ops.tracking.database import sqlite_path
 
 _SUBJECT = "disk"
@@ -18,21 +18,21 @@ _SUBJECT = "disk"
 LITTLE_BYTES = 2 * 2**30
 
 
-def look_at_disk(site: Site) -> Examination:
+def look_at_disk(context: Context) -> Examination:
     """How much is free where state, store and data lie."""
-    store = sqlite_path(site.uri)
-    written = {"state": paths.state_dir(), "data": site.data_dir or data.default_data_dir()}
+    store = sqlite_path(context.uri)
+    written = {"state": paths.state_dir(), "data": context.data_dir or data.default_data_dir()}
     written |= {"store": store.parent} if store else {}
-    findings = list(_forbidden(site))
-    if findings:
+    issues = list(_forbidden(context))
+    if issues:
         # A file system that is mounted read-only has no free bytes, and is not full for that.
-        return Examination(_SUBJECT, "", tuple(findings))
+        return Examination(_SUBJECT, "", tuple(issues))
     least = None
     for disk, (what, free) in _free(written).items():
         least = free if least is None else min(least, free)
         if free < atomic_files.RESERVE_BYTES:
-            findings.append(
-                Finding(
+            issues.append(
+                Issue(
                     "disk-full",
                     f"the disk of {what} is full ({size(free)} free at {disk}): nothing more is "
                     "written",
@@ -40,24 +40,24 @@ def look_at_disk(site: Site) -> Examination:
                 )
             )
         elif free < LITTLE_BYTES:
-            findings.append(
+            issues.append(
                 note(
                     "disk-little",
                     f"little room for {what}: {size(free)} free at {disk}",
                     f"a grid with several workers wants {size(LITTLE_BYTES)}",
                 )
             )
-    return Examination(_SUBJECT, f"{size(least or 0)} free", tuple(findings))
+    return Examination(_SUBJECT, f"{size(least or 0)} free", tuple(issues))
 
 
-def _forbidden(site: Site) -> Iterator[Finding]:
+def _forbidden(context: Context) -> Iterator[Issue]:
     """Yield an issue for each place that must be written and cannot be."""
-    for check in (paths.check, partial(tracking.check_writable, site.uri)):
+    for check in (paths.check, partial(tracking.check_writable, context.uri)):
         try:
             check()
         except NotWritable as error:
             what, words, cure = str(error).partition(" cannot be written: ")
-            yield Finding("not-writable", f"{what}{words.rstrip(': ')}", cure)
+            yield Issue("not-writable", f"{what}{words.rstrip(': ')}", cure)
 
 
 def _free(written: dict[str, Path]) -> dict[Path, tuple[str, int]]:

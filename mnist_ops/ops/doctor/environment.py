@@ -15,8 +15,8 @@ from packaging.specifiers import SpecifierSet
 import mnist_ops
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import kernels
-from mnist_ops.ops.doctor.context import Site
-from mnist_ops.ops.doctor.issue import Examination, Finding, note
+from mnist_ops.ops.doctor.context import Context
+from mnist_ops.ops.doctor.issue import Examination, Issue, note
 from mnist_ops.runner.task import THREADS
 from mnist_ops.runner.workers import fast_allocator
 
@@ -25,10 +25,10 @@ _DISTRIBUTION = "mnist-ops"
 _COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
-def look_at_environment(site: Site) -> Examination:
+def look_at_environment(context: Context) -> Examination:
     """Versions against what the project asks for, and what is only nice to have."""
     python, requirements = _asked_for()
-    findings = [
+    issues = [
         *_python(python),
         *_packages(requirements),
         *_torchvision(),
@@ -36,8 +36,8 @@ def look_at_environment(site: Site) -> Examination:
         *_allocator(),
         *_browser(),
     ]
-    well = f"Python {platform.python_version()}, {len(requirements)} packages fit"
-    return Examination(_SUBJECT, well, tuple(findings))
+    ok = f"Python {platform.python_version()}, {len(requirements)} packages fit"
+    return Examination(_SUBJECT, ok, tuple(issues))
 
 
 def _asked_for() -> tuple[str, list[str]]:
@@ -55,17 +55,17 @@ def _asked_for() -> tuple[str, list[str]]:
     return about["Requires-Python"], [line for line in listed if "extra ==" not in line]
 
 
-def _python(asked: str) -> Iterator[Finding]:
+def _python(asked: str) -> Iterator[Issue]:
     here = platform.python_version()
     if not SpecifierSet(asked).contains(here, prereleases=True):
-        yield Finding(
+        yield Issue(
             "python-version",
             f"Python {here} is not one of {asked}",
             "make the environment with one that is: `make PYTHON=/path/to/python3.11 run`",
         )
 
 
-def _packages(lines: list[str]) -> Iterator[Finding]:
+def _packages(lines: list[str]) -> Iterator[Issue]:
     unfit = []
     for line in lines:
         asked = Requirement(line)
@@ -78,7 +78,7 @@ def _packages(lines: list[str]) -> Iterator[Finding]:
             unfit.append((asked, f"{asked.name} {found} is not {asked.specifier}"))
     if unfit:
         command = " ".join(f"'{asked.name}{asked.specifier}'" for asked, _ in unfit)
-        yield Finding(
+        yield Issue(
             "package-version",
             "packages that do not fit: " + ", ".join(told for _, told in unfit),
             f"`{_pip()} install {command}`",
@@ -86,7 +86,7 @@ def _packages(lines: list[str]) -> Iterator[Finding]:
         )
 
 
-def _torchvision() -> Iterator[Finding]:
+def _torchvision() -> Iterator[Issue]:
     """A pair that does not match fails at the first operator, with a riddle."""
     torch = _installed("torch")
     if torch is None or _installed("torchvision") is None:
@@ -98,14 +98,14 @@ def _torchvision() -> Iterator[Finding]:
             continue
         if asked.name == "torch" and not asked.specifier.contains(torch, prereleases=True):
             pair = f"torchvision {_installed('torchvision')} needs torch{asked.specifier}"
-            yield Finding(
+            yield Issue(
                 "torch-pair",
                 f"{pair}, and torch is {torch}",
                 f"`{_pip()} install --upgrade torch torchvision` takes two that match",
             )
 
 
-def _compiler() -> Iterator[Finding]:
+def _compiler() -> Iterator[Issue]:
     if not any(map(shutil.which, _COMPILERS)):
         yield note(
             "no-compiler",
@@ -124,7 +124,7 @@ def _compiler() -> Iterator[Finding]:
         )
 
 
-def _allocator() -> Iterator[Finding]:
+def _allocator() -> Iterator[Issue]:
     if sys.platform == "linux" and fast_allocator() is None:
         yield note(
             "no-allocator",
@@ -133,7 +133,7 @@ def _allocator() -> Iterator[Finding]:
         )
 
 
-def _browser() -> Iterator[Finding]:
+def _browser() -> Iterator[Issue]:
     if importlib.util.find_spec("kaleido") is None:
         yield note("no-images", "no kaleido: no SVG and PNG figures", f"`{_pip()} install kaleido`")
         return

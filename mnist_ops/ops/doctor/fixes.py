@@ -21,7 +21,7 @@ from mnist_ops import tracking
 from mnist_ops.core import atomic_files, paths
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.ops.doctor.changes import KINDS, Change
-from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.store import look_at_store
 
 RECORD = "fixes.jsonl"
@@ -36,11 +36,11 @@ class Fixes:
         changes: how many changes were recorded.
     """
 
-    def __init__(self, site: Site):
-        """Fixes of `site`; the record is opened at the first change."""
+    def __init__(self, context: Context):
+        """Fixes of `context`; the record is opened at the first change."""
         self.id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
         self.changes = 0
-        self._site = site
+        self._site = context
         self._locked = ExitStack()
         self._begun = False
 
@@ -106,8 +106,8 @@ class Undone:
     did: list[str] = field(default_factory=list)
 
 
-def undo_last(site: Site) -> Undone | None:
-    """Take back the last fix of the store of `site` that was not; None where there is none.
+def undo_last(context: Context) -> Undone | None:
+    """Take back the last fix of the store of `context` that was not; None where there is none.
 
     What was interrupted here goes on when it is called again.
 
@@ -116,10 +116,10 @@ def undo_last(site: Site) -> Undone | None:
     """
     if not (paths.state_dir() / RECORD).exists():
         return None
-    seen = look_at_store(site)
+    seen = look_at_store(context)
     with _alone():
         record = _read()
-        begun = _last(record, site)
+        begun = _last(record, context)
         if begun is None:
             return None
         of_fix = [entry for entry in record if entry["fix"] == begun["fix"]]
@@ -128,24 +128,24 @@ def undo_last(site: Site) -> Undone | None:
         changes = [KINDS[e["type"]](**e["fields"]) for e in of_fix if e["kind"] == "change"]
         for change in reversed(changes):
             try:
-                with tracking.tracking_errors(site.uri):
-                    why = change.undo(site.client)
+                with tracking.tracking_errors(context.uri):
+                    why = change.undo(context.client)
             except OSError as error:
                 raise MnistOpsError(f"{change} cannot be taken back: {error.strerror}") from None
             except MnistOpsError:
-                if site.client is None and seen.findings:
-                    raise MnistOpsError(seen.findings[0].what) from None
+                if context.client is None and seen.issues:
+                    raise MnistOpsError(seen.issues[0].what) from None
                 raise
             (undone.left if why else undone.taken_back).append(why or str(change))
         _append("undone", fix=undone.fix)
         return undone
 
 
-def _last(record: list[dict[str, Any]], site: Site) -> dict[str, Any] | None:
+def _last(record: list[dict[str, Any]], context: Context) -> dict[str, Any] | None:
     undone = {entry["fix"] for entry in record if entry["kind"] == "undone"}
-    uri = tracking.without_password(site.uri)
+    uri = tracking.without_password(context.uri)
     for entry in reversed(record):
-        ours = entry.get("uri") == uri or (site.store and entry.get("store") == site.store)
+        ours = entry.get("uri") == uri or (context.store and entry.get("store") == context.store)
         if entry["kind"] == "fix" and entry["fix"] not in undone and ours:
             return entry
     return None

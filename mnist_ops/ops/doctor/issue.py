@@ -21,7 +21,7 @@ Fix = Callable[["Fixes"], str]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Issue:
     """One thing that is not as it should be, however often it occurs.
 
     Attributes:
@@ -30,7 +30,7 @@ class Finding:
         cure: one line, what to do, or what ``--fix`` does.
         items: the runs, cells, files or packages it is about.
         severity: how bad it is.
-        mend: the fix, which makes its changes by what it is given and returns in one line what it
+        fix: the fix, which makes its changes by what it is given and returns in one line what it
             did; None where ``--fix`` has none. Raises `MnistOpsError` or `OSError` where it fails.
     """
 
@@ -39,7 +39,7 @@ class Finding:
     cure: str
     items: tuple[str, ...] = ()
     severity: Severity = Severity.PROBLEM
-    mend: "Fix | None" = None
+    fix: "Fix | None" = None
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,22 @@ class Examination:
 
     Attributes:
         subject: what was looked at.
-        well: in a few words what is well, for where there is no finding.
-        findings: what is not.
+        ok: in a few words what is well, for where there is no finding.
+        issues: what is not.
         looked: whether it could be looked at.
     """
 
     subject: str
-    well: str
-    findings: tuple[Finding, ...] = ()
+    ok: str
+    issues: tuple[Issue, ...] = ()
     looked: bool = True
 
 
 def note(
-    kind: str, what: str, cure: str, items: tuple[str, ...] = (), *, mend: "Fix | None" = None
-) -> Finding:
+    kind: str, what: str, cure: str, items: tuple[str, ...] = (), *, fix: "Fix | None" = None
+) -> Issue:
     """A finding that is no problem."""
-    return Finding(kind, what, cure, items, Severity.NOTE, mend)
+    return Issue(kind, what, cure, items, Severity.NOTE, fix)
 
 
 def not_looked_at(subject: str) -> Examination:

@@ -9,92 +9,92 @@ from mnist_ops import tracking
 from mnist_ops.core import keys, paths
 from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.ops.doctor.changes import Move
-from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Finding, counted, not_looked_at, note
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
 from mnist_ops.tracking.journal import LOCK, Journal
-from mnist_ops.tracking.leftover_journals import Left, left_in, look_at
+from mnist_ops.tracking.leftover_journals import LeftoverJournal, inspect, leftover_journals
 from mnist_ops.tracking.tracker import end_as_killed
 
 _SUBJECT = "journals"
 # How long runs may take to reach the store.
-DELIVERY_S = 120.0
+UPLOAD_S = 120.0
 
 
-def look_at_journals(site: Site) -> Examination:
+def look_at_journals(context: Context) -> Examination:
     """What dead processes of this machine have left; what a living one has open is passed over."""
-    if site.client is None:
+    if context.client is None:
         return not_looked_at(_SUBJECT)
-    if site.store is None:
+    if context.store is None:
         return Examination(_SUBJECT, "none yet")
-    here = unused_of(site, left_in(paths.journals_dir(site.store)))
+    here = unused_of(context, leftover_journals(paths.journals_dir(context.store)))
     damaged = [found for found in here if found.is_damaged]
     left = [found for found in here if not found.is_damaged]
     cells = [found.fingerprint for found in left if found.fingerprint]
-    with tracking.tracking_errors(site.uri):
-        done = tracking.finished_of(site.client, dict.fromkeys(cells)).keys()
+    with tracking.tracking_errors(context.uri):
+        done = tracking.finished_of(context.client, dict.fromkeys(cells)).keys()
     useless = [found for found in left if _is_useless(found, done)]
     refused = [found for found in left if found.refused and found not in useless]
     waiting = [
         found for found in left if not (found.is_synced or found.refused) and found not in useless
     ]
     resumable = [found for found in left if found.is_synced and found not in useless]
-    findings = [
-        *_undelivered(site, waiting),
-        *_refused(site, refused),
+    issues = [
+        *_pending(context, waiting),
+        *_refused(context, refused),
         *_useless(useless),
         *_damaged(damaged),
     ]
     if resumable:
-        findings.append(
+        issues.append(
             note(
                 "resumable",
                 f"{counted(len(resumable), 'cell')} cut, with what they had come to saved",
                 "the same command goes on with them",
             )
         )
-    return Examination(_SUBJECT, "the store has every run of this machine", tuple(findings))
+    return Examination(_SUBJECT, "the store has every run of this machine", tuple(issues))
 
 
-def unused_of(site: Site, journals: Iterable[Left]) -> list[Left]:
+def unused_of(context: Context, journals: Iterable[LeftoverJournal]) -> list[LeftoverJournal]:
     """Return the journals that no living process has open, on this machine or another."""
     free = [found for found in journals if not found.in_use]
     elsewhere = {f.owner for f in free if f.owner is not None and not f.owner.is_here}
-    living = elsewhere - site.dead_among(elsewhere)
+    living = elsewhere - context.ended_among(elsewhere)
     return [found for found in free if found.owner not in living]
 
 
-def _is_useless(found: Left, done: Collection[str]) -> bool:
+def _is_useless(found: LeftoverJournal, done: Collection[str]) -> bool:
     if found.opened is None:
         return True
     over = found.fingerprint in done
     return (over and (found.is_synced or found.refused)) or (found.is_synced and found.forced)
 
 
-def _undelivered(site: Site, waiting: list[Left]) -> Iterable[Finding]:
+def _pending(context: Context, waiting: list[LeftoverJournal]) -> Iterable[Issue]:
     if waiting:
-        yield Finding(
+        yield Issue(
             "undelivered",
             f"{counted(len(waiting), 'run')} that the store does not have whole",
             "`mnist-ops sync` hands them over, and so does --fix",
             tuple(found.name for found in waiting),
-            mend=lambda fixes: _deliver(site, []),
+            fix=lambda fixes: _upload(context, []),
         )
 
 
-def _refused(site: Site, refused: list[Left]) -> Iterable[Finding]:
+def _refused(context: Context, refused: list[LeftoverJournal]) -> Iterable[Issue]:
     if refused:
-        yield Finding(
+        yield Issue(
             "refused",
             f"{counted(len(refused), 'run')} that the store would not take",
             "--fix offers them once more; where they are refused again, look at the folder, and "
             "delete it if its cell is to be computed again",
             tuple(str(found.folder) for found in refused),
-            mend=lambda fixes: _deliver(site, refused),
+            fix=lambda fixes: _upload(context, refused),
         )
 
 
-def _useless(useless: list[Left]) -> Iterable[Finding]:
+def _useless(useless: list[LeftoverJournal]) -> Iterable[Issue]:
     if not useless:
         return
 
@@ -103,22 +103,22 @@ def _useless(useless: list[Left]) -> Iterable[Finding]:
         for found in useless:
             # Whoever opened it meanwhile has a use for it.
             with contextlib.suppress(Timeout), FileLock(found.folder / LOCK, timeout=0):
-                if look_at(found.folder).events == found.events:
+                if inspect(found.folder).events == found.events:
                     fixes.make(Move(str(found.folder), str(fixes.aside(found.folder))))
                     removed += 1
         return f"{counted(removed, 'journal')} moved to {fixes.aside(useless[0].folder).parent}"
 
-    yield Finding(
+    yield Issue(
         "orphaned-journal",
         f"{counted(len(useless), 'journal')} of no use: their cells are finished, or they hold "
         "nothing",
         "--fix moves them into a folder set-aside beside; nothing is deleted",
         tuple(found.name for found in useless),
-        mend=remove,
+        fix=remove,
     )
 
 
-def _damaged(damaged: list[Left]) -> Iterable[Finding]:
+def _damaged(damaged: list[LeftoverJournal]) -> Iterable[Issue]:
     if damaged:
         yield note(
             "damaged-journal",
@@ -129,30 +129,30 @@ def _damaged(damaged: list[Left]) -> Iterable[Finding]:
         )
 
 
-def _deliver(site: Site, refused: list[Left]) -> str:
+def _upload(context: Context, refused: list[LeftoverJournal]) -> str:
     """Hand over what dead processes left, and those that were refused before."""
-    tracker = tracking.open_tracker(site.uri, site.say)
+    tracker = tracking.open_tracker(context.uri, context.log)
     try:
         for found in refused:
             with contextlib.suppress(tracking.JournalBusy):
                 _offer_again(tracker, found)
-        with tracking.tracking_errors(site.uri):
+        with tracking.tracking_errors(context.uri):
             taken = tracker.take_over() + len(refused)
-        tracker.courier.flush(DELIVERY_S, insist=True)
-        waiting, trouble = tracker.courier.waiting, tracker.courier.trouble
+        tracker.uploader.flush(UPLOAD_S, retry=True)
+        waiting, last_error = tracker.uploader.waiting, tracker.uploader.last_error
     finally:
         tracking.close_tracker(tracker)
     if waiting:
-        reason = trouble or "another process computes their cells"
+        reason = last_error or "another process computes their cells"
         raise TrackingUnavailable(f"{counted(waiting, 'run')} left: {reason}")
     return f"{counted(taken, 'run')} handed over"
 
 
-def _offer_again(tracker: tracking.Tracker, found: Left) -> None:
+def _offer_again(tracker: tracking.Tracker, found: LeftoverJournal) -> None:
     journal = Journal(found.folder)
     assert journal.opened is not None
     mark = journal.opened["tags"][keys.JOURNAL]
     journal.move(tracker.journals / f"{found.fingerprint or 'grid'}-{mark[:8]}")
     if journal.status == "RUNNING":
         end_as_killed(journal)
-    tracker.courier.add(journal, claimed=False)
+    tracker.uploader.add(journal, claimed=False)

@@ -7,12 +7,12 @@ from mnist_ops import tracking
 from mnist_ops.core import paths
 from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.ops.doctor.changes import Move
-from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Finding, counted, note
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, note
 from mnist_ops.tracking import claims
 from mnist_ops.tracking.database import sqlite_path
-from mnist_ops.tracking.leftover_journals import Left, left_in
+from mnist_ops.tracking.leftover_journals import LeftoverJournal, leftover_journals
 from mnist_ops.tracking.schema import Schema, schema_of
 
 _SUBJECT = "other stores"
@@ -26,32 +26,32 @@ class _Kept:
 
     folder: Path
     uri: str | None
-    journals: list[Left]
+    journals: list[LeftoverJournal]
 
     @property
     def waiting(self) -> int:
         return sum(not (found.is_synced or found.is_damaged) for found in self.journals)
 
 
-def look_at_other_stores(site: Site) -> Examination:
+def look_at_other_stores(context: Context) -> Examination:
     """Journals and checkpoints of stores that are not the one looked at."""
-    others = [kept for kept in _kept() if kept.folder.name != site.store]
-    findings = []
+    others = [kept for kept in _kept() if kept.folder.name != context.store]
+    issues = []
     for kept in others:
         if any(found.in_use for found in kept.journals):
             continue
         if kept.uri is not None and _is_gone(kept.uri, kept.folder.name):
-            findings.append(_gone(kept, kept.uri))
+            issues.append(_gone(kept, kept.uri))
         elif kept.waiting:
-            findings.append(_elsewhere(kept))
-    return Examination(_SUBJECT, "nothing left of any", tuple(findings))
+            issues.append(_elsewhere(kept))
+    return Examination(_SUBJECT, "nothing left of any", tuple(issues))
 
 
 def _kept() -> list[_Kept]:
     root = paths.state_dir()
     folders = sorted(root.iterdir()) if root.is_dir() else []
     return [
-        _Kept(folder, paths.address_of(folder.name), list(left_in(folder / "journals")))
+        _Kept(folder, paths.address_of(folder.name), list(leftover_journals(folder / "journals")))
         for folder in folders
         if folder.name != SET_ASIDE
         and (any(folder.glob("journals/*")) or any(folder.glob("checkpoints/*")))
@@ -75,25 +75,25 @@ def _is_gone(uri: str, store: str) -> bool:
         return False
 
 
-def _gone(kept: _Kept, uri: str) -> Finding:
+def _gone(kept: _Kept, uri: str) -> Issue:
     target = kept.folder.parent / SET_ASIDE / kept.folder.name
 
-    def mend(fixes: Fixes) -> str:
+    def fix(fixes: Fixes) -> str:
         free = target if not target.exists() else target.with_name(f"{target.name}-{fixes.id}")
         fixes.make(Move(str(kept.folder), str(free)))
         return f"moved to {free}"
 
     held = counted(len(kept.journals), "journal")
-    return Finding(
+    return Issue(
         "store-gone",
         f"{held} and checkpoints of the store {tracking.without_password(uri)}, which is gone",
         f"bring the store back, or --fix moves them to {target.parent}",
         tuple(found.name for found in kept.journals),
-        mend=mend,
+        fix=fix,
     )
 
 
-def _elsewhere(kept: _Kept) -> Finding:
+def _elsewhere(kept: _Kept) -> Issue:
     if kept.uri is None:
         return note(
             "store-unknown",

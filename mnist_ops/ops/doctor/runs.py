@@ -11,11 +11,11 @@ from mnist_ops.compare import runs as columns
 from mnist_ops.compare.selection import repeated
 from mnist_ops.core import keys
 from mnist_ops.ops.doctor.changes import Change, EndRun, SetDeleted
-from mnist_ops.ops.doctor.context import Site
+from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Finding, counted, not_looked_at, note
-from mnist_ops.tracking.claims import Ledger
-from mnist_ops.tracking.integrity import Defect, Lack, defects
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
+from mnist_ops.tracking.claims import Claims
+from mnist_ops.tracking.integrity import Defect, Missing, defects
 from mnist_ops.tracking.queries import never_begun, unchecked_finished_runs
 from mnist_ops.tracking.stale_runs import ENDED_BEFORE
 
@@ -27,78 +27,78 @@ _NEVER_BUILT = "its environment was never built"
 Defects = dict[str, Defect]
 
 
-def look_at_open_runs(site: Site) -> Examination:
+def look_at_open_runs(context: Context) -> Examination:
     """Runs that say RUNNING though nobody works on them."""
-    client = site.client
+    client = context.client
     if client is None:
         return not_looked_at(_OPEN)
-    findings = []
-    ghosts = []
-    if site.store:
-        ghosts = tracking.ghosts(client, Ledger(client, site.store), site.dead_among)
-    if ghosts:
-        findings.append(
-            Finding(
+    issues = []
+    stale = []
+    if context.store:
+        stale = tracking.find_stale_runs(client, Claims(client, context.store), context.ended_among)
+    if stale:
+        issues.append(
+            Issue(
                 "ghost",
-                f"{counted(len(ghosts), 'run')} RUNNING whose process is dead",
+                f"{counted(len(stale), 'run')} RUNNING whose process is dead",
                 "--fix ends them as KILLED; the same command that began them goes on",
-                _names(ghosts),
-                mend=lambda fixes: _kill(site, fixes, ghosts, lambda run: ENDED_BEFORE),
+                _names(stale),
+                fix=lambda fixes: _kill(context, fixes, stale, lambda run: ENDED_BEFORE),
             )
         )
-    if left := never_begun(client, round(site.now() * 1000)):
-        findings.append(
-            Finding(
+    if left := never_begun(client, round(context.now() * 1000)):
+        issues.append(
+            Issue(
                 "never-begun",
                 f"{counted(len(left), 'run')} that `mlflow run` opened over three hours ago and "
                 "never handed over: building the environment failed",
                 "--fix ends them as KILLED; with `--env-manager local` nothing needs to be built",
                 _names(left),
-                mend=lambda fixes: _kill(site, fixes, left, lambda run: _NEVER_BUILT),
+                fix=lambda fixes: _kill(context, fixes, left, lambda run: _NEVER_BUILT),
             )
         )
-    return Examination(_OPEN, "none without a living process", tuple(findings))
+    return Examination(_OPEN, "none without a living process", tuple(issues))
 
 
-def look_at_finished_runs(site: Site) -> Examination:
+def look_at_finished_runs(context: Context) -> Examination:
     """Runs that say FINISHED, and are not whole or not the only one of their cell."""
-    if site.client is None:
+    if context.client is None:
         return not_looked_at(_FINISHED)
     odd: list[str] = []
-    runs = list(unchecked_finished_runs(site.client, odd.append))
-    found = defects(site.client, runs)
+    runs = list(unchecked_finished_runs(context.client, odd.append))
+    found = defects(context.client, runs)
     extra = _superfluous(runs, found)
     extra_ids = {run.info.run_id for run in extra}
     needed = [run for run in runs if run.info.run_id not in extra_ids]
-    findings = [
-        *_without_result(site, needed, found),
-        *_incomplete(site, needed, found),
+    issues = [
+        *_without_result(context, needed, found),
+        *_incomplete(context, needed, found),
         *_unreachable(needed, found),
-        *_duplicates(site, extra),
+        *_duplicates(context, extra),
         *_undecided(needed, found),
         *_odd(runs, found, odd),
     ]
-    well = f"{counted(len(runs), 'run')}, each whole and the only one of its cell"
-    return Examination(_FINISHED, well if runs else "none yet", tuple(findings))
+    ok = f"{counted(len(runs), 'run')}, each whole and the only one of its cell"
+    return Examination(_FINISHED, ok if runs else "none yet", tuple(issues))
 
 
-def look_at_claims(site: Site) -> Examination:
+def look_at_claims(context: Context) -> Examination:
     """Claims of cells by processes that are dead: the next grid takes them over anyway."""
-    client, store = site.client, site.store
+    client, store = context.client, context.store
     if client is None:
         return not_looked_at(_CLAIMS)
-    owners = {f: owner for f, (_, owner) in site.entries.claims.items() if owner is not None}
-    gone = site.dead_among(owners.values())
+    owners = {f: owner for f, (_, owner) in context.entries.claims.items() if owner is not None}
+    gone = context.ended_among(owners.values())
     dead = [fingerprint for fingerprint, owner in owners.items() if owner in gone]
     if not dead or store is None:
         return Examination(_CLAIMS, "none by a dead process")
 
     def release(fixes: Fixes) -> str:
-        ledger = Ledger(client, store)
-        with tracking.tracking_errors(site.uri):
+        claims = Claims(client, store)
+        with tracking.tracking_errors(context.uri):
             # Of what another process takes meanwhile nothing is released.
-            ledger.release(ledger.claim(dead))
-            ledger.close()
+            claims.release(claims.claim(dead))
+            claims.close()
         return "released"
 
     return Examination(
@@ -109,49 +109,53 @@ def look_at_claims(site: Site) -> Examination:
                 "dead-claim",
                 f"{counted(len(dead), 'cell')} claimed by processes that are dead: harmless",
                 "the next grid takes them over, --fix releases them",
-                mend=release,
+                fix=release,
             ),
         ),
     )
 
 
-def _of(runs: Iterable[Run], found: Defects, lack: Lack) -> list[Run]:
-    return [r for r in runs if (d := found.get(r.info.run_id)) is not None and d.lack is lack]
+def _of(runs: Iterable[Run], found: Defects, missing_part: Missing) -> list[Run]:
+    return [
+        r
+        for r in runs
+        if (d := found.get(r.info.run_id)) is not None and d.missing_part is missing_part
+    ]
 
 
-def _without_result(site: Site, runs: list[Run], found: Defects) -> Iterable[Finding]:
-    if those := _of(runs, found, Lack.RESULT):
-        yield Finding(
+def _without_result(context: Context, runs: list[Run], found: Defects) -> Iterable[Issue]:
+    if those := _of(runs, found, Missing.RESULT):
+        yield Issue(
             "half-logged",
             f"{counted(len(those), 'run')} FINISHED without a result",
             "--fix sets them to KILLED, and the next grid computes their cells again",
             _reasons(those, found),
-            mend=lambda fixes: _kill(site, fixes, those, lambda run: _reason(run, found)),
+            fix=lambda fixes: _kill(context, fixes, those, lambda run: _reason(run, found)),
         )
 
 
-def _incomplete(site: Site, runs: list[Run], found: Defects) -> Iterable[Finding]:
-    those = _of(runs, found, Lack.PART)
+def _incomplete(context: Context, runs: list[Run], found: Defects) -> Iterable[Issue]:
+    those = _of(runs, found, Missing.PART)
     if not those:
         return
 
     def invalidate(fixes: Fixes) -> str:
-        return _kill(site, fixes, those, lambda run: _reason(run, found))
+        return _kill(context, fixes, those, lambda run: _reason(run, found))
 
-    yield Finding(
+    yield Issue(
         "incomplete",
         f"{counted(len(those), 'run')} FINISHED with a result, but not with all of a run's parts",
         "their accuracies count; `verify` and what compares predictions leave them out. Bring the "
         "files back, or `mnist-ops doctor --fix --force` sets the runs to KILLED, and the next "
         "grid computes their cells again",
         _reasons(those, found),
-        mend=invalidate if site.force else None,
+        fix=invalidate if context.force else None,
     )
 
 
-def _unreachable(runs: list[Run], found: Defects) -> Iterable[Finding]:
-    if those := _of(runs, found, Lack.UNKNOWN):
-        yield Finding(
+def _unreachable(runs: list[Run], found: Defects) -> Iterable[Issue]:
+    if those := _of(runs, found, Missing.UNKNOWN):
+        yield Issue(
             "artifacts-unreachable",
             f"the artifacts of {counted(len(those), 'run')} cannot be seen from here",
             "bring their folder back, or look from the machine that has it; their runs are left as "
@@ -160,7 +164,7 @@ def _unreachable(runs: list[Run], found: Defects) -> Iterable[Finding]:
         )
 
 
-def _odd(runs: list[Run], found: Defects, odd: list[str]) -> Iterable[Finding]:
+def _odd(runs: list[Run], found: Defects, odd: list[str]) -> Iterable[Issue]:
     """The runs that every command leaves out, as their values cannot be right."""
     looked_at = [run for run in runs if run.info.run_id not in found]
     lines = [*odd, *(str(c) for c in map(tracking.cell_of, looked_at) if not isinstance(c, str))]
@@ -180,7 +184,7 @@ def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
     whole = [run for run in valid if run.info.run_id not in found]
     later = set(repeated(_frame(whole))[columns.RUN_ID])
     kept = {_cell(run) for run in whole}
-    damaged = [run for run in _of(valid, found, Lack.PART) if _cell(run) in kept]
+    damaged = [run for run in _of(valid, found, Missing.PART) if _cell(run) in kept]
     return [run for run in whole if run.info.run_id in later] + damaged
 
 
@@ -204,17 +208,17 @@ def _frame(runs: list[Run]) -> pd.DataFrame:
     return columns.typed(frame)
 
 
-def _duplicates(site: Site, extra: list[Run]) -> Iterable[Finding]:
+def _duplicates(context: Context, extra: list[Run]) -> Iterable[Issue]:
     if extra:
         cells = len({_cell(run) for run in extra})
-        yield Finding(
+        yield Issue(
             "duplicate",
             f"{counted(len(extra), 'run')} too many: {counted(cells, 'cell')} finished twice",
             "--fix deletes all but the one that reports use, the latest that is whole; `mlflow "
             "runs restore` brings one back",
             _names(extra),
-            mend=lambda fixes: _each(
-                site,
+            fix=lambda fixes: _each(
+                context,
                 fixes,
                 extra,
                 lambda run: SetDeleted("run", run.info.run_id, run.info.run_name, deleted=True),
@@ -223,9 +227,9 @@ def _duplicates(site: Site, extra: list[Run]) -> Iterable[Finding]:
         )
 
 
-def _undecided(runs: list[Run], found: Defects) -> Iterable[Finding]:
+def _undecided(runs: list[Run], found: Defects) -> Iterable[Issue]:
     """Duplicates of which none can be shown to be whole beside the others."""
-    without = {run.info.run_id for run in _of(runs, found, Lack.RESULT)}
+    without = {run.info.run_id for run in _of(runs, found, Missing.RESULT)}
     counts = Counter(_cell(run) for run in runs if run.info.run_id not in without)
     if several := [r for r in runs if counts[_cell(r)] > 1 and r.info.run_id not in without]:
         yield note(
@@ -236,19 +240,19 @@ def _undecided(runs: list[Run], found: Defects) -> Iterable[Finding]:
         )
 
 
-def _kill(site: Site, fixes: Fixes, runs: list[Run], why: Callable[[Run], str]) -> str:
-    return _each(site, fixes, runs, lambda run: EndRun.killed(run, why(run)), "set to KILLED")
+def _kill(context: Context, fixes: Fixes, runs: list[Run], why: Callable[[Run], str]) -> str:
+    return _each(context, fixes, runs, lambda run: EndRun.killed(run, why(run)), "set to KILLED")
 
 
 def _each(
-    site: Site, fixes: Fixes, runs: list[Run], change: Callable[[Run], Change], done: str
+    context: Context, fixes: Fixes, runs: list[Run], change: Callable[[Run], Change], done: str
 ) -> str:
     """Change those of `runs` that are as they were when they were looked at."""
-    assert site.client is not None
+    assert context.client is not None
     changed = 0
-    with tracking.tracking_errors(site.uri):
+    with tracking.tracking_errors(context.uri):
         for run in runs:
-            now = site.client.get_run(run.info.run_id)
+            now = context.client.get_run(run.info.run_id)
             if (now.info.status, now.info.lifecycle_stage) == (run.info.status, "active"):
                 fixes.make(change(now))
                 changed += 1

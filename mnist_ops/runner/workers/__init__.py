@@ -21,7 +21,7 @@ def open_pool(
     scheduler: str | None,
     needs: Needs,
     svm_memory_gb: float | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
     streams: int = 1,
 ) -> Iterator[Pool]:
     """Open the workers, and close what was opened for it.
@@ -32,7 +32,7 @@ def open_pool(
         needs: what the workers of a cluster must have.
         svm_memory_gb: what the local processes may use together for support vector machines; None
             is their default. Workers of a cluster have an environment of their own.
-        say: gets a line for people.
+        log: gets a line for people.
         streams: cells that may share a CUDA device. On a cluster its worker needs as many threads.
 
     Raises:
@@ -51,7 +51,7 @@ def open_pool(
             count = workers or len(usable_cores())
             # Started at the first cell: where every cell is finished already, none is.
             start = cache(
-                lambda: stack.enter_context(local_cluster(count, svm_memory_gb, say, streams))
+                lambda: stack.enter_context(local_cluster(count, svm_memory_gb, log, streams))
             )
             has_cuda = torch.cuda.is_available()
             yield DaskPool(

@@ -29,7 +29,7 @@ from mnist_ops.core.errors import InvalidInput, Stopped
 from mnist_ops.fitting import svm
 from mnist_ops.runner.task import THREADS
 from mnist_ops.runner.workers import start
-from mnist_ops.runner.workers.pool import ALLOWED_DEATHS, CORE, GPU, WorkersUnavailable, one_line
+from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUnavailable, one_line
 
 # Dask runs what it is sent, so a cluster of this machine's own listens to this machine only.
 LOOPBACK = "127.0.0.1"
@@ -46,14 +46,14 @@ def usable_cores() -> list[int]:
 
 @contextmanager
 def local_cluster(
-    workers: int, svm_memory_gb: float | None, say: Callable[[str], None], streams: int = 1
+    workers: int, svm_memory_gb: float | None, log: Callable[[str], None], streams: int = 1
 ) -> Iterator[Client]:
     """Start `workers` processes, and end them at the end.
 
     Args:
         workers: how many; as many as there are cores get a core each.
         svm_memory_gb: what they may use together for support vector machines; None is the default.
-        say: gets a line for people: where Dask shows what they do.
+        log: gets a line for people: where Dask shows what they do.
         streams: cells that may share the CUDA device.
     """
     _check_guard()
@@ -78,7 +78,7 @@ def local_cluster(
         }
 
     settings = {
-        "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.nanny.pre-spawn-environ": _environment()
         | svm.worker_environment(workers, svm_memory_gb),
     }
@@ -88,7 +88,7 @@ def local_cluster(
         _started(nannies) as cluster,
         Client(cluster) as client,
     ):
-        say(f"Dask dashboard: {client.dashboard_link}")
+        log(f"Dask dashboard: {client.dashboard_link}")
         yield client
 
 

@@ -22,10 +22,10 @@ from mnist_ops.core import cancellation
 from mnist_ops.core.errors import MnistOpsError, Stopped
 from mnist_ops.runner.fit_groups import Trajectory
 from mnist_ops.runner.task import CellContext, Outcome, Progress, compute, give_up
-from mnist_ops.runner.workers.silence import Silence
+from mnist_ops.runner.workers.worker_watch import WorkerWatch
 
 OnProgress = Callable[[Progress], None]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 # Dask resources: a device, and a core of a worker that has threads for more.
 GPU = "GPU"
@@ -34,7 +34,7 @@ CORE = "CORE"
 _SHARE = 1 - 1e-6
 START_TIMEOUT_S = 60
 # A worker may be killed under a cell this often before the cell is held to be the cause.
-ALLOWED_DEATHS = 2
+ALLOWED_FAILURES = 2
 _PROGRESS = "mnist-ops-progress"
 LINES = "mnist-ops-lines"
 # How long cells may take to stop by themselves; a support vector machine does not in its middle.
@@ -56,7 +56,7 @@ class Pool(Protocol):
         trajectories: Sequence[Trajectory],
         context: CellContext,
         on_progress: OnProgress,
-        say: Say,
+        log: Log,
     ) -> Generator[Outcome]:
         """Compute every trajectory, and yield the outcome of each of its cells as it comes.
 
@@ -84,11 +84,11 @@ class InProcess:
         trajectories: Sequence[Trajectory],
         context: CellContext,
         on_progress: OnProgress,
-        say: Say,
+        log: Log,
     ) -> Generator[Outcome]:
         """As `Pool.run`."""
         for trajectory in trajectories:
-            yield from compute(trajectory, context, on_progress, say)
+            yield from compute(trajectory, context, on_progress, log)
 
     def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
         """See `Pool.flush`; there is no other process."""
@@ -116,7 +116,7 @@ class DaskPool:
         """
         self._client = client
         self._stop = stop
-        self._silence: Silence | None = None
+        self._worker_watch: WorkerWatch | None = None
         self._for_cpu = {CORE: 1.0} if counts_cores else None
         self.has_cuda = has_cuda
 
@@ -125,7 +125,7 @@ class DaskPool:
         trajectories: Sequence[Trajectory],
         context: CellContext,
         on_progress: OnProgress,
-        say: Say,
+        log: Log,
     ) -> Generator[Outcome]:
         """As `Pool.run`."""
         if not trajectories:
@@ -135,9 +135,9 @@ class DaskPool:
         except Stopped:
             yield from (Outcome(spec, "stopped") for each in trajectories for spec in each.cells)
             return
-        silence = self._silence = Silence(client, say)
+        worker_watch = self._worker_watch = WorkerWatch(client, log)
         client.subscribe_topic(_PROGRESS, lambda event: on_progress(Progress(*event[1])))
-        client.subscribe_topic(LINES, lambda event: say(event[1]))
+        client.subscribe_topic(LINES, lambda event: log(event[1]))
         ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         futures: dict[Future, Trajectory] = {}
         try:
@@ -145,8 +145,8 @@ class DaskPool:
                 future = self._submit(client, trajectory, context)
                 futures[future] = trajectory
                 future.add_done_callback(ended.put)
-            for future in self._until_all_ended(client, silence, set(futures), ended, context):
-                yield from _outcomes(future, futures.pop(future), context, say)
+            for future in self._until_all_ended(client, worker_watch, set(futures), ended, context):
+                yield from _outcomes(future, futures.pop(future), context, log)
             for trajectory in futures.values():
                 yield from (Outcome(spec, "stopped") for spec in trajectory.cells)
         except BaseException:
@@ -161,15 +161,15 @@ class DaskPool:
 
     def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
         """As `Pool.flush`."""
-        if self._silence is None or self._client().status != "running":
+        if self._worker_watch is None or self._client().status != "running":
             return Counter()
-        self._silence.look()
+        self._worker_watch.look()
         # One that does not answer would be waited for.
         left = self._client().run(
             _flush_on_worker,
             context,
             timeout_s,
-            workers=self._silence.answering(),
+            workers=self._worker_watch.answering(),
             on_error="ignore",
         )
         pending = (found for found in left.values() if isinstance(found, Counter))
@@ -192,7 +192,7 @@ class DaskPool:
     def _until_all_ended(
         self,
         client: Client,
-        silence: Silence,
+        worker_watch: WorkerWatch,
         running: set[Future],
         ended: "queue.SimpleQueue[Future]",
         context: CellContext,
@@ -203,14 +203,14 @@ class DaskPool:
             try:
                 future = ended.get(timeout=_POLL_S)
             except queue.Empty:
-                silence.look()
+                worker_watch.look()
                 if deadline is None and cancellation.requested():
                     deadline = time.monotonic() + STOP_PATIENCE_S
                     # Cells that have not begun see it too, and end at once.
                     client.run(
                         cancellation.request,
                         context.grid,
-                        workers=silence.answering(),
+                        workers=worker_watch.answering(),
                         on_error="ignore",
                     )
                 elif deadline is not None and time.monotonic() > deadline:
@@ -234,14 +234,14 @@ def _compute_on_worker(trajectory: Trajectory, context: CellContext) -> list[Out
 
 
 async def _flush_on_worker(context: CellContext, timeout_s: float) -> Counter[str]:
-    courier = tracking.shared_tracker(context.address).courier
+    uploader = tracking.shared_tracker(context.address).uploader
     # Beside the worker's own business, which must go on.
-    await asyncio.to_thread(courier.flush, timeout_s, insist=True)
-    return courier.pending
+    await asyncio.to_thread(uploader.flush, timeout_s, retry=True)
+    return uploader.pending
 
 
 def _outcomes(
-    future: Future, trajectory: Trajectory, context: CellContext, say: Say
+    future: Future, trajectory: Trajectory, context: CellContext, log: Log
 ) -> list[Outcome]:
     error = future.exception()
     if error is None:
@@ -249,10 +249,10 @@ def _outcomes(
         return outcomes
     if isinstance(error, KilledWorker):
         reason = (
-            f"poisonous: its worker died {ALLOWED_DEATHS + 1} times, perhaps for lack of memory; "
+            f"poisonous: its worker died {ALLOWED_FAILURES + 1} times, perhaps for lack of memory; "
             "try fewer --workers"
         )
-        return give_up(trajectory, context, reason, say)
+        return give_up(trajectory, context, reason, log)
     return [Outcome(spec, "stopped", error=one_line(error)) for spec in trajectory.cells]
 
 

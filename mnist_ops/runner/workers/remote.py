@@ -65,7 +65,7 @@ class Needs:
             yield f"sees another tracking store at {shown} ({one_line(error).splitlines()[0]})"
 
 
-class _Newcomers(WorkerPlugin):  # type: ignore[misc]
+class _CheckNewWorkers(WorkerPlugin):  # type: ignore[misc]
     """Looks at each worker that joins while a grid runs; one that lacks something is sent away."""
 
     def __init__(self, needs: Needs):
@@ -110,7 +110,7 @@ def existing_cluster(address: str, needs: Needs) -> Iterator[Client]:
         for worker, lines in missing.items():
             if lines:
                 raise WorkersUnavailable(f"the worker {worker} {'; it '.join(lines)}")
-        client.register_plugin(_Newcomers(needs), name=_PLUGIN)
+        client.register_plugin(_CheckNewWorkers(needs), name=_PLUGIN)
         try:
             yield client
         finally:

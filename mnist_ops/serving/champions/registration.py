@@ -21,7 +21,7 @@ from mnist_ops.serving.verify import Watch
 from mnist_ops.study.specs import DATASETS
 from mnist_ops.tracking.deleted import how_to_restore
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class NoCandidates(MnistOpsError):
@@ -66,7 +66,7 @@ def register_best(
     *,
     preset: str | None = None,
     data_dir: Path | None = None,
-    say: Say = lambda line: None,
+    log: Log = lambda line: None,
     watch: Watch = lambda spec, steps: nullcontext(lambda: None),
 ) -> list[Report]:
     """Register the best run of each family of each data set, and name the champions.
@@ -78,7 +78,7 @@ def register_best(
         datasets: of which data sets.
         preset: which runs, by their preset tag; None takes those with the most validation images.
         data_dir: the data directory; None is the default one.
-        say: gets a line for people.
+        log: gets a line for people.
         watch: shows a fit.
 
     Raises:
@@ -92,14 +92,14 @@ def register_best(
     # Before fits that would be in vain.
     tracking.check_writable(uri)
     with tracking.tracking_errors(uri):
-        tracking.repoint_moved(uri, say)
-        runs = tracking.cell_runs(client, say, known_spec=True)
+        tracking.repoint_moved(uri, log)
+        runs = tracking.cell_runs(client, log, known_spec=True)
         if preset is not None and not runs.empty:
             runs = runs[runs["preset"] == preset]
         reports = [
             report
             for dataset in datasets
-            if (report := _dataset(client, runs, dataset, data_dir, say, watch))
+            if (report := _dataset(client, runs, dataset, data_dir, log, watch))
         ]
     if not reports:
         which = f"at preset {preset} " if preset else ""
@@ -115,20 +115,20 @@ def _dataset(
     runs: pd.DataFrame,
     dataset: str,
     data_dir: Path | None,
-    say: Say,
+    log: Log,
     watch: Watch,
 ) -> Report | None:
     candidates = [found for family in FAMILIES if (found := best(runs, dataset, family))]
     if not candidates:
-        say(f"{dataset}: no finished run")
+        log(f"{dataset}: no finished run")
         return None
-    registered = [_registered(client, each, data_dir, say, watch) for each in candidates]
+    registered = [_registered(client, each, data_dir, log, watch) for each in candidates]
     contender = max(registered, key=lambda each: each.candidate.val_accuracy)
     return Report(dataset, tuple(registered), contender, _decide(client, contender))
 
 
 def _registered(
-    client: MlflowClient, candidate: Candidate, data_dir: Path | None, say: Say, watch: Watch
+    client: MlflowClient, candidate: Candidate, data_dir: Path | None, log: Log, watch: Watch
 ) -> Registered:
     run = client.get_run(candidate.run_id)
     spec = registry.recorded_spec(run)
@@ -140,15 +140,15 @@ def _registered(
         }
         if same.items() <= version.tags.items():
             if why := _unusable(client, version):
-                say(f"{candidate.name}: {why}; it is registered again")
+                log(f"{candidate.name}: {why}; it is registered again")
                 break
-            say(f"{candidate.name}: registered before, version {version.number}")
+            log(f"{candidate.name}: registered before, version {version.number}")
             return Registered(candidate, version, is_new=False)
-    say(f"{candidate.name}: fitting it again, validation accuracy {candidate.val_accuracy:.2%}")
+    log(f"{candidate.name}: fitting it again, validation accuracy {candidate.val_accuracy:.2%}")
     with watch(spec, verify.steps(spec, images)) as on_step:
         made = refit.refit(spec, images, on_step)
     agreement = refit.agreement(made.test, tracking.predictions(client, candidate.run_id))
-    say(f"{candidate.name}: {agreement.text}")
+    log(f"{candidate.name}: {agreement.text}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / inference.FOLDER
         folder.mkdir()

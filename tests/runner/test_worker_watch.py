@@ -8,20 +8,20 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from mnist_ops.runner.workers import silence
+from mnist_ops.runner.workers import worker_watch
 
 pytestmark = pytest.mark.slow
 
 
 def test_silent_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silence, "SILENT_AFTER_S", 4.0)
-    monkeypatch.setattr(silence, "_LOOK_EVERY_S", 0.5)
+    monkeypatch.setattr(worker_watch, "UNRESPONSIVE_AFTER_S", 4.0)
+    monkeypatch.setattr(worker_watch, "_LOOK_EVERY_S", 0.5)
     lines: list[str] = []
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
-        watch = silence.Silence(client, lines.append)
+        watch = worker_watch.WorkerWatch(client, lines.append)
         both = watch.answering()
         worker = both[0]
         stopped = psutil.Process(client.run(_pid, workers=[worker])[worker])
@@ -47,7 +47,7 @@ def _pid() -> int:
     return psutil.Process().pid
 
 
-def _look_until(watch: silence.Silence, condition: Callable[[], bool]) -> None:
+def _look_until(watch: worker_watch.WorkerWatch, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline

@@ -6,23 +6,23 @@ from collections.abc import Callable
 from distributed import Client
 
 # A worker whose cells compute answers every second or so; one that swaps may take longer.
-SILENT_AFTER_S = 45.0
+UNRESPONSIVE_AFTER_S = 45.0
 _LOOK_EVERY_S = 5.0
 _NAMED = 5
 
 
-class Silence:
+class WorkerWatch:
     """Workers of a cluster that do not answer.
 
     Attributes:
         workers: their addresses.
     """
 
-    def __init__(self, client: Client, say: Callable[[str], None]):
-        """Watch the workers of `client`; `say` gets a line when one falls silent."""
+    def __init__(self, client: Client, log: Callable[[str], None]):
+        """Watch the workers of `client`; `log` gets a line when one falls silent."""
         self.workers: set[str] = set()
         self._client = client
-        self._say = say
+        self._log = log
         # Address -> its last sign of life by the scheduler's clock, and when it was new here.
         self._seen: dict[str, tuple[float, float]] = {}
         self._looked = time.monotonic()
@@ -32,7 +32,7 @@ class Silence:
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_S:
             return
-        if now - self._looked > SILENT_AFTER_S:
+        if now - self._looked > UNRESPONSIVE_AFTER_S:
             # It was this process that stood still.
             self._seen.clear()
         self._looked = now
@@ -41,17 +41,17 @@ class Silence:
             del self._seen[address]
             if address in self.workers:
                 self.workers.remove(address)
-                self._say(f"worker {address} is lost: its cells go to other workers")
+                self._log(f"worker {address} is lost: its cells go to other workers")
         for address, worker in workers.items():
             seen, since = self._seen.get(address, (None, now))
             if worker["last_seen"] != seen:
                 self._seen[address] = (worker["last_seen"], now)
                 if address in self.workers:
                     self.workers.remove(address)
-                    self._say(f"worker {address} answers again")
-            elif now - since >= SILENT_AFTER_S and address not in self.workers:
+                    self._log(f"worker {address} answers again")
+            elif now - since >= UNRESPONSIVE_AFTER_S and address not in self.workers:
                 self.workers.add(address)
-                self._say(
+                self._log(
                     f"worker {address} has not answered for {now - since:.0f} s; "
                     f"{self._cells_of(address)}"
                 )
