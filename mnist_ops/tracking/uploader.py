@@ -61,7 +61,7 @@ class Uploader:
     """
 
     def __init__(self, client: MlflowClient, claims: Claims, log: Callable[[str], None]):
-        """A courier to the store of `client`; `log` gets a line for people."""
+        """Upload to the store of `client`; `log` gets a line for people."""
         self.last_error: str | None = None
         self._client = client
         self._claims = claims
@@ -83,7 +83,7 @@ class Uploader:
         with self._changed:
             self._uploads.append(Upload(journal, self._client, self._claims, claimed))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="uploader", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 

@@ -113,7 +113,7 @@ def test_a_run_is_taken_over_once(tracker: Tracker, monkeypatch: pytest.MonkeyPa
     # As another process has it.
     other = Tracker(Address(tracker.address.uri, tracker.address.store), lambda line: None)
     other.claims._me = type(other.claims._me)(other.claims._me.place, 1, 0.0)
-    monkeypatch.setattr(type(other.claims._me), "lives", lambda *_: True)
+    monkeypatch.setattr(type(other.claims._me), "is_alive", lambda *_: True)
     with pytest.raises(InvalidInput, match="another process has taken over"):
         tracking.opened_for_us(other)
 
