@@ -258,10 +258,10 @@ def test_what_a_killed_mlflow_left_is_named_and_replaced(
     path = place / "mlflow.db"
     mlflow_killed(path, statements)
     assert schema_of(uri_of(path)) is Schema.HALF_MADE
-    found = doctor.findings()
+    found = doctor.issues()
     assert found["store-half-made"].severity is Severity.PROBLEM
     assert "store-half-made" in doctor.fix()
-    assert doctor.findings() == {}
+    assert doctor.issues() == {}
     assert len(kept(place)) == 1
 
 

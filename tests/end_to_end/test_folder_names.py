@@ -77,7 +77,7 @@ def test_every_command_works_there(project: Path, doctor: Doctor) -> None:
     ):
         assert call(main, command).exit_code == 0, command
     # The numbers are made up, and not all of them: their files are all found.
-    found = doctor.findings()
+    found = doctor.issues()
     assert found.keys() == {"incomplete"}
     assert all(item.endswith("no test_f1") for item in found["incomplete"].items)
     assert outside(project) == []

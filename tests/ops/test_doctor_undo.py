@@ -189,7 +189,7 @@ def child(work, after=None):
 def finish():
     doctor = Doctor()
     doctor.fix(force=True)
-    problems = [f.kind for f in doctor.findings().values() if f.severity is Severity.PROBLEM]
+    problems = [f.kind for f in doctor.issues().values() if f.severity is Severity.PROBLEM]
     assert not problems, problems
     while doctor.undo():
         pass

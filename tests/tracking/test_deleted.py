@@ -22,7 +22,7 @@ def test_deleted_experiment_is_named_and_restored(client: MlflowClient, doctor: 
         done = call(command)
         assert done.exit_code == 1
         assert restore in done.output, done.output
-    assert "experiment-deleted" in doctor.findings()
+    assert "experiment-deleted" in doctor.issues()
     call("doctor", "--fix")
     assert client.get_experiment_by_name("mnist-ops").lifecycle_stage == "active"
     assert call("status").exit_code == 0
@@ -36,4 +36,4 @@ def test_deleted_grid_is_named(client: MlflowClient, doctor: Doctor) -> None:
         run_id = grid.run.parent.run_id
     client.delete_run(run_id)
     assert f"mlflow runs restore --run-id {run_id}" in call("status").output
-    assert "grid-deleted" in doctor.findings()
+    assert "grid-deleted" in doctor.issues()

@@ -62,9 +62,9 @@ def test_moved_store_is_read_where_it_is(
     client = connected()
     assert tracking.predictions(client, only_run(client)) is not None
     assert call("export", "a.zip").exit_code == 0
-    assert doctor.findings().keys() == {"artifacts-moved"}
+    assert doctor.issues().keys() == {"artifacts-moved"}
     assert doctor.fix().keys() == {"artifacts-moved"}
-    assert doctor.findings() == {}
+    assert doctor.issues() == {}
     assert client.get_run(only_run(client)).info.status == "FINISHED"
     assert moved(there / "mlflow.db") == []
     # MLflow itself finds them, too.
