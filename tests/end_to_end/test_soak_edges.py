@@ -179,7 +179,7 @@ class Bench:
         of_machine = {"data-missing", "dataset-missing", "disk-little", "no-store"}
         problems = {
             kind: finding.what
-            for kind, finding in Doctor().findings().items()
+            for kind, finding in Doctor().issues().items()
             if finding.severity == "problem" and kind not in of_machine
         }
         assert not problems
