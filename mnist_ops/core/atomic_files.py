@@ -1,4 +1,4 @@
-"""Write what must outlast a crash, whole or not at all; say why where it cannot be written."""
+"""Atomic, durable writes of files, and the errors of disks that cannot be written."""
 
 import errno
 import os

@@ -1,6 +1,6 @@
-"""The wish to stop, told to whatever computes in this process.
+"""Process-wide cancellation flag.
 
-A training looks between two steps whether it should stop, so that what it saves is whole.
+A training checks it between two steps, so that the state that it saves is complete.
 """
 
 import os
@@ -10,34 +10,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# The exit code of a command that was told to stop.
+# The exit code of a command that was interrupted.
 INTERRUPTED = 130
 
-_LAST_WORDS = b"\nmnist-ops: left at once. What was saved is kept; the same command goes on.\n"
+_LAST_WORDS = (
+    b"\nmnist-ops: stopped at once. Saved work is kept; run the same command to continue.\n"
+)
 _EVERY_GRID = ""
 _requested: set[str] = set()
-# Whether something runs here that looks at the wish.
+# Whether code runs here that checks the flag.
 _cooperating = threading.Event()
 
 
 def request(grid: str = _EVERY_GRID) -> None:
-    """Ask what computes for `grid` in this process, or for any, to stop at the next whole step."""
+    """Ask the work of `grid` in this process, or of every grid, to stop after the current step."""
     _requested.add(grid)
 
 
 def requested(grid: str = _EVERY_GRID) -> bool:
-    """Whether somebody asked `grid` to stop."""
+    """Return whether `grid` was asked to stop."""
     return not _requested.isdisjoint((grid, _EVERY_GRID))
 
 
 def reset() -> None:
-    """Nobody wishes anything any more: something new begins."""
+    """Clear every request, before new work begins."""
     _requested.clear()
 
 
 @contextmanager
 def cooperative() -> Iterator[None]:
-    """Within it a signal is a wish that the code looks at; outside it interrupts at once."""
+    """Have signals set the flag within the block; outside it they interrupt at once."""
     _cooperating.set()
     try:
         yield
@@ -46,13 +48,13 @@ def cooperative() -> Iterator[None]:
 
 
 def on_signals() -> None:
-    """Take Ctrl-C and SIGTERM as the wish to stop; a second Ctrl-C ends this process at once."""
+    """Handle Ctrl-C and SIGTERM as requests to stop; a second Ctrl-C ends the process at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if not _cooperating.is_set():
             raise KeyboardInterrupt
         if requested() and number == signal.SIGINT:
-            # What is worth keeping is on disk, and the next start ends what this leaves open.
+            # Saved work is on disk, and the next start ends the runs that stay open.
             os.write(2, _LAST_WORDS)
             os._exit(INTERRUPTED)
         request()

@@ -1,4 +1,4 @@
-"""The errors that a user can cause, each told in one line that says what to do."""
+"""Errors that a user can cause, each with a one-line message that says what to do."""
 
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ class InvalidInput(MnistOpsError, ValueError):
 
 
 class DataUnavailable(MnistOpsError):
-    """A data set cannot be had from any source, or not all of it is intact."""
+    """A data set is available from no source, or some of its files are damaged."""
 
     resumable = True
 
@@ -35,18 +35,18 @@ class TrackingUnavailable(MnistOpsError):
 
 
 class DiskFull(MnistOpsError):
-    """There is no room for what must be kept."""
+    """The disk has no room for data that must be kept."""
 
     resumable = True
 
 
 class NotWritable(MnistOpsError):
-    """A folder or file that must be written cannot be, for want of permission."""
+    """The process lacks the permission to write a folder or file."""
 
     resumable = True
 
 
 class Stopped(MnistOpsError):
-    """The work was asked to stop, and did, where it can go on from."""
+    """The work stopped on request, in a state from which it can continue."""
 
     resumable = True

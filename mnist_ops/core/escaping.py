@@ -1,4 +1,4 @@
-"""Texts of others, made safe for where they are shown: a terminal, a spreadsheet, a program."""
+"""Escape untrusted texts for a terminal, a spreadsheet, or a program."""
 
 import os
 import re

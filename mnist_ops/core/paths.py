@@ -1,4 +1,4 @@
-"""Where a machine keeps what is on its way: journals of runs, and checkpoints."""
+"""Folders of this machine's state: journals of runs that are not uploaded, and checkpoints."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Run the cells of studies: skip what is finished, survive what fails, account for every cell."""
+"""Run the cells of studies: skip finished ones, isolate failures, account for every cell."""
 
 import contextlib
 import dataclasses
@@ -26,14 +26,14 @@ from mnist_ops.study.grids import Choices, Study
 from mnist_ops.study.specs import DEVICES, Spec
 
 NO_CUDA = "not measured: no CUDA device"
-# How long what dead processes left behind may take to reach the store before a grid begins, and
-# its own runs at its end: an outage of some minutes is waited for.
+# Time limits of uploads: of runs of ended processes before a grid begins, and of its own runs at
+# its end, where an outage of some minutes is waited for.
 TAKE_OVER_S = 60.0
 FINAL_UPLOAD_S = 300.0
 INTERRUPTED_UPLOAD_S = 10.0
-# A courier pauses longer after each failure; at the end of a grid it begins anew this often.
+# The uploader pauses longer after each failure; at the end of a grid its pause is reset this often.
 UPLOAD_ROUND_S = 8.0
-# How often cells are looked after that another grid computes.
+# Interval of looking for cells that another grid computes.
 POLL_S = 2.0
 
 
@@ -115,7 +115,7 @@ class StudyReport:
 
     @property
     def problems(self) -> list[Outcome]:
-        """The cells that did not finish, for whatever reason but the user's wish to stop."""
+        """The cells that did not finish, except those that the user stopped."""
         return [outcome for outcome in (*self.failed, *self.stopped) if outcome.error]
 
     @property
@@ -241,7 +241,7 @@ class _Grids:
     def run(self, plans: Sequence[Plan], pool: Pool) -> list[StudyReport]:
         planned = {cell.fingerprint for a_plan in plans for cell in a_plan.cells}
         if left := tracking.recover_stale_runs(self.tracker, planned, self.display.log):
-            self.display.log(f"{left} runs of earlier processes are handed to the store")
+            self.display.log(f"{left} runs of earlier processes are uploaded")
             self.tracker.uploader.flush(TAKE_OVER_S, retry=True)
         if len(plans) == 1:
             return [self._run_grid(plans[0], pool, None, self.opened_by_mlflow)]
@@ -384,7 +384,7 @@ class _Grids:
     def _upload(
         self, pool: Pool, context: CellContext, report: StudyReport, *, interrupted: bool
     ) -> int:
-        """Have the grid's runs reach the store, or say where they are; how many are left."""
+        """Upload the runs of the grid; report where pending ones are and return their number."""
         patience = INTERRUPTED_UPLOAD_S if interrupted else FINAL_UPLOAD_S
         deadline = time.monotonic() + patience
         told = interrupted
@@ -411,7 +411,7 @@ class _Grids:
         self.tracker.uploader.flush(UPLOAD_ROUND_S, retry=True)
         pending += self.tracker.uploader.pending
         if not pending:
-            # A worker that is lost, or does not answer, has said nothing of what it still has.
+            # Runs of a worker that is lost or does not respond are not counted yet.
             with contextlib.suppress(*tracking.STORE_ERRORS):
                 cells = {outcome.spec.fingerprint for outcome in report.finished}
                 stored = tracking.finished(self.client, report.study)

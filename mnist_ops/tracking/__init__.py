@@ -1,8 +1,8 @@
 """The only package that writes to or reads from MLflow.
 
-Writing goes through a journal on this machine (`journal`), which a thread brings to the store
-(`delivery`); who may write a cell's run is settled in the store itself (`claims`). A process has
-one `Tracker` a store, which holds the three together.
+Runs are written to a journal on this machine (`journal`), which a thread uploads to the store
+(`uploader`). The store decides which process may write the run of a cell (`claims`). A process has
+one `Tracker` a store, which combines the three.
 
 Runs are addressed by explicit ids through `MlflowClient`, never through MLflow's active run: the
 first ``start_run`` of a process would take over the run that ``mlflow run`` opened.

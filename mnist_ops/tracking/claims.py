@@ -1,13 +1,13 @@
-"""Who may compute a cell: at most one living process, whoever starts grids on a store, and where.
+"""Claims: at most one live process computes a cell, among all processes that use a store.
 
 MLflow has no locks, but one operation that only one of several can win: a param of a run is
-written once, and a second value for it is refused. The ledger is a run whose params are claims,
-``<fingerprint>.<generation> = <owner>``. Who holds a cell is its highest generation's owner; nobody
-does if that is the mark of a release, or a process that is dead. To take it is to write the next
-generation, which one of several takers can. Nothing is ever overwritten.
+written once, and a second value for it is refused. Claims are the params of one run,
+``<fingerprint>.<generation> = <process id>``. A cell belongs to the process of its highest
+generation; it is free if that one is marked as released or its process has ended. To claim a cell
+is to write the next generation, in which one of several processes succeeds.
 
-The ledger run also carries each owner's sign of life as a tag. It is the only run of an experiment
-of its own, whose name, being unique in a store, decides who makes it. Its id names the store.
+The run of claims also carries the heartbeat of each process as a tag. It is in an experiment of its
+own, whose name is unique in a store, so that one process creates it. Its id names the store.
 """
 
 import contextlib
@@ -36,35 +36,35 @@ _NOTE = (
 RUN_TAG = "mnist_ops.ledger_run"
 _RELEASED = "-"
 _HEARTBEAT = "beat."
-# Somebody who made the experiment makes its run right after, unless they died in between.
+# The process that creates the experiment creates its run next, unless it ends in between.
 _MAKER_PATIENCE_S = 10
 _DROP_AFTER_S = 86_400
-# Of a number that this program has written: generations, and seconds since the epoch.
+# Of the numbers that this program writes: generations, and seconds since the epoch.
 _MAX_DIGITS = 12
 _GENERATION = re.compile(rf"[0-9]{{1,{_MAX_DIGITS}}}")
 _PARAMS_A_BATCH = 100
-# A taker loses to another once a generation; more often only where nothing can be written.
+# A claim is lost to another process at most once a generation, unless nothing can be written.
 _TRIES = 20
 
 
 @dataclass(frozen=True)
 class Entries:
-    """The ledger as it was read.
+    """The claims and heartbeats of all processes, as read from the store.
 
     Attributes:
         claims: fingerprint -> its highest generation, and that one's owner or None.
-        heartbeats: owner -> last sign of life, seconds since the epoch.
+        heartbeats: owner -> time of its last heartbeat, seconds since the epoch.
     """
 
     claims: Mapping[str, tuple[int, ProcessId | None]]
     heartbeats: Mapping[ProcessId, float]
 
     def is_alive(self, owner: ProcessId) -> bool:
-        """Whether `owner` is alive, as far as can be told."""
+        """Return whether `owner` is alive, as far as this machine can determine."""
         return owner.is_alive(self.heartbeats.get(owner))
 
     def holder(self, fingerprint: str) -> ProcessId | None:
-        """The living owner of a cell."""
+        """Return the live process that has claimed a cell; None if the cell is free."""
         _, owner = self.claims.get(fingerprint, (0, None))
         return owner if owner and self.is_alive(owner) else None
 
@@ -73,7 +73,7 @@ class Claims:
     """The claims of this process on a store."""
 
     def __init__(self, client: MlflowClient, store: str):
-        """The ledger of the store with the id `store`, as `find` gives it."""
+        """Claim cells in the store with the id `store`, as `find` returns it."""
         self.store = store
         self._client = client
         self._me = ProcessId.this_process()
@@ -84,11 +84,11 @@ class Claims:
         self._starting = threading.Lock()
 
     def claim(self, fingerprints: Iterable[str]) -> set[str]:
-        """Take the cells that no other living process holds; those held now are returned."""
+        """Claim the cells that no other live process has; return those that are ours now."""
         wanted = set(fingerprints)
         if fresh := wanted - self._mine.keys():
             self.start_heartbeat()
-            # Most cells were never claimed before, which needs no look at the ledger.
+            # Most cells were never claimed: generation 1 is tried without reading the claims.
             others = fresh - self._take(dict.fromkeys(fresh, 1))
             for _ in range(_TRIES):
                 entries = self.entries() if others else None
@@ -105,7 +105,7 @@ class Claims:
         return wanted & self._mine.keys()
 
     def confirm(self, fingerprint: str) -> bool:
-        """Whether a cell is still held: another process may have taken this one for dead."""
+        """Return whether a claim is still valid: another process may have taken it over."""
         generation = self._mine.get(fingerprint)
         if generation is None:
             return False
@@ -118,16 +118,16 @@ class Claims:
         return False
 
     def release(self, fingerprints: Iterable[str]) -> None:
-        """Let cells go that are held: they are finished, or another may try."""
+        """Release claims of this process, so that other processes may compute the cells."""
         ours = {key: self._mine.pop(key) for key in fingerprints if key in self._mine}
         self._write({key: generation + 1 for key, generation in ours.items()}, _RELEASED)
 
     def entries(self) -> Entries:
-        """Read the ledger."""
+        """Read all claims and heartbeats from the store."""
         return _entries(self._client.get_run(self.store))
 
     def start_heartbeat(self) -> None:
-        """Leave signs of life from now on, for other machines: this process holds or opens runs."""
+        """Send heartbeats from now on, by which other machines see that this process is alive."""
         with self._starting:
             if self._heartbeat_thread is None:
                 self._send_heartbeat()
@@ -137,7 +137,7 @@ class Claims:
                 self._heartbeat_thread.start()
 
     def close(self) -> None:
-        """Let everything go, and leave no more signs of life."""
+        """Release all claims and stop the heartbeats."""
         self._ended.set()
         with contextlib.suppress(*STORE_ERRORS):
             self.release(list(self._mine))
@@ -146,14 +146,14 @@ class Claims:
 
     def _take(self, generations: dict[str, int]) -> set[str]:
         self._write(generations, str(self._me))
-        # That a write was answered does not make it one: what counts is what the ledger then holds.
+        # An answer does not prove that the write took place: only claims that are read back count.
         claims = self.entries().claims
         won = {key for key in generations if claims.get(key) == (generations[key], self._me)}
         self._mine |= {key: generations[key] for key in won}
         return won
 
     def _write(self, generations: dict[str, int], value: str) -> None:
-        """Write claims of the generations named, apart from those that somebody wrote before."""
+        """Write claims of the given generations, except those that exist already."""
         keys = list(generations)
         for first in range(0, len(keys), _PARAMS_A_BATCH):
             batch = keys[first : first + _PARAMS_A_BATCH]
@@ -166,7 +166,7 @@ class Claims:
         try:
             self._client.log_batch(self.store, params=params)
         except MlflowException as error:
-            # Of a race in the database one writer sees the other's row as a broken constraint.
+            # In a race one of two writers gets the error of a violated constraint.
             if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 return False
             raise
@@ -174,7 +174,7 @@ class Claims:
 
     def _send_heartbeats(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
-            # A store that is away is no reason to end: it may come back.
+            # The store may become available again.
             with contextlib.suppress(*STORE_ERRORS, TrackingUnavailable):
                 self._send_heartbeat()
 
@@ -193,13 +193,13 @@ class Claims:
     def _unwritable(self) -> TrackingUnavailable:
         return TrackingUnavailable(
             f"claims cannot be written to run {self.store}: if it was deleted, restore it with "
-            f"`mlflow runs restore --run-id {self.store}`; else look at what stands between here "
-            "and the server"
+            f"`mlflow runs restore --run-id {self.store}`; otherwise check the proxy "
+            "between this machine and the server"
         )
 
 
 def find(client: MlflowClient, *, create: bool = True) -> str | None:
-    """The id of the ledger's run, which names the store; None where there is none to be made."""
+    """Return the id of the run of claims, which names the store; None if it is absent."""
     if not create and client.get_experiment_by_name(EXPERIMENT) is None:
         return None
     tags = {MLFLOW_RUN_NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}
@@ -217,14 +217,14 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
 
 
 def renew(client: MlflowClient) -> str:
-    """Begin another ledger in a store that has one; the id of its run, which names the store."""
+    """Create another run of claims in a store that has one; return its id."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     return _new_run(client, experiment.experiment_id)
 
 
 def drop_old_heartbeats(client: MlflowClient, store: str) -> None:
-    """Remove signs of life that are a day old."""
+    """Remove heartbeats that are older than a day."""
     for owner, beat in _entries(client.get_run(store)).heartbeats.items():
         if time.time() - beat > _DROP_AFTER_S:
             client.delete_tag(store, _heartbeat_key(owner))
@@ -236,14 +236,14 @@ def _new_run(client: MlflowClient, experiment_id: str) -> str:
     client.set_experiment_tag(experiment_id, RUN_TAG, run.info.run_id)
     if client.get_experiment(experiment_id).tags.get(RUN_TAG) != run.info.run_id:
         raise TrackingUnavailable(
-            f"experiment {EXPERIMENT!r} does not keep a tag that was written: look at what stands "
-            "between here and the server, and start again"
+            f"experiment {EXPERIMENT!r} lost a tag that was written: check the proxy between this "
+            "machine and the server, and start again"
         )
     return str(run.info.run_id)
 
 
 def _entries(run: Run) -> Entries:
-    """Read the claims in the ledger's run; params of another form are passed over."""
+    """Read the claims in their run; params of another form are ignored."""
     claims: dict[str, tuple[int, ProcessId | None]] = {}
     for key, value in run.data.params.items():
         fingerprint, _, number = str(key).rpartition(".")

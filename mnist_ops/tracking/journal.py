@@ -1,9 +1,9 @@
 """A run as it is written: an append-only file on this machine, before anything reaches the store.
 
-Training only ever appends here, which takes milliseconds whatever the store does. `delivery` brings
-the events to MLflow in their order. A line is its checksum and an event as JSON; a line that a
-crash has torn is the last one, and is dropped. A journal that is damaged otherwise is set aside.
-Who has the lock of a journal's folder writes and delivers it; a process that dies loses it.
+Training only ever appends here, which takes milliseconds whatever the store does. `uploader` sends
+the events to MLflow in their order. A line is its checksum and an event as JSON. A crash can damage
+the last line only, which is dropped; a journal with another damage is set aside. The process that
+has the lock of the folder writes and uploads the journal; the lock ends with the process.
 
 Events, in the order in which a run can have them:
 
@@ -54,7 +54,7 @@ class JournalGone(MnistOpsError):
 
 
 class JournalDamaged(MnistOpsError):
-    """A journal is not one that this program has written, or not as it was written."""
+    """A journal is damaged, or was not written by this program."""
 
 
 class Journal:
@@ -158,7 +158,7 @@ class Journal:
 
     @property
     def segments(self) -> int:
-        """How often work on the run began: 1, and 1 more each time that it went on."""
+        """The number of segments: 1, and 1 more for each time that the run was resumed."""
         return sum(event["kind"] in ("open", "resume") for event in self.events)
 
     @property
@@ -167,16 +167,16 @@ class Journal:
         return max((event["time"] for event in self.events if "time" in event), default=now_ms())
 
     def close(self) -> None:
-        """Let another process have the journal."""
+        """Unlock the journal for other processes."""
         with self._appending:
             self._file.close()
         self._lock.release()
 
     def remove(self) -> None:
-        """Delete the journal: it is delivered, or of no use."""
+        """Delete the journal, after its upload or when it is not needed."""
         with contextlib.suppress(OSError):
-            # What makes it a journal goes first: were it to outlive its artifacts, as when this
-            # process dies here, it would be delivered again without them.
+            # The file of events is removed first: if the process ended after its artifacts were
+            # removed, it would be uploaded again without them.
             (self.folder / FILE).unlink(missing_ok=True)
             self.move(self.folder.with_name(f"{self.folder.name}-{uuid.uuid4().hex[:8]}"))
             shutil.rmtree(self.folder)
@@ -189,7 +189,7 @@ class Journal:
 
 def _lock(folder: Path) -> FileLock:
     """Lock `folder`, made if need be; of one that is moved or removed meanwhile, its successor."""
-    # Delivered by another thread than it was opened by.
+    # The thread that uploads is not the one that opens.
     lock = FileLock(folder / LOCK, thread_local=False)
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:

@@ -1,4 +1,4 @@
-"""Look at journals without taking them: what lies there, and whether a process has it open."""
+"""Inspect journals on disk without locking them, and whether a process has them open."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from mnist_ops.tracking.uploader import REFUSED
 
 @dataclass(frozen=True)
 class LeftoverJournal:
-    """A journal as it lies on disk.
+    """A journal on disk.
 
     Attributes:
         folder: of the journal.
         events: all whole ones.
-        in_use: whether a living process has it.
-        is_damaged: whether it is no journal that can be read, set aside already or not.
+        in_use: whether a live process has it open.
+        is_damaged: whether it cannot be read, set aside already or not.
     """
 
     folder: Path
@@ -42,34 +42,34 @@ class LeftoverJournal:
 
     @property
     def trajectory(self) -> str | None:
-        """Whose checkpoint the run goes on from."""
+        """The key of the checkpoint from which the run continues."""
         return self._tags.get(keys.TRAJECTORY)
 
     @property
     def name(self) -> str:
-        """What people call it: a grid's journal has no name of its run."""
+        """The name to display; the journal of a grid has no name of its run."""
         if self.opened is None:
             return self.folder.name
         return str(self.opened["name"]) or "the run of a grid"
 
     @property
     def owner(self) -> ProcessId | None:
-        """The process that had it last; None where it does not say."""
+        """The process that wrote it last; None if it names none."""
         return _owner(self.events)
 
     @property
     def refused(self) -> bool:
-        """Whether the store would not take it."""
+        """Whether the store refused it."""
         return self.folder.name.endswith(REFUSED)
 
     @property
     def forced(self) -> bool:
-        """Whether it was to replace a finished run; such a run is not gone on with."""
+        """Whether it was to replace a finished run; such a run is not continued."""
         return bool(self.opened and self.opened.get("forced"))
 
     @property
     def is_synced(self) -> bool:
-        """Whether the store has everything: the run was cut, and can go on."""
+        """Whether the store has everything: the run was interrupted and can be continued."""
         return bool(self.events) and self.events[-1]["kind"] == "synced"
 
     @property
@@ -78,17 +78,17 @@ class LeftoverJournal:
 
 
 def leftover_journals(journals: Path) -> Iterator[LeftoverJournal]:
-    """Every journal below the folder `journals`, left as it is."""
+    """Yield every journal below the folder `journals`."""
     folders = sorted(journals.iterdir()) if journals.is_dir() else []
     for folder in folders:
-        # A journal that is delivered meanwhile is gone.
+        # A journal that is uploaded meanwhile is gone.
         with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
             if folder.is_dir():
                 yield inspect(folder)
 
 
 def inspect(folder: Path) -> LeftoverJournal:
-    """The journal in `folder`, which need not be there."""
+    """Return the journal in `folder`, which need not exist."""
     events: list[Event] = []
     try:
         is_damaged = folder.name.endswith(DAMAGED)

@@ -1,7 +1,7 @@
-"""Which process a run belongs to, and whether that process still lives.
+"""Identity of the process that owns a run, and whether that process is alive.
 
-On the machine itself the system knows. From another machine only a sign of life can tell, which
-each owner leaves in the tracking store (see `claims`).
+The operating system knows the processes of its machine. Processes of other machines are known by
+the heartbeats that they send to the tracking store (see `claims`).
 """
 
 import math
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-# An owner leaves a sign of life this often, and is held for dead after so long without one: many
-# times as long, since a wrong verdict costs a computation.
+# Interval of heartbeats, and the time without one after which a process counts as ended: many
+# intervals, since a wrong verdict costs a computation.
 HEARTBEAT_S = 15
 HEARTBEAT_TIMEOUT_S = 120
 
@@ -24,7 +24,7 @@ _SEPARATOR = "|"
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process, told apart from all others at all times.
+    """A process, identified uniquely over machines and time.
 
     Attributes:
         place: host, boot and process namespace: where `pid` means this process.
@@ -38,18 +38,18 @@ class ProcessId:
 
     @classmethod
     def this_process(cls) -> "ProcessId":
-        """The process that asks."""
+        """Return the id of the current process."""
         return _owner(os.getpid())
 
     @classmethod
     def parse(cls, text: str) -> "ProcessId | None":
-        """What `str` gave; None for anything else."""
+        """Parse the text that `str` returned; None for any other text."""
         try:
             place, pid, started = text.split(_SEPARATOR)
             owner = cls(place, int(pid), float(started))
         except ValueError:
             return None
-        # What no system gives, psutil does not take.
+        # psutil raises on numbers that no system assigns.
         return owner if 0 <= owner.pid < 2**31 and math.isfinite(owner.started) else None
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class ProcessId:
 
     @property
     def host(self) -> str:
-        """The name of its machine."""
+        """The name of the machine."""
         return self.place.split("/")[0]
 
     @property
@@ -66,7 +66,7 @@ class ProcessId:
         return self.place == ProcessId.this_process().place
 
     def is_alive(self, last_heartbeat: float | None) -> bool:
-        """Whether the process is alive, as far as can be told from here.
+        """Return whether the process is alive, as far as this machine can determine.
 
         Args:
             last_heartbeat: its last heartbeat, in seconds since the epoch by its own clock; None
@@ -75,9 +75,9 @@ class ProcessId:
         if self.is_here:
             try:
                 process = psutil.Process(self.pid)
-                # Where nobody reaps them, as in many a container, the dead keep their ids.
-                is_dead = process.status() == psutil.STATUS_ZOMBIE
-                return not is_dead and abs(process.create_time() - self.started) < 1
+                # In a container without an init process ended processes stay as zombies.
+                is_zombie = process.status() == psutil.STATUS_ZOMBIE
+                return not is_zombie and abs(process.create_time() - self.started) < 1
             except psutil.NoSuchProcess:
                 return False
         return last_heartbeat is not None and time.time() - last_heartbeat < HEARTBEAT_TIMEOUT_S
@@ -85,7 +85,7 @@ class ProcessId:
 
 @lru_cache(maxsize=1)
 def _owner(pid: int) -> ProcessId:
-    # A process that was forked asks with a pid of its own.
+    # The cache is by process id, so that a forked process gets an entry of its own.
     started = round(psutil.Process(pid).create_time(), 2)
     return ProcessId("/".join((platform.node(), *_system())), pid, started)
 

@@ -1,4 +1,4 @@
-"""What dead processes leave: journals on this machine, runs in the store that say RUNNING."""
+"""Stale runs: journals on this machine and RUNNING runs in the store of processes that ended."""
 
 import time
 from collections.abc import Callable, Collection
@@ -13,10 +13,10 @@ from mnist_ops.tracking.process_id import HEARTBEAT_S, ProcessId
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.tracker import Tracker
 
-# What `mlflow run` opened and never handed over, or an older version wrote, names no owner; and a
-# process of another machine may not have left a sign of life yet.
+# A run that `mlflow run` never handed over, or that an older version wrote, names no process; and a
+# process of another machine may not have sent a heartbeat yet.
 _NO_SIGN_LIVES_S = 86_400
-# How long a process of another machine is watched: two signs of life, and a slow store.
+# How long a process of another machine is watched: two heartbeats, and a slow store.
 WATCH_S = 2.0 * HEARTBEAT_S + 5
 ENDED_BEFORE = "its process ended before it did"
 
@@ -26,23 +26,23 @@ EndedAmong = Callable[[set[ProcessId]], set[ProcessId]]
 def ended_among(
     owners: Collection[ProcessId], claims: Claims, log: Callable[[str], None] = lambda line: None
 ) -> set[ProcessId]:
-    """Return the `owners` that are certainly dead.
+    """Return the processes among `owners` that have certainly ended.
 
-    A process of this machine is looked up. Of another machine only signs of life tell, and its
-    clock need not agree with ours: one whose last sign seems old is watched, and lives if another
-    one comes.
+    A process of this machine is looked up. A process of another machine is known by heartbeats,
+    whose clock may differ from ours: if the last one seems old, the process is watched, and it is
+    alive if another heartbeat arrives.
 
     Args:
         owners: the processes in question.
-        claims: where they leave their signs of life.
-        log: gets a line for people if that takes long.
+        claims: has their heartbeats.
+        log: gets a line while processes are watched.
     """
     entries = claims.entries()
     dead = {owner for owner in owners if not entries.is_alive(owner)}
     elsewhere = {owner for owner in dead if owner in entries.heartbeats and not owner.is_here}
     if elsewhere:
         hosts = ", ".join(sorted({owner.host for owner in elsewhere}))
-        log(f"waiting {WATCH_S:.0f} s for signs of life of processes on {hosts}")
+        log(f"waiting {WATCH_S:.0f} s for heartbeats of processes on {hosts}")
         time.sleep(WATCH_S)
         later = claims.entries().heartbeats
         dead -= {
@@ -52,7 +52,7 @@ def ended_among(
 
 
 def find_stale_runs(client: MlflowClient, claims: Claims, dead: EndedAmong) -> list[Run]:
-    """The runs of ours that are RUNNING, and whose owner is surely dead."""
+    """Return the RUNNING runs of this program whose process has certainly ended."""
     is_open = f"{tag(keys.ROLE)} LIKE '%' and attributes.status = 'RUNNING'"
     runs = list(search(client, is_open))
     heartbeats = claims.entries().heartbeats if runs else {}
@@ -73,17 +73,17 @@ def recover_stale_runs(
     planned: Collection[str] = (),
     watch: Callable[[str], None] | None = None,
 ) -> int:
-    """Take over what dead processes left on this machine, and end what they left open in the store.
+    """Upload the journals of processes that ended on this machine, and end their open runs.
 
     Args:
         tracker: of the store, which must answer.
-        planned: fingerprints of cells that are about to be computed: with those that this machine
-            has begun somebody goes on, so they are left as they are.
-        watch: gets a line for people while processes of other machines are watched; None leaves
-            what those have open.
+        planned: fingerprints of cells that are about to be computed: those that this machine has
+            begun are continued, so they are left unchanged.
+        watch: gets a line while processes of other machines are watched; None leaves the runs of
+            those open.
 
     Returns:
-        How many runs are on their way to the store.
+        The number of runs that are pending.
     """
     left = tracker.take_over(keep=lambda fingerprint: fingerprint in planned)
 

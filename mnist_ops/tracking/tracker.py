@@ -1,4 +1,4 @@
-"""This process's way to one store: its claims, its journals, and their delivery."""
+"""Access of this process to one store: its claims, its journals, and their upload."""
 
 import contextlib
 import logging
@@ -23,10 +23,10 @@ from mnist_ops.tracking.store import check_writable, connect, tracking_errors
 from mnist_ops.tracking.uploader import REFUSED, Uploader
 
 _OF_MLFLOW = {
-    # The courier tries again by itself, and must not hang in MLflow's own retries until then.
+    # The uploader retries by itself, and must not block in MLflow's own retries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    # MLflow would draw a bar for each file that it hands over, and print two lines a run.
+    # MLflow would draw a progress bar for each file and print two lines a run.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -34,11 +34,11 @@ _OF_MLFLOW = {
 
 @dataclass(frozen=True)
 class Address:
-    """Where runs go.
+    """Address of a tracking store.
 
     Attributes:
         uri: of the store, absolute.
-        store: the store's id: its ledger's run.
+        store: the store's id, which is that of its run of claims.
     """
 
     # A password in it must not be in what a scheduler shows of its tasks.
@@ -52,13 +52,13 @@ class Tracker:
     Attributes:
         address: of the store.
         client: MLflow's.
-        claims: who computes which cell.
-        uploader: delivers journals.
+        claims: of this process.
+        uploader: uploads journals.
         journals: the folder of this machine's journals.
     """
 
     def __init__(self, address: Address, log: Callable[[str], None]):
-        """Access to the store at `address`, which need not answer; `log` gets lines for people."""
+        """Access to the store at `address`, which may be unavailable; `log` gets lines."""
         quieten_mlflow()
         self.address = address
         self._log = log
@@ -69,7 +69,7 @@ class Tracker:
         paths.note_address(address.store, without_password(address.uri))
 
     def open_journal(self, folder: Path) -> Journal:
-        """The journal in `folder`; where that is damaged it is set aside, and a new one begun.
+        """Open the journal in `folder`; set a damaged one aside and begin a new one.
 
         Raises:
             JournalBusy: another process has it.
@@ -82,7 +82,7 @@ class Tracker:
             return Journal(folder)
 
     def abandoned_journals(self) -> Iterator[Journal]:
-        """The journals that no process has open, whole ones, each open until it is closed."""
+        """Yield the intact journals that no process has open; the caller closes them."""
         folders = sorted(self.journals.iterdir()) if self.journals.exists() else []
         for folder in folders:
             if folder.name.endswith((REFUSED, DAMAGED)) or not folder.is_dir():
@@ -90,21 +90,21 @@ class Tracker:
             with contextlib.suppress(JournalBusy):
                 journal = self.open_journal(folder)
                 if journal.opened is None:
-                    # Its process died before it had written a line.
+                    # Its process ended before it had written a line.
                     journal.remove()
                 else:
                     yield journal
 
     def take_over(self, keep: Callable[[str], bool] = lambda fingerprint: False) -> int:
-        """Deliver what processes of this machine have left behind when they died.
+        """Upload the journals of processes of this machine that have ended.
 
-        A run whose work had not ended is ended as KILLED, unless somebody is about to go on.
+        A run that had not ended is ended as KILLED, unless it is about to be continued.
 
         Args:
-            keep: says of a cell's fingerprint whether somebody is.
+            keep: returns whether the cell with a fingerprint is about to be continued.
 
         Returns:
-            How many runs are to be delivered.
+            The number of runs that are to be uploaded.
         """
         taken = 0
         for journal in self.abandoned_journals():
@@ -121,7 +121,7 @@ class Tracker:
         return taken
 
     def upload_finished(self, fingerprints: Iterable[str], timeout_s: float) -> None:
-        """Deliver the cells that processes of this machine finished just before they died."""
+        """Upload the cells that processes of this machine finished just before they ended."""
         found = False
         for fingerprint in fingerprints:
             folder = self.journals / fingerprint
@@ -137,7 +137,7 @@ class Tracker:
             self.uploader.flush(timeout_s, retry=False)
 
     def retire(self, journal: Journal) -> None:
-        """End a run that cannot go on, and have its journal make room for another of its cell."""
+        """End a run that cannot be continued, and move its journal for another run of its cell."""
         if journal.status == "RUNNING":
             end_as_killed(journal)
         assert journal.opened is not None
@@ -149,20 +149,20 @@ class Tracker:
             self.uploader.add(journal, claimed=False)
 
     def close(self) -> None:
-        """Stop delivering, and let go what is held."""
+        """Stop uploading and release all claims."""
         self.uploader.close()
         self.claims.close()
 
 
 def end_as_killed(journal: Journal) -> None:
-    """Say in a journal that its process died, as of the last sign of it."""
+    """End the run of a journal as KILLED, at the time of its last event."""
     at = journal.last_time
     journal.append("tags", values={keys.ERROR: "its process ended before it did"})
     journal.append("end", status="KILLED", time=at)
 
 
 def open_tracker(uri: str, log: Callable[[str], None] = lambda line: None) -> Tracker:
-    """Access to the store at `uri`, which is made ready if it is new.
+    """Open the store at `uri`, which is created if it is new.
 
     Raises:
         TrackingUnavailable: the store does not answer or cannot be used.
@@ -237,9 +237,9 @@ def close_tracker(tracker: Tracker) -> None:
 
 def quieten_mlflow() -> None:
     """Have MLflow give up early and print nothing; what the user's environment sets stays."""
-    # Except this one: what is written in the background fails without a word.
+    # Always set: MLflow's own background writes fail silently.
     os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
     for variable, value in _OF_MLFLOW.items():
         os.environ.setdefault(variable, value)
-    # What it warns of at each try the courier tells when it is asked.
+    # The uploader reports these errors itself.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""Bring journals to the store, in their order and each event once, while others compute.
+"""Upload journals to the store in the background, their events in order.
 
-What is sent twice arrives once: MLflow keeps one of two equal points, and refuses nothing that it
-has already; a run is looked for by its journal before it is made. So after a crash everything is
-sent again, and there is no record of what arrived that could be wrong. A journal is deleted only
-when the store has given back what it was sent.
+An upload is idempotent: MLflow keeps one of two equal points and accepts equal params and tags, and
+a run is searched for by its journal before it is created. So after a crash everything is sent
+again, with no record of what was sent before. A journal is deleted only after its run was read back
+from the store and compared.
 """
 
 import contextlib
@@ -35,33 +35,33 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 # As many points as MLflow takes at once.
 _METRICS_A_BATCH = 1000
-# Errors that trying again does not mend.
+# Errors that a retry does not resolve.
 _FINAL = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 REFUSED = ".refused"
-# A proxy may answer with such errors, too: so often in a row at one event, they are MLflow's own.
+# A proxy may return such errors, too: after this many in a row at one event they are MLflow's.
 _REFUSALS = 6
 
 
 class State(Enum):
-    """How far the delivery of a journal is."""
+    """State of the upload of a journal."""
 
     PENDING = auto()
     # The store has every event so far, and the run goes on.
     UPLOADED = auto()
-    # Another process computes the cell; when that has ended this one knows what to do.
+    # Another process computes the cell; the upload waits until that one has ended.
     CLAIMED_ELSEWHERE = auto()
     DONE = auto()
 
 
 class Uploader:
-    """Delivers the journals of this process, in a thread of its own.
+    """Uploads the journals of this process, in a background thread.
 
     Attributes:
-        last_error: why the store took nothing at the last try; None if it did.
+        last_error: why the last attempt failed; None if it succeeded.
     """
 
     def __init__(self, client: MlflowClient, claims: Claims, log: Callable[[str], None]):
-        """Upload to the store of `client`; `log` gets a line for people."""
+        """Upload to the store of `client`; `log` gets lines for the user."""
         self.last_error: str | None = None
         self._client = client
         self._claims = claims
@@ -74,7 +74,7 @@ class Uploader:
         self._thread: threading.Thread | None = None
 
     def add(self, journal: Journal, *, claimed: bool) -> None:
-        """Deliver `journal` from now on, until it has ended.
+        """Upload `journal` from now on, until its run has ended.
 
         Args:
             journal: open; it is closed, or removed, when it has ended and the store has it.
@@ -88,13 +88,13 @@ class Uploader:
             self._changed.notify_all()
 
     def drop(self, journal: Journal) -> None:
-        """Close `journal` as it is: another process, or this one later, takes it over."""
+        """Close `journal` without waiting; another process, or this one later, uploads it."""
         with self._changed:
             self._uploads = [d for d in self._uploads if d.journal is not journal]
         journal.close()
 
     def wake(self) -> None:
-        """A journal has new events."""
+        """Notify the uploader of new events."""
         with self._changed:
             for upload in self._uploads:
                 if upload.state is State.UPLOADED:
@@ -102,11 +102,11 @@ class Uploader:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float, *, retry: bool) -> bool:
-        """Wait until the store has all there is.
+        """Wait until everything is uploaded.
 
         Args:
             timeout_s: wait no longer.
-            retry: try again at once, and also after a failure; else leave at the first one.
+            retry: retry at once and after failures; otherwise return at the first failure.
 
         Returns:
             Whether it has.
@@ -127,7 +127,7 @@ class Uploader:
 
     @property
     def waiting(self) -> int:
-        """How many runs the store does not have whole."""
+        """The number of runs that are not completely uploaded."""
         return self.pending.total()
 
     @property
@@ -141,7 +141,7 @@ class Uploader:
         )
 
     def close(self) -> None:
-        """Stop delivering; what is left stays in its journals."""
+        """Stop uploading; what is pending stays in its journals."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -176,7 +176,7 @@ class Uploader:
                 self._changed.notify_all()
 
     def _send(self, due: list["Upload"]) -> str | None:
-        """Send what is new; the reason if the store takes nothing now."""
+        """Upload new events; return the reason if the store fails."""
         for upload in due:
             try:
                 upload.advance()
@@ -193,7 +193,7 @@ class Uploader:
 
 @dataclass
 class Upload:
-    """One journal on its way.
+    """The upload of one journal.
 
     Attributes:
         journal: what is sent.
@@ -201,7 +201,7 @@ class Upload:
         claims: of the store.
         claimed: see `Uploader.add`.
         state: how far it is.
-        claimed_by: who else computes the cell, in words; None where nobody does.
+        claimed_by: a sentence on the process that computes the cell; None if none does.
     """
 
     journal: Journal
@@ -212,7 +212,7 @@ class Upload:
     claimed_by: str | None = None
     _sent: int = 0
     _batch: "_Batch" = field(default_factory=lambda: _Batch())
-    # A run that was asked for may have been made though no answer came.
+    # A request without an answer may have created the run.
     _may_exist: bool = False
     _made_again: bool = False
     _may_have_twins: bool = False
@@ -223,7 +223,7 @@ class Upload:
         self._may_exist = len(self.journal.events) > 1
 
     def advance(self) -> None:
-        """Send the events that are new.
+        """Upload the events that are new.
 
         Raises:
             MlflowException: and others of `STORE_ERRORS`: the store fails, or refuses.
@@ -235,14 +235,14 @@ class Upload:
         except MlflowException as error:
             if self._made_again or not _is_final(error) or not self._is_gone():
                 raise
-            # Somebody deleted the run. What it was is here: it is made again.
+            # The run was deleted in the store: it is created again from the journal.
             self._made_again = self._may_have_twins = True
             self._sent = 0
             self.journal.append("run", run_id=None)
             self._send()
 
     def is_refused(self, error: Exception) -> bool:
-        """Return whether `error`, of sending, is MLflow's last word on this run."""
+        """Return whether MLflow finally refuses this run with `error`."""
         times, sent = self._refusals
         if not _is_final(error):
             self._refusals = (0, 0)
@@ -253,12 +253,12 @@ class Upload:
         try:
             self.claims.entries()
         except Exception:
-            # What answers there now is not the store.
+            # The answer is not that of the store.
             return False
         return True
 
     def refuse(self) -> None:
-        """Set the journal aside: the store will not take it."""
+        """Set the journal aside, as the store refuses it."""
         folder = self.journal.folder
         self.journal.move(folder.with_name(f"{folder.name}-{now_ms()}{REFUSED}"))
         self.journal.close()
@@ -277,7 +277,7 @@ class Upload:
         return opened["tags"].get(keys.FINGERPRINT) if opened else None
 
     def _may_be_sent(self) -> bool:
-        """Whether the cell is this process's, and nobody has finished it before."""
+        """Return whether this process has claimed the cell and no other has finished it."""
         fingerprint = self._fingerprint
         if fingerprint is None:
             return True
@@ -307,7 +307,7 @@ class Upload:
                 self._sent += 1
         self._send_batch()
         self.state = State.UPLOADED
-        # An event that came meanwhile found the state to be another, and woke nobody.
+        # An event that was added meanwhile did not notify the uploader.
         if self._sent < len(self.journal.events):
             self.state = State.PENDING
 
@@ -330,7 +330,7 @@ class Upload:
             case "resume":
                 self.client.update_run(self._run_id, status="RUNNING")
                 self._log_tags(event["tags"])
-                # There is none where the process died without a word.
+                # A process that was killed has not set one.
                 with contextlib.suppress(MlflowException):
                     self.client.delete_tag(self._run_id, keys.ERROR)
             case "end" if event is self._last_end():
@@ -340,7 +340,7 @@ class Upload:
         if self.journal.run_id is None:
             run_id = next(iter(self._of_this_journal()), None) if self._may_exist else None
             if run_id is None:
-                # Below MLflow's client a request whose answer is lost is sent again.
+                # The HTTP client repeats a request whose answer is lost.
                 over_http = is_http_uri(self.client.tracking_uri)
                 self._may_have_twins |= self._may_exist or over_http
                 self._may_exist = True
@@ -378,16 +378,16 @@ class Upload:
         self._finish(keep=event["status"] == "KILLED" and fingerprint is not None)
 
     def _abandon(self) -> None:
-        """Another process has finished the cell: of this run nothing is needed."""
+        """End the run and delete its journal, as another process has finished the cell."""
         if run_id := self.journal.run_id:
-            # The run may be gone, which is as good.
+            # The run may be deleted already.
             with contextlib.suppress(MlflowException):
                 self._log_tags({keys.ERROR: "another process finished this cell"})
                 self.client.set_terminated(run_id, "KILLED", self.journal.last_time)
         self._finish(keep=False)
 
     def _finish(self, *, keep: bool) -> None:
-        """The store has it all: a run that may go on keeps its journal, others do not."""
+        """Release the claim; keep the journal only of a run that may be continued."""
         if fingerprint := self._fingerprint:
             self.claims.release([fingerprint])
         if keep:
@@ -415,11 +415,11 @@ class Upload:
         assert opened is not None
         mark = opened["tags"][keys.JOURNAL]
         found = search(self.client, f"{tag(keys.JOURNAL)} = '{mark}'")
-        # An answer to another question names other runs.
+        # A wrong answer may name other runs.
         return [run.info.run_id for run in found if run.data.tags.get(keys.JOURNAL) == mark]
 
     def _finished_elsewhere(self) -> list[str]:
-        """Other finished runs of the cell."""
+        """Return the ids of other finished runs of the cell."""
         assert self._fingerprint is not None
         found = [run.info.run_id for run in finished_runs(self.client, self._fingerprint)]
         return [run_id for run_id in found if run_id != self.journal.run_id]
@@ -427,7 +427,7 @@ class Upload:
     def _is_gone(self) -> bool:
         if self.journal.run_id is None:
             return False
-        # Raises where what answers is not the store.
+        # Raises if the answer is not that of the store.
         self.claims.entries()
         try:
             run = self.client.get_run(self.journal.run_id)
@@ -438,7 +438,7 @@ class Upload:
 
 @dataclass
 class _Batch:
-    """Events that go to the store in one call."""
+    """Events that are uploaded in one call."""
 
     events: list[Event] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
@@ -446,7 +446,7 @@ class _Batch:
     tags: list[RunTag] = field(default_factory=list)
 
     def takes(self, event: Event) -> bool:
-        """Add `event`, unless it needs a call of its own."""
+        """Add `event` and return True, unless it needs a call of its own."""
         match event["kind"]:
             case "metrics":
                 self.metrics += [
@@ -466,7 +466,7 @@ class _Batch:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether trying again would give the same error."""
+    """Return whether a retry would raise the same error."""
     if isinstance(error, MlflowException):
         return error.error_code in _FINAL
     return not isinstance(error, (*STORE_ERRORS, OSError, MnistOpsError))

@@ -1,4 +1,4 @@
-"""Notice workers that stop answering: a machine that sleeps, a network that is cut."""
+"""Detect workers that stop responding, as on a suspended machine or a failed network."""
 
 import time
 from collections.abc import Callable
@@ -19,21 +19,21 @@ class WorkerWatch:
     """
 
     def __init__(self, client: Client, log: Callable[[str], None]):
-        """Watch the workers of `client`; `log` gets a line when one falls silent."""
+        """Watch the workers of `client`; `log` gets a line when one stops responding."""
         self.workers: set[str] = set()
         self._client = client
         self._log = log
-        # Address -> its last sign of life by the scheduler's clock, and when it was new here.
+        # Address -> its last heartbeat by the scheduler's clock, and when it was seen here.
         self._seen: dict[str, tuple[float, float]] = {}
         self._looked = time.monotonic()
 
     def look(self) -> None:
-        """Look at the workers, if the last look is a while ago."""
+        """Check the workers, if the last check is long enough ago."""
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_S:
             return
         if now - self._looked > UNRESPONSIVE_AFTER_S:
-            # It was this process that stood still.
+            # This process was suspended.
             self._seen.clear()
         self._looked = now
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
