@@ -80,7 +80,7 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:
         assert norm.momentum is not None
         y, mean, invstd = kernels.norm_forward(
-            x, added, weight, bias, running_mean, running_var, norm.momentum, norm.eps, relu=True
+            x, added, weight, bias, (running_mean, running_var), norm.momentum, norm.eps, relu=True
         )
         ctx.save_for_backward(y, x, weight, mean, invstd)
         ctx.added = added is not None

@@ -170,8 +170,7 @@ class Adam(torch.optim.Adam):
         kernels.adam_step(
             gradients,
             flat.weights,
-            state["exp_avg"],
-            state["exp_avg_sq"],
+            (state["exp_avg"], state["exp_avg_sq"]),
             flat.cast,
             int(state["step"]),
             group["lr"],

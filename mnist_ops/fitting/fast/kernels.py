@@ -74,15 +74,18 @@ class Gradients:
 def adam_step(
     gradients: Gradients,
     weights: Tensor,
-    mean: Tensor,
-    square: Tensor,
+    moments: tuple[Tensor, Tensor],
     cast: Tensor,
     step: int,
     rate: float,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """Update float32 `weights` as torch's fused Adam does, and fill `cast`."""
+    """Update float32 `weights` as torch's fused Adam does, and fill `cast`.
+
+    `moments` are the running means of the gradients and of their squares.
+    """
+    mean, square = moments
     _call().adam_step(
         gradients.count,
         gradients.pointers,
@@ -131,8 +134,7 @@ def norm_forward(
     added: Tensor | None,
     weight: Tensor,
     bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
+    running: tuple[Tensor, Tensor],
     momentum: float,
     eps: float,
     *,
@@ -145,8 +147,7 @@ def norm_forward(
         added: the same, or None.
         weight: float32, shape (channels,), a multiple of `BLOCK`; so are those that follow.
         bias: of the batch norm.
-        running_mean: updated in place.
-        running_var: updated in place.
+        running: mean and variance, updated in place.
         momentum: of the running statistics.
         eps: is added to the variance.
         relu: whether ReLU follows.
@@ -162,8 +163,8 @@ def norm_forward(
         y.data_ptr(),
         weight.data_ptr(),
         bias.data_ptr(),
-        running_mean.data_ptr(),
-        running_var.data_ptr(),
+        running[0].data_ptr(),
+        running[1].data_ptr(),
         mean.data_ptr(),
         invstd.data_ptr(),
         x.numel() // channels,
@@ -328,7 +329,7 @@ def _norm_agrees(random: torch.Generator, added: bool) -> bool:
     weight, bias, mean, var = (torch.rand(channels, generator=random) + 0.1 for _ in range(4))
     ours, theirs = (mean.clone(), var.clone()), (mean.clone(), var.clone())
 
-    got = norm_forward(x, other if added else None, weight, bias, *ours, 0.1, 1e-5, relu=True)
+    got = norm_forward(x, other if added else None, weight, bias, ours, 0.1, 1e-5, relu=True)
     dx, dadded, *rest = norm_backward(dy, got[0], x, weight, *got[1:], relu=True, added=added)
 
     y, *saved = torch.native_batch_norm(x, weight, bias, *theirs, True, 0.1, 1e-5)
@@ -361,7 +362,8 @@ def _step_agrees(random: torch.Generator, kind: type[torch.optim.Adam | torch.op
         theirs.grad = torch.cat([part.float() for part in parts])
         optimizer.step()
         if kind is torch.optim.Adam:
-            adam_step(Gradients(parts), ours, mean, square, cast, step, 0.01, (0.9, 0.999), 1e-8)
+            moments = mean, square
+            adam_step(Gradients(parts), ours, moments, cast, step, 0.01, (0.9, 0.999), 1e-8)
         else:
             sgd_step(Gradients(parts), ours, mean, cast, 0.01, 0.9, first=step == 1)
     # torch computes a rest of a vector in another precision: `flat_weights` has none.
