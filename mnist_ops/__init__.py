@@ -1,3 +1,3 @@
-"""An MLflow-tracked experiment pipeline that reruns a published MNIST / FashionMNIST study."""
+"""An MLflow-tracked experiment pipeline that reruns a published study of image classifiers."""
 
 __version__ = "0.1.0"

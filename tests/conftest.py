@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from requirements import require
 
 from mnist_ops import tracking
-from mnist_ops.data import DATASETS
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.tracking import claims
 
 pytest_plugins = ["transfer_fixtures"]

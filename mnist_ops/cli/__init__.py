@@ -28,7 +28,7 @@ COMMANDS = {
 @click.version_option(__version__, prog_name="mnist-ops")
 @click.option("--debug", is_flag=True, help="Print the traceback of an unforeseen error.")
 def main(debug: bool) -> None:
-    """Rerun a published MNIST / FashionMNIST study, tracked in MLflow.
+    """Run experiments on image classifiers, a published study among them, tracked in MLflow.
 
     Runs go to MLflow's own default store (mlflow.db and mlruns/ in this folder) unless
     MLFLOW_TRACKING_URI says otherwise.

@@ -10,19 +10,14 @@ import click
 from mnist_ops.cli.options import answer, data_dir_option, json_option, log
 from mnist_ops.cli.terminal import training_bar
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.study.specs import DATASETS
+from mnist_ops.study import lookup
 
 if TYPE_CHECKING:
     from mnist_ops.serving.champions import Report
 
 
 @click.command()
-@click.option(
-    "--datasets",
-    default=",".join(DATASETS),
-    show_default=True,
-    help="Data sets, with commas.",
-)
+@click.option("--datasets", default="all", show_default=True, help="Data sets, with commas.")
 @click.option(
     "--preset",
     help="Only runs of this preset.  [default: those with the most validation images]",
@@ -75,9 +70,12 @@ def lines(report: "Report") -> list[str]:
 
 
 def _datasets(text: str) -> list[str]:
+    known = lookup.known("datasets")
+    if text == "all":
+        return list(known)
     chosen = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not chosen or not set(chosen) <= set(DATASETS):
-        raise InvalidInput(f"--datasets takes some of {','.join(DATASETS)}; got {text!r}")
+    if not chosen or not set(chosen) <= set(known):
+        raise InvalidInput(f"--datasets takes some of {','.join(known)}; got {text!r}")
     return chosen
 
 

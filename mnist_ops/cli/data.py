@@ -9,11 +9,11 @@ import click
 
 from mnist_ops.cli.options import answer, data_dir_option, json_option, log
 from mnist_ops.core.errors import DataUnavailable, MnistOpsError
-from mnist_ops.study.specs import DATASETS
+from mnist_ops.study import lookup
 
 
 @click.command()
-@click.argument("datasets", nargs=-1, type=click.Choice(DATASETS))
+@click.argument("datasets", nargs=-1)
 @data_dir_option
 @click.option("--check", is_flag=True, help="Only look; fetch nothing. Exits 1 if not all is well.")
 @json_option
@@ -22,7 +22,7 @@ def data(datasets: tuple[str, ...], data_dir: Path | None, check: bool, as_json:
     from mnist_ops import data as datasets_on_disk
 
     states, problems = [], []
-    for name in datasets or DATASETS:
+    for name in datasets or lookup.known("datasets"):
         try:
             if not check:
                 datasets_on_disk.ensure(name, data_dir, log=log)

@@ -18,7 +18,7 @@ from mnist_ops.cli.options import answer, json_option, log
 from mnist_ops.cli.terminal import console
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import field, file_uri
-from mnist_ops.study.specs import DATASETS
+from mnist_ops.study import lookup
 
 if TYPE_CHECKING:
     from mnist_ops.serving.inference import Classifier
@@ -32,7 +32,7 @@ WHY_UNLIKE = {
     "contrast": "it has hardly any contrast",
     "recognition": "the model recognises little in it",
 }
-# Of a terminal that has room for the picture, 28 wide, and for the lines beside it.
+# Of a terminal that has room for the picture and for the lines beside it.
 _PICTURE_COLUMNS = 64
 COLUMNS = ("file", "class", "class_name", "probability", "unlike", "inverted", "error", "uri")
 
@@ -77,10 +77,9 @@ class Row:
 )
 @click.option(
     "--dataset",
-    default=DATASETS[0],
+    default=next(iter(lookup.ours("datasets"))),
     show_default=True,
-    type=click.Choice(DATASETS),
-    help="What the images show: digits (MNIST) or clothes (FashionMNIST).",
+    help="The data set of what the images show: digits, clothes.",
 )
 @click.option(
     "--alias", default="champion", show_default=True, help="Which version of the model to use."
@@ -164,7 +163,7 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
     answers = classifier.answer(
         np.stack([picture.pixels for picture in read.values()])
         if read
-        else np.empty((0, preprocessing.SIZE, preprocessing.SIZE), np.uint8)
+        else np.empty((0, *classifier.description.spec.data.image_size), np.uint8)
     )
     names = classifier.description.class_names
     place = {number: row for row, number in enumerate(read)}
@@ -267,7 +266,7 @@ def _told(row: Row, lines: Sequence[str]) -> Text:
 
 
 def drawn(picture: "Picture") -> Text:
-    """The image in 14 lines of 28 half blocks, two pixels each."""
+    """The image in lines of half blocks, two pixels each."""
     text = Text(no_wrap=True)
     for top in range(0, len(picture.pixels), 2):
         for above, below in zip(*picture.pixels[top : top + 2].tolist(), strict=True):

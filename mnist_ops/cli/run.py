@@ -25,7 +25,7 @@ from mnist_ops.core import cancellation
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study import lookup
 from mnist_ops.study.grids import Choices, Study, parse_values
-from mnist_ops.study.specs import DATASETS, DEVICES, PRECISIONS
+from mnist_ops.study.specs import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
     from mnist_ops.runner.engine import Plan, StudyReport
@@ -120,7 +120,7 @@ class Output:
     "axes",
     multiple=True,
     metavar="AXIS=VALUES",
-    help="Replace an axis of the grid, as in --set epochs=2 --set model=resnet18. Repeatable.",
+    help="Replace an axis of the grid, as in --set epochs=2 --set C=1,10. Repeatable.",
 )
 @click.option("--train-limit", default=UNSET, help="Training images a cell; 0 takes all.")
 @click.option("--test-limit", default=UNSET, help="Test images a cell; 0 takes all.")
@@ -233,9 +233,8 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
         }
         write_report(output.report, preset=labels.pop() if len(labels) == 1 else None, log=log)
     if output.with_champions:
-        fitted = {cell.dataset for each in studies for cell in each.cells(which.preset, choices)}
-        datasets = [name for name in DATASETS if name in fitted]
-        for became in register(datasets, None, places.data_dir):
+        fitted = [cell.dataset for each in studies for cell in each.cells(which.preset, choices)]
+        for became in register(list(dict.fromkeys(fitted)), None, places.data_dir):
             for line in lines(became):
                 log(line)
     if output.as_json:

@@ -7,12 +7,12 @@ from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID
 from mnist_ops.compare.findings.devices import speedups
 from mnist_ops.compare.findings.evidence import Evidence, configurations
 from mnist_ops.compare.findings.svms import gain
+from mnist_ops.compare.presets import DATASETS
 from mnist_ops.compare.render import minus
 from mnist_ops.compare.statistics import Interval
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
 from mnist_ops.core import keys
-from mnist_ops.study.specs import DATASETS
 
 
 @dataclass(frozen=True)

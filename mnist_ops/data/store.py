@@ -19,8 +19,9 @@ from platformdirs import user_cache_dir
 
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import DataUnavailable, InvalidInput
-from mnist_ops.data.catalog import DatasetInfo, dataset_info
 from mnist_ops.data.sources import SOURCES, Log, Source, SourceFailed, folder_source
+from mnist_ops.study import dataset
+from mnist_ops.study.dataset import Dataset
 
 ON_DISK = "found on disk"
 RECORD = "source.json"
@@ -93,7 +94,7 @@ def status(name: str, data_dir: Path | None = None) -> DatasetStatus:
     Raises:
         InvalidInput: There is no data set of that name.
     """
-    info = dataset_info(name)
+    info = dataset.named(name)
     folder = info.folder(absolute(data_dir))
     files = tuple(_file_status(folder / file, md5) for file, md5 in info.files.items())
     return DatasetStatus(name, folder, files, _source(folder, info), info.digest)
@@ -115,7 +116,7 @@ def _md5() -> "hashlib._Hash":
     return hashlib.md5(usedforsecurity=False)
 
 
-def _source(folder: Path, info: DatasetInfo) -> str:
+def _source(folder: Path, info: Dataset) -> str:
     record = _read_record(folder)
     return ", ".join(sorted({record.get(file, ON_DISK) for file in info.files}))
 
@@ -152,7 +153,7 @@ def ensure(
             ends with where to put the files by hand.
         InvalidInput: No data set has that name, or the data directory cannot be written.
     """
-    info = dataset_info(name)
+    info = dataset.named(name)
     root = absolute(data_dir)
     found = status(name, root)
     if not found.intact:
@@ -167,7 +168,7 @@ def ensure(
 
 
 @contextmanager
-def _writing(info: DatasetInfo, root: Path, log: Log) -> Iterator[None]:
+def _writing(info: Dataset, root: Path, log: Log) -> Iterator[None]:
     lock = FileLock(root / f".{info.name}.lock")
     try:
         info.folder(root).mkdir(parents=True, exist_ok=True)
@@ -191,7 +192,7 @@ def _not_written(folder: Path, error: OSError) -> InvalidInput:
     )
 
 
-def _fetch(info: DatasetInfo, found: DatasetStatus, sources: Sequence[Source], log: Log) -> None:
+def _fetch(info: Dataset, found: DatasetStatus, sources: Sequence[Source], log: Log) -> None:
     needed = [file.name for file in found.files if file.state != "intact"]
     for file in found.files:
         if file.state == "corrupt":
@@ -234,7 +235,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 
 def _take(
-    info: DatasetInfo, needed: list[str], source: Source, folder: Path, staging: Path, log: Log
+    info: Dataset, needed: list[str], source: Source, folder: Path, staging: Path, log: Log
 ) -> str | None:
     """Put what `source` gives in place, strike it off `needed`; the reason if any is left."""
     reason = "gave no intact copy"
@@ -265,7 +266,7 @@ def _take(
     return reason if needed else None
 
 
-def _refusal(info: DatasetInfo, path: Path, md5: str | None, file: str | None = None) -> str:
+def _refusal(info: Dataset, path: Path, md5: str | None, file: str | None = None) -> str:
     expected = info.files[file or path.name]
     return f"{info.name}: refused {path}: MD5 {md5 or 'unreadable'}, expected {expected}"
 

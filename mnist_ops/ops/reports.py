@@ -102,4 +102,4 @@ def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def _all_data_is_here() -> bool:
-    return all(data.status(name).intact for name in data.DATASETS)
+    return all(data.status(name).intact for name in lookup.known("datasets"))

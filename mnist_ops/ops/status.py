@@ -14,7 +14,7 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.runner.eta import Fit, seconds_left
 from mnist_ops.runner.fit_groups import Trajectory
-from mnist_ops.study.specs import ResNetSpec, Spec, from_canonical
+from mnist_ops.study.specs import Spec, from_canonical
 from mnist_ops.study.validity import is_measurement, shown
 from mnist_ops.tracking import LeftOut, claims
 from mnist_ops.tracking.deleted import how_to_restore
@@ -165,7 +165,7 @@ def _fits(
         specs = {run.info.run_id: spec for run in group if (spec := _spec(run))}
         if not specs:
             continue
-        longest = max(specs, key=lambda run_id: _epochs(specs[run_id]))
+        longest = max(specs, key=lambda run_id: specs[run_id].length)
         (run,) = [found for found in group if found.info.run_id == longest]
         spec = specs[longest]
         cost = Trajectory(key, (spec,)).cost
@@ -173,9 +173,9 @@ def _fits(
         if not at_work and run.info.status == "FAILED":
             fits.append(Fit(cost, 1.0, 1.0))
             continue
-        epochs, over, before = _epochs(spec), 0, 0
+        epochs, over, before = spec.length, 0, 0
         if at_work or run.data.tags.get(keys.SEGMENTS, "1") != "1":
-            logged = epochs_of(client, longest) if isinstance(spec, ResNetSpec) else []
+            logged = epochs_of(client, longest)
             logged = [(number, at) for number, at in logged if 0 <= number <= epochs]
             over = max((number for number, _ in logged), default=0)
             before = max((number for number, at in logged if at < began), default=0)
@@ -280,10 +280,6 @@ def _spec(run: Run) -> Spec | None:
         return from_canonical(run.data.tags.get(keys.SPEC, ""))
     except InvalidInput:
         return None
-
-
-def _epochs(spec: Spec) -> int:
-    return spec.epochs if isinstance(spec, ResNetSpec) else 1
 
 
 def _number(run: Run, key: str, default: float, left_out: LeftOut) -> float:

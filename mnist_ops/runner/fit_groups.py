@@ -9,11 +9,10 @@ Support vector machines that differ in C, or in how gamma follows from the pixel
 products and most of their kernel values: they are fitted together, each with a solution of its own.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.study.specs import Spec
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,10 @@ class Trajectory:
     @property
     def cost(self) -> float:
         """What the fit costs, in units that only compare with each other."""
-        spec = self.fitted
-        if isinstance(spec, SvmSpec):
-            # Of the same images a polynomial kernel leaves more support vectors than others.
-            return 2.0 if spec.kernel == "poly" else 1.0
-        assert isinstance(spec, ResNetSpec)
         # It takes seconds, for which those that only group cells need not wait.
-        from mnist_ops.fitting.resnet import models
+        from mnist_ops.fitting import methods
 
-        # A step has a part that does not shrink with its batch.
-        per_image = models.complexity(spec.model).flops * (1 + 8 / spec.batch_size)
-        return per_image * spec.epochs
+        return methods.cost(self.fitted)
 
 
 def trajectories(cells: Iterable[Spec], *, share: bool) -> list[Trajectory]:
@@ -58,20 +50,9 @@ def trajectories(cells: Iterable[Spec], *, share: bool) -> list[Trajectory]:
     """
     groups: dict[str, list[Spec]] = {}
     for cell in cells:
-        groups.setdefault(_key(cell) if share else cell.fingerprint, []).append(cell)
-    found = [Trajectory(key, tuple(sorted(group, key=_order))) for key, group in groups.items()]
+        groups.setdefault(cell.fit_group if share else cell.fingerprint, []).append(cell)
+    found = [
+        Trajectory(key, tuple(sorted(group, key=lambda cell: cell.fit_order)))
+        for key, group in groups.items()
+    ]
     return sorted(found, key=lambda trajectory: -trajectory.cost)
-
-
-def _key(cell: Spec) -> str:
-    if isinstance(cell, SvmSpec):
-        gamma = "scale" if isinstance(cell.gamma, str) else cell.gamma
-        return dataclasses.replace(cell, C=1.0, gamma=gamma).fingerprint
-    assert isinstance(cell, ResNetSpec)
-    pin_memory = cell.pin_memory and cell.device != "cpu"
-    return dataclasses.replace(cell, epochs=1, pin_memory=pin_memory).fingerprint
-
-
-def _order(cell: Spec) -> tuple[int, bool]:
-    """Longest first; of equals the one without pinned memory."""
-    return (-cell.epochs, cell.pin_memory) if isinstance(cell, ResNetSpec) else (0, False)

@@ -10,13 +10,12 @@ from mnist_ops import tracking
 from mnist_ops.core import cancellation, keys, paths
 from mnist_ops.core.errors import MnistOpsError, Stopped, TrackingUnavailable
 from mnist_ops.data import Images, load
-from mnist_ops.fitting import svm
+from mnist_ops.fitting import methods
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S, Checkpoint
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.resnet import train
 from mnist_ops.runner.fit_groups import Trajectory
 from mnist_ops.study.results import EpochResult, FitResult
-from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
 
 # Sums over threads depend on how many there are: one, everywhere, keeps a cell reproducible
@@ -166,7 +165,7 @@ class _Work:
             self._end_early(Stopped("interrupted"))
             raise
         finally:
-            self.report(_progress(self.trajectory, _epochs(self.trajectory.fitted)))
+            self.report(_progress(self.trajectory, self.trajectory.fitted.length))
         self.tracker.uploader.flush(UPLOAD_S, retry=False)
         return self._with_run_ids()
 
@@ -196,39 +195,25 @@ class _Work:
                 self.outcomes[spec] = Outcome(spec, "claimed elsewhere")
 
     def _whose_time(self, spec: Spec) -> str:
-        # Machines that are fitted together each have a time of their own.
-        if spec != self.trajectory.fitted and not isinstance(spec, SvmSpec):
+        if spec != self.trajectory.fitted and not spec.timed_each:
             return keys.TIME_ATTRIBUTED
         beside_others = spec.device == "cuda" and self.context.streams > 1
         return keys.TIME_SHARED if beside_others else keys.TIME_MEASURED
 
     def _fit(self, images: Images) -> None:
-        spec = self.trajectory.fitted
-        if isinstance(spec, ResNetSpec):
-            train.fit(
-                spec,
-                images,
-                self._on_epoch,
-                {_epochs(cell) for cell in self.runs},
-                on_result=self._on_result,
-                checkpoint=self.checkpoint,
-                stop=lambda: cancellation.requested(self.context.grid),
-            )
-            return
-        machines = [cell for cell in self.runs if isinstance(cell, SvmSpec)]
-        for cell, result in zip(machines, svm.fit_all(machines, images), strict=True):
-            self._finish(cell, result)
+        work = methods.Work(
+            on_result=self._finish,
+            on_epoch=self._on_epoch,
+            checkpoint=self.checkpoint,
+            stop=lambda: cancellation.requested(self.context.grid),
+        )
+        methods.fit(list(self.runs), images, work)
 
     def _on_epoch(self, epoch: EpochResult) -> None:
         for spec, run in self.runs.items():
-            if epoch.number <= _epochs(spec):
+            if epoch.number <= spec.length:
                 run.log_epoch(epoch)
         self.report(_progress(self.trajectory, epoch.number))
-
-    def _on_result(self, epochs: int, result: FitResult) -> None:
-        for spec in self.runs:
-            if _epochs(spec) == epochs:
-                self._finish(spec, result)
 
     def _finish(self, spec: Spec, result: FitResult) -> None:
         self.runs[spec].finish(result)
@@ -292,14 +277,10 @@ def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcom
     return Outcome(spec, "stopped" if resumable else "failed", error=reason)
 
 
-def _epochs(spec: Spec) -> int:
-    return spec.epochs if isinstance(spec, ResNetSpec) else 1
-
-
 def _progress(trajectory: Trajectory, epoch: int) -> Progress:
     spec, others = trajectory.fitted, len(trajectory.cells) - 1
     name = f"{spec.name} (and {others} more)" if others else spec.name
-    return Progress(trajectory.key, name, epoch, _epochs(spec))
+    return Progress(trajectory.key, name, epoch, spec.length)
 
 
 def _reason(error: Exception) -> str:

@@ -33,12 +33,11 @@ import mnist_ops
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.serving.inference import FOLDER, Description
+from mnist_ops.study import dataset as datasets
 from mnist_ops.study.specs import Spec, from_canonical
 from mnist_ops.tracking import provenance
 from mnist_ops.tracking.artifacts import MODEL_DEPTH, artifact_location, beside_store
 
-# Data set -> registered model, where that is not named after the data set.
-_REGISTERED_MODELS = {"FashionMNIST": "mnist-ops-fashion"}
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
@@ -47,17 +46,23 @@ _SOURCES = (
     "__init__.py",
     "core/__init__.py",
     "core/errors.py",
+    "data/__init__.py",
+    "data/catalog.py",
     "fitting/__init__.py",
     "fitting/fast",
     "fitting/resnet/__init__.py",
+    "fitting/resnet/catalog.py",
     "fitting/resnet/models.py",
     "fitting/rng.py",
     "serving/__init__.py",
     "serving/inference",
     "study/__init__.py",
+    "study/dataset.py",
+    "study/lookup.py",
+    "study/method.py",
     "study/specs.py",
 )
-# What these import; given by name, since MLflow would find it out by running the model for 28 s.
+# What these import; given by name, since MLflow would run the model for it, which takes long.
 _REQUIREMENTS = (
     "mlflow",
     "torch",
@@ -68,16 +73,13 @@ _REQUIREMENTS = (
     "safetensors",
     "platformdirs",
 )
-_SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 28, 28))]),
-    outputs=Schema(
-        [
-            ColSpec(DataType.long, "class"),
-            ColSpec(DataType.string, "class_name"),
-            ColSpec(DataType.double, "probability"),
-            ColSpec(DataType.string, "unlike"),
-        ]
-    ),
+_OUTPUTS = Schema(
+    [
+        ColSpec(DataType.long, "class"),
+        ColSpec(DataType.string, "class_name"),
+        ColSpec(DataType.double, "probability"),
+        ColSpec(DataType.string, "unlike"),
+    ]
 )
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 _PAGE = 200
@@ -100,7 +102,7 @@ class Version:
 
 def registered_model(dataset: str) -> str:
     """Return the name of the registered model of a data set."""
-    return _REGISTERED_MODELS.get(dataset, f"mnist-ops-{dataset.lower()}")
+    return datasets.named(dataset).registered_model
 
 
 def recorded_spec(run: Run) -> Spec:
@@ -175,7 +177,7 @@ def register(
         folder: of the model, as `mnist_ops.serving.inference.write` leaves it.
         description: of the model.
         cell: the run whose spec was fitted again.
-        example: an image as the model takes it, uint8 of shape (28, 28).
+        example: an image as the model takes it, uint8 of shape (height, width).
         note: how the model agrees with the cell's run; Markdown.
     """
     model = registered_model(description.spec.dataset)
@@ -227,11 +229,12 @@ def register(
             for name, value in description.metrics.items()
         ]
         client.log_batch(run_id, metrics=metrics)
+        height, width = description.spec.data.image_size
         if not client.search_registered_models(f"name = '{model}'"):
             client.create_registered_model(
                 model,
                 description=f"The best models on {description.spec.dataset}, one of each family a "
-                "version. Takes uint8 images of 28x28; `champion` is the one to use.",
+                f"version. Takes uint8 images of {height}x{width}; `champion` is the one to use.",
             )
         made = client.create_model_version(
             model,
@@ -300,6 +303,7 @@ def _save(
             shutil.copytree(package / name, sources / name, ignore=ignored)
         else:
             shutil.copy(package / name, sources / name)
+    images = TensorSpec(example.dtype, (-1, *example.shape))
     requirements = [f"{name}=={_public(metadata.version(name))}" for name in _REQUIREMENTS]
     mlflow.pyfunc.save_model(
         saved,
@@ -307,7 +311,7 @@ def _save(
         artifacts={FOLDER: str(folder)},
         code_paths=[str(sources)],
         mlflow_model=flavour,
-        signature=_SIGNATURE,
+        signature=ModelSignature(inputs=Schema([images]), outputs=_OUTPUTS),
         input_example=example[None],
         pip_requirements=requirements,
     )

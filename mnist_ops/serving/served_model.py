@@ -29,10 +29,10 @@ class ServedClassifier(PythonModel):
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Classify `model_input`, uint8 of shape (n, 28, 28): grey levels, 0 is background.
+        """Classify `model_input`, uint8 of shape (n, height, width): grey levels, 0 is background.
 
         Returns:
-            Columns ``class`` (0 to 9), ``class_name``, ``probability`` (of that class) and
+            Columns ``class`` (from 0), ``class_name``, ``probability`` (of that class) and
             ``unlike`` (what is unusual about the image, with commas; empty for nothing).
         """
         answers = self.classifier.answer(np.asarray(model_input))

@@ -1,6 +1,5 @@
 """Compute finished cells again from their recorded specs, against what their runs logged."""
 
-import dataclasses
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,13 +16,12 @@ from mnist_ops import data, tracking
 from mnist_ops.compare.statistics import ALPHA, Comparison, mcnemar
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
-from mnist_ops.fitting import svm
+from mnist_ops.fitting import methods
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.resnet import train
 from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import registry
 from mnist_ops.study.results import FitResult
-from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import LeftOut, Predictions
 
 # Shows a fit: given a spec and its number of steps, yields what to call between two of them.
@@ -134,24 +132,30 @@ def repeat(
 
 
 def compute(
-    spec: Spec, images: data.Images, on_step: Callable[[], None] = lambda: None
+    spec: Spec,
+    images: data.Images,
+    on_step: Callable[[], None] = lambda: None,
+    *,
+    keep_model: bool = False,
 ) -> FitResult:
     """Fit `spec` as a worker does; nothing is tracked.
 
     Raises:
         InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
     """
+    results: list[FitResult] = []
+
+    def stop() -> bool:
+        """Return False: it is asked between two steps, and never is it time to stop."""
+        on_step()
+        return False
+
+    def keep(cell: Spec, result: FitResult) -> None:
+        results.append(result)
+
     with reproducible(THREADS):
-        if isinstance(spec, SvmSpec):
-            return svm.fit(spec, images)
-        assert isinstance(spec, ResNetSpec)
-
-        def asked() -> bool:
-            """Whether to stop, which is asked between two steps."""
-            on_step()
-            return False
-
-        return train.fit(spec, images, stop=asked)[spec.epochs]
+        methods.fit([spec], images, methods.Work(keep, stop=stop, keep_model=keep_model))
+    return results[0]
 
 
 def agreement(
@@ -172,18 +176,12 @@ def agreement(
 
 def steps(spec: Spec, images: data.Images) -> int:
     """Steps of a training, to show how far it is; 0 where there are none."""
-    if not isinstance(spec, ResNetSpec):
-        return 0
-    n_train = len(data.split_of(spec, images).train)
-    return spec.epochs * -(-n_train // spec.batch_size)
+    return spec.steps(len(data.split_of(spec, images).train))
 
 
 def here(spec: Spec) -> Spec:
     """`spec`, or what is nearest to it that this machine can fit."""
-    if not isinstance(spec, ResNetSpec) or spec.device == "cpu" or torch.cuda.is_available():
-        return spec
-    precision = "bfloat16" if spec.amp else spec.precision
-    return dataclasses.replace(spec, device="cpu", precision=precision)
+    return spec if spec.device == "cpu" or torch.cuda.is_available() else spec.on("cpu")
 
 
 def images_of(run: Run, spec: Spec, data_dir: Path | None) -> data.Images:

@@ -21,6 +21,9 @@ from mnist_ops.core.errors import InvalidInput
 # points for them: the environments that `mlflow run` makes do not install the project.
 _OURS = MappingProxyType(
     {
+        "datasets": "mnist_ops.data.catalog:DATASETS",
+        "models": "mnist_ops.fitting.resnet.catalog:MODELS",
+        "methods": "mnist_ops.study.method:METHODS",
         "studies": "pipelines:STUDIES",
     }
 )
@@ -36,7 +39,7 @@ _SINGULAR = MappingProxyType(
 
 
 def find(kind: str, name: str) -> Any:
-    """Return the object called `name`.
+    """Return the object that the user calls `name`.
 
     Args:
         kind: ``datasets``, ``models``, ``methods``, ``studies`` or ``papers``.
@@ -46,17 +49,21 @@ def find(kind: str, name: str) -> Any:
     Raises:
         InvalidInput: there is no such object, or its module cannot be imported.
     """
+    place = f"{name}:{_SINGULAR[kind].upper()}" if name.endswith(".py") else name
+    return load(place) if ":" in place else named(kind, name)
+
+
+def named(kind: str, name: str) -> Any:
+    """Return the object with the short name `name`, which may be from a store.
+
+    Raises:
+        InvalidInput: there is none.
+    """
     if (found := ours(kind).get(name)) is not None:
         return found
-    place = f"{name}:{_SINGULAR[kind].upper()}" if name.endswith(".py") else name
-    if ":" in place:
-        return load(place)
     if name in _installed(kind):
         return load(_installed(kind)[name])
-    raise InvalidInput(
-        f"{_SINGULAR[kind]} must be one of {', '.join(known(kind))}, MODULE:NAME or FILE.py:NAME; "
-        f"got {name!r}"
-    )
+    raise InvalidInput(f"{_SINGULAR[kind]} must be one of {', '.join(known(kind))}; got {name!r}")
 
 
 def known(kind: str) -> tuple[str, ...]:

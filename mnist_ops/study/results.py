@@ -1,16 +1,13 @@
-"""What a fit gives back, the same for networks and support vector machines."""
+"""What a fit gives back, the same for every method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ops.core import keys
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,8 @@ class FitResult:
         n_train: training images used.
         n_val: validation images used.
         metrics: final metrics by name (see `mnist_ops.core.keys`).
-        state: of a network, the stock state dict on the CPU, where it was asked for.
+        state: the fitted model, where it was asked for: of a network the stock state dict on the
+            CPU, of support vector machines the scikit-learn estimator.
     """
 
     predictions: NDArray[np.uint8]
@@ -62,7 +60,7 @@ class FitResult:
     n_train: int
     n_val: int
     metrics: dict[str, float]
-    state: "dict[str, Tensor] | None" = None
+    state: Any = None
 
 
 OnResult = Callable[[int, FitResult], None]

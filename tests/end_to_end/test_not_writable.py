@@ -21,7 +21,7 @@ _COMMANDS = """
 import json, sys
 from click.testing import CliRunner
 from mnist_ops.cli import main
-from mnist_ops.data import DATASETS
+from mnist_ops.data.catalog import DATASETS
 from data_fixtures import fixture_info
 DATASETS["MNIST"] = fixture_info("MNIST")
 for command in json.loads(sys.argv[1]):

@@ -10,8 +10,6 @@ import yaml
 from packaging.requirements import Requirement
 
 from mnist_ops.cli import COMMANDS, main
-from mnist_ops.data import DATASETS
-from mnist_ops.study.specs import DATASETS as SPEC_DATASETS
 from pipelines import STUDIES
 
 ROOT = Path(__file__).parents[2]
@@ -79,10 +77,6 @@ def test_grids_take_what_every_grid_takes() -> None:
         assert common <= set(entry_points()[name]["parameters"])
         own = set(STUDIES[name].grid) - {"dataset", "device"}
         assert own <= set(entry_points()[name]["parameters"])
-
-
-def test_specs_know_the_data_sets_of_the_catalog() -> None:
-    assert tuple(DATASETS) == SPEC_DATASETS
 
 
 def test_published_package_holds_both_packages() -> None:

@@ -9,10 +9,13 @@ from data_fixtures import fixture_images
 from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast.cropped_kernels import CroppedConv2d, UnexpectedSize, rewrite, used_span
 from mnist_ops.fitting.resnet import models
-from mnist_ops.study.specs import MODELS
+from mnist_ops.fitting.resnet.catalog import MODELS
+
+DIGITS = DATASETS["MNIST"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,7 +27,9 @@ def one_thread() -> Iterator[None]:
 
 def network_pair(model: str, seed: int = 0) -> tuple[nn.Module, nn.Module]:
     """The original network and the rewritten one, with the same weights."""
-    return models.build(model, seed), rewrite(models.build(model, seed), models.IMAGE_SHAPE)
+    return models.build(model, seed, DIGITS), rewrite(
+        models.build(model, seed, DIGITS), DIGITS.image_shape
+    )
 
 
 def batch(n: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -161,7 +166,7 @@ def test_training_is_the_original_networks(optimizer: str) -> None:
 def test_float32_losses_differ_by_rounding(steps: int) -> None:
     """Training amplifies rounding; what another order of torch's own sums does is the measure."""
     original, fast = network_pair("resnet18")
-    other = models.build("resnet18", 0).to(memory_format=torch.channels_last)
+    other = models.build("resnet18", 0, DIGITS).to(memory_format=torch.channels_last)
     plain, ours, reordered = (
         torch.tensor(train(network, steps, "SGD", torch.float32))
         for network in (original, fast, other)
@@ -198,7 +203,7 @@ def test_a_users_model_trains_unchanged(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     original = build().double().train()
     torch.manual_seed(0)
-    fast = rewrite(build().double(), models.IMAGE_SHAPE).train()
+    fast = rewrite(build().double(), DIGITS.image_shape).train()
     losses = [train(network, 3, "SGD", torch.float64) for network in (original, fast)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-8)
     original.load_state_dict(fast.state_dict())
@@ -211,7 +216,9 @@ def test_a_users_model_trains_unchanged(build: Callable[[], nn.Module]) -> None:
 def test_bfloat16_is_as_exact_as_autocast_of_the_original_network() -> None:
     gradients = []
     for network, mixed in zip(
-        (models.build("resnet18", 0), *network_pair("resnet18")), (False, True, True), strict=True
+        (models.build("resnet18", 0, DIGITS), *network_pair("resnet18")),
+        (False, True, True),
+        strict=True,
     ):
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             loss = loss_of(network.train(), 32, torch.float32)
@@ -243,7 +250,7 @@ class TwoSizes(nn.Module):
 def test_only_what_is_understood_is_rewritten() -> None:
     network = TwoSizes()
     modes = [module.training for module in network.eval().requires_grad_(False).modules()]
-    rewrite(network, models.IMAGE_SHAPE)
+    rewrite(network, DIGITS.image_shape)
     kinds = {name: type(module) for name, module in network.named_children()}
     assert kinds.pop("plain") is CroppedConv2d
     assert set(kinds.values()) == {nn.Conv2d}
@@ -252,13 +259,13 @@ def test_only_what_is_understood_is_rewritten() -> None:
 
 
 def test_another_image_size_is_refused_with_advice() -> None:
-    network = rewrite(models.build("resnet18", 0), models.IMAGE_SHAPE).eval()
+    network = rewrite(models.build("resnet18", 0, DIGITS), DIGITS.image_shape).eval()
     with pytest.raises(UnexpectedSize, match=r"map of \(32, 32\).*rewritten for \(28, 28\)"):
         network(torch.zeros(1, 1, 32, 32))
 
 
 def test_evaluation_first_does_not_hinder_training() -> None:
-    network = rewrite(models.build("resnet18", 3), models.IMAGE_SHAPE)
+    network = rewrite(models.build("resnet18", 3, DIGITS), DIGITS.image_shape)
     pixels, labels = batch(12)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         network.eval()(pixels)

@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
 from mnist_ops.data import split_of
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import Prepared, fast_norm, flat_weights, kernels
 from mnist_ops.fitting.fast.cropped_kernels import rewrite
 from mnist_ops.fitting.fast.flat_weights import FlatWeights
-from mnist_ops.fitting.resnet import models, train
+from mnist_ops.fitting.resnet import catalog, models, train
 from mnist_ops.study.specs import ResNetSpec
+
+DIGITS = DATASETS["MNIST"]
 
 SPEC = dataclasses.replace(NETWORK, epochs=1, train_limit=72, test_limit=40)
 STEPS = 4
@@ -79,7 +82,7 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
     spec = dataclasses.replace(SPEC, optimizer=optimizer)
     losses, state = trained(spec)
     trainer = trainer_of(spec)
-    network = rewrite(models.build(spec.model, spec.seed), models.IMAGE_SHAPE).train()
+    network = rewrite(models.build(spec.model, spec.seed, DIGITS), DIGITS.image_shape).train()
     kind = torch.optim.SGD if optimizer == "SGD" else torch.optim.Adam
     momentum = {"momentum": spec.momentum} if optimizer == "SGD" else {}
     separate = kind(network.parameters(), lr=spec.learning_rate, fused=True, **momentum)
@@ -92,12 +95,12 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
 
 
 def test_weights_stay_views_of_the_vector() -> None:
-    network = rewrite(models.build("resnet18", 0), models.IMAGE_SHAPE)
+    network = rewrite(models.build("resnet18", 0, DIGITS), DIGITS.image_shape)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     flat = FlatWeights(network, torch.bfloat16)
     assert_same_state(network.state_dict(), before)
     assert flat.weights.numel() % flat_weights.VECTOR == 0
-    other = models.build("resnet18", 1).state_dict()
+    other = models.build("resnet18", 1, DIGITS).state_dict()
     network.load_state_dict(other)
     assert_same_state(network.state_dict(), other)
     with torch.no_grad():
@@ -106,10 +109,10 @@ def test_weights_stay_views_of_the_vector() -> None:
 
 
 def test_casts_follow_what_is_loaded() -> None:
-    network = rewrite(models.build("resnet18", 0), models.IMAGE_SHAPE).eval()
+    network = rewrite(models.build("resnet18", 0, DIGITS), DIGITS.image_shape).eval()
     FlatWeights(network, torch.bfloat16)
-    fresh = rewrite(models.build("resnet18", 1), models.IMAGE_SHAPE).eval()
-    pixels = torch.rand(4, *models.IMAGE_SHAPE)
+    fresh = rewrite(models.build("resnet18", 1, DIGITS), DIGITS.image_shape).eval()
+    pixels = torch.rand(4, *DIGITS.image_shape)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         network(pixels)
         network.load_state_dict(fresh.state_dict())
@@ -198,7 +201,8 @@ def test_a_users_model_trains_by_the_whole_step(
     monkeypatch: pytest.MonkeyPatch, build: type[nn.Module], precision: str
 ) -> None:
     """Its losses are those of its plain training, within rounding."""
-    monkeypatch.setitem(models.BUILDERS, "resnet18", build)
+    users = catalog.Model("resnet18", "a user's", lambda channels, classes: build())
+    monkeypatch.setitem(catalog.MODELS, "resnet18", users)
     spec = dataclasses.replace(SPEC, learning_rate=0.0001, optimizer="SGD", precision=precision)
     fast, state = trained(spec)
     plain, plain_state = trained(dataclasses.replace(spec, plain=True))

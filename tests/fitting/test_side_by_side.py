@@ -20,7 +20,7 @@ from mnist_ops.core.errors import InvalidInput, Stopped
 from mnist_ops.data import Images
 from mnist_ops.fitting.checkpoints import Checkpoint
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.resnet import models, train
+from mnist_ops.fitting.resnet import catalog, train
 from mnist_ops.runner.fit_groups import Trajectory
 from mnist_ops.runner.task import CellContext, Outcome, Progress
 from mnist_ops.runner.workers import pool
@@ -41,14 +41,14 @@ def images() -> Images:
 @pytest.fixture
 def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
     """ResNet-50 is a ResNet-18 that drops features at random while it trains."""
-    resnet18 = models.BUILDERS["resnet18"]
+    resnet18 = catalog.named("resnet18").builder
 
-    def build() -> nn.Module:
-        network = resnet18()
+    def build(channels: int, n_classes: int) -> nn.Module:
+        network = resnet18(channels, n_classes)
         network.fc = nn.Sequential(nn.Dropout(0.5), network.fc)
         return network
 
-    monkeypatch.setitem(models.BUILDERS, "resnet50", build)
+    monkeypatch.setitem(catalog.MODELS, "resnet50", catalog.Model("resnet50", "dropping", build))
 
 
 def fit(spec: ResNetSpec, images: Images) -> FitResult:

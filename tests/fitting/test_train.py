@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from mnist_ops.core import keys
 from mnist_ops.data import Images, split_of
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting import fast
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast.cropped_kernels import CroppedConv2d
@@ -19,6 +20,8 @@ from mnist_ops.fitting.resnet import models, train
 from mnist_ops.fitting.resnet.feed import Feed
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import ResNetSpec
+
+DIGITS = DATASETS["MNIST"]
 
 SPEC = dataclasses.replace(NETWORK, train_limit=64, test_limit=40)
 
@@ -66,8 +69,8 @@ def test_a_short_training_is_the_beginning_of_a_long_one(images: Images) -> None
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_plain_is_torchvisions_network(plain: bool) -> None:
-    network = models.build(SPEC.model, SPEC.seed)
-    fast.prepare(network, models.IMAGE_SHAPE, dataclasses.replace(SPEC, plain=plain))
+    network = models.build(SPEC.model, SPEC.seed, DIGITS)
+    fast.prepare(network, DIGITS.image_shape, dataclasses.replace(SPEC, plain=plain))
     kinds = {type(module) for module in network.modules()}
     assert (CroppedConv2d in kinds) is not plain
 
@@ -100,8 +103,8 @@ def test_result_is_about_the_test_part(images: Images) -> None:
         keys.TEST_ACCURACY: accuracy_score(result.labels, predicted),
         keys.TEST_F1: f1_score(result.labels, predicted, average="weighted", zero_division=0),
         keys.TEST_F1_MACRO: f1_score(result.labels, predicted, average="macro", zero_division=0),
-        keys.FLOPS: models.complexity("resnet18").flops,
-        keys.PARAMETERS: models.complexity("resnet18").parameters,
+        keys.FLOPS: models.complexity("resnet18", DIGITS).flops,
+        keys.PARAMETERS: models.complexity("resnet18", DIGITS).parameters,
     }
     assert {name: result.metrics[name] for name in expected} == pytest.approx(expected)
 

@@ -123,7 +123,7 @@ def test_weights_load_into_torchvision_s_network(tmp_path: Path) -> None:
 def test_machine_is_scikit_learn_s_again(kernel: str, tmp_path: Path) -> None:
     spec = dataclasses.replace(SVM, kernel=kernel)
     before = svm.to_estimator(spec, fixture_images("MNIST"))
-    svms.write(tmp_path / "m.safetensors", before)
+    svms.write(tmp_path / "m.safetensors", before, spec)
     after = svms.read(tmp_path / "m.safetensors", spec)
     assert type(after[-1]) is SVC
     pixels = images_of(spec).reshape(100, -1).astype(float)
@@ -214,7 +214,7 @@ def test_a_machine_of_numbers_that_do_not_fit_is_refused(
 def test_a_network_of_another_shape_is_refused(tmp_path: Path) -> None:
     folder = write_model(NETWORK, tmp_path)
     other = torchvision.models.resnet18(num_classes=10)
-    networks.write(folder / "weights.safetensors", other.state_dict())
+    networks.write(folder / "weights.safetensors", other.state_dict(), NETWORK)
     with pytest.raises(ModelRefused, match="shape"):
         Classifier.load(folder)
 

@@ -12,7 +12,7 @@ import pytest
 from data_fixtures import fixture_images
 from PIL import Image
 
-from mnist_ops.data import DATASETS
+from mnist_ops.data.catalog import DATASETS
 from mnist_ops.serving.inference import preprocessing
 from mnist_ops.serving.inference.preprocessing import UnreadableImage
 

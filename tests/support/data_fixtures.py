@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 import torch
 import torchvision.datasets
 
-from mnist_ops.data import DATASETS, DatasetInfo, Images
+from mnist_ops.data import Images
+from mnist_ops.data.catalog import DATASETS
+from mnist_ops.study.dataset import Dataset
 
 GZIPPED = Path(__file__).parents[1] / "data"
 
@@ -21,7 +23,7 @@ def gzip_files(name: str) -> dict[str, Path]:
     return {file: GZIPPED / name / "raw" / f"{file}.gz" for file in DATASETS[name].files}
 
 
-def fixture_info(name: str) -> DatasetInfo:
+def fixture_info(name: str) -> Dataset:
     """Data set `name` with the digests of its small files: put it into DATASETS for a test."""
     md5s = {
         file: hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest()

@@ -9,10 +9,10 @@ from mnist_ops.compare.findings import printed, rules
 from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Contrast, Evidence, configurations, contrast, merged
 from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.presets import DATASETS
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
 from mnist_ops.core import keys
-from mnist_ops.study.specs import DATASETS
 
 SECTION = "2.8 Q1(a) Key findings"
 

@@ -8,11 +8,11 @@ from mnist_ops.compare.findings import printed, rules
 from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Contrast, Evidence, contrast, merged
 from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.presets import DATASETS
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison
 from mnist_ops.compare.tables.champions import champion
 from mnist_ops.core import keys
-from mnist_ops.study.specs import DATASETS
 
 SECTION = "3.5 Q1(b) Key findings"
 _HIGHEST_C = 10.0

@@ -1,4 +1,4 @@
-"""The networks of the study, and what they cost."""
+"""Networks for images of few pixels, and what they cost."""
 
 import warnings
 from collections.abc import Callable
@@ -13,31 +13,39 @@ from torch import nn
 
 from mnist_ops.fitting import rng
 from mnist_ops.fitting.fast import cropped_kernels
-from mnist_ops.study.specs import N_CLASSES
+from mnist_ops.fitting.resnet import catalog
+from mnist_ops.study.dataset import Dataset
 
-IMAGE_SHAPE = (1, 28, 28)
+
+def resnet18(channels: int, n_classes: int) -> nn.Module:
+    """Return torchvision's ResNet-18 with another first layer and as many outputs as classes."""
+    return _resnet(torchvision.models.resnet18, channels, n_classes)
 
 
-def _one_channel(resnet: Callable[..., nn.Module]) -> nn.Module:
-    network = resnet(weights=None, num_classes=N_CLASSES)
-    network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+def resnet50(channels: int, n_classes: int) -> nn.Module:
+    """Return torchvision's ResNet-50, likewise."""
+    return _resnet(torchvision.models.resnet50, channels, n_classes)
+
+
+def _resnet(resnet: Callable[..., nn.Module], channels: int, n_classes: int) -> nn.Module:
+    network = resnet(weights=None, num_classes=n_classes)
+    network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     return network
 
 
-BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "resnet18": lambda: _one_channel(torchvision.models.resnet18),
-    "resnet50": lambda: _one_channel(torchvision.models.resnet50),
-}
+def stock(model: str, dataset: Dataset) -> nn.Module:
+    """Return the network called `model` for images of `dataset`, its weights drawn anew."""
+    return catalog.named(model).builder(dataset.image_shape[0], dataset.n_classes)
 
 
-def build(model: str, seed: int) -> nn.Module:
-    """Build the network called `model`, with weights drawn from `seed`.
+def build(model: str, seed: int, dataset: Dataset) -> nn.Module:
+    """Build the network called `model` for images of `dataset`, with weights drawn from `seed`.
 
     The global random state does not change.
     """
     with rng.seeded(seed, torch.device("cpu")):
-        return BUILDERS[model]()
+        return stock(model, dataset)
 
 
 @dataclass(frozen=True)
@@ -62,27 +70,34 @@ class Complexity:
 
 
 @cache
-def complexity(model: str) -> Complexity:
-    """Count parameters and operations of `model` on one image of `IMAGE_SHAPE`."""
-    network = build(model, seed=0).eval()
-    by_fvcore = _count(network)
+def complexity(model: str, dataset: Dataset) -> Complexity:
+    """Count parameters and operations of `model` on one image of `dataset`."""
+    network = build(model, 0, dataset).eval()
+    by_fvcore = _count(network, dataset.image_shape)
     by_study = _count(
         network,
+        dataset.image_shape,
         {"aten::batch_norm": _batch_norm_ops, "aten::adaptive_avg_pool2d": _average_pool_ops},
     )
     parameters = cropped_kernels.trainable_parameters(network)
-    live = cropped_kernels.trainable_parameters(cropped_kernels.rewrite(network, IMAGE_SHAPE))
+    live = cropped_kernels.trainable_parameters(
+        cropped_kernels.rewrite(network, dataset.image_shape)
+    )
     return Complexity(parameters, live, flops_fvcore=by_fvcore, flops=by_study)
 
 
-def _count(network: nn.Module, handles: dict[str, Callable[..., int]] | None = None) -> int:
+def _count(
+    network: nn.Module,
+    image_shape: tuple[int, ...],
+    handles: dict[str, Callable[..., int]] | None = None,
+) -> int:
     with warnings.catch_warnings():
         # fvcore traces with torch.jit, which newer torch deprecates, on its import and after; the
         # counts are not affected.
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(network, torch.zeros(1, *IMAGE_SHAPE))
+        analysis = FlopCountAnalysis(network, torch.zeros(1, *image_shape))
         analysis.unsupported_ops_warnings(False)
         for operator, handle in (handles or {}).items():
             analysis.set_op_handle(operator, handle)

@@ -20,7 +20,7 @@ from mnist_ops.core.errors import MnistOpsError, Stopped
 from mnist_ops.data import Images, Split, split_of
 from mnist_ops.fitting import fast, rng
 from mnist_ops.fitting.checkpoints import Checkpoint
-from mnist_ops.fitting.resnet import models
+from mnist_ops.fitting.resnet import catalog, models
 from mnist_ops.fitting.resnet.device import Clock, own_stream
 from mnist_ops.fitting.resnet.feed import Feed
 from mnist_ops.fitting.resnet.resuming import batches, check_state
@@ -140,7 +140,7 @@ def _trained_epoch(
 def _result(trainer: "Trainer", epoch: EpochResult, parts: Split) -> FitResult:
     predictions = trainer.predict(parts.test).numpy().astype(np.uint8)
     labels = trainer.images.labels[parts.test].numpy().astype(np.uint8)
-    cost = models.complexity(trainer.spec.model)
+    cost = models.complexity(trainer.spec.model, trainer.spec.data)
     return FitResult(
         predictions=predictions,
         labels=labels,
@@ -187,8 +187,8 @@ class Trainer:
         self.train_index = parts.train
         self.device = torch.device(spec.device)
         self.draws = draws
-        network = models.build(spec.model, spec.seed)
-        self.prepared = fast.prepare(network, models.IMAGE_SHAPE, spec)
+        network = models.build(spec.model, spec.seed, spec.data)
+        self.prepared = fast.prepare(network, spec.data.image_shape, spec)
         self.order = torch.Generator().manual_seed(spec.seed)
         self.feed = Feed(images, parts.train, self.device, spec.pin_memory)
         self.clock = Clock(self.device)
@@ -285,12 +285,12 @@ def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
     Returns:
         Whether the network draws random numbers while it trains, as dropout does.
     """
-    device, builder = torch.device(spec.device), models.BUILDERS[spec.model]
+    device, builder = torch.device(spec.device), catalog.named(spec.model).builder
     key = (builder, spec.batch_size, spec.device, spec.precision, spec.plain)
     with rng.seeded(spec.seed, device):
         if key not in _warmed_up:
             # Kept for the result; what the counting takes, the training can have again.
-            models.complexity(spec.model)
+            models.complexity(spec.model, spec.data)
             trainer = Trainer(spec, images, parts)
             trainer.prepared.network.train()
             before = rng.state(device)

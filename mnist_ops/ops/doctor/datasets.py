@@ -8,6 +8,7 @@ from mnist_ops import data
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, note
+from mnist_ops.study import lookup
 
 _SUBJECT = "data sets"
 
@@ -15,7 +16,7 @@ _SUBJECT = "data sets"
 def look_at_datasets(context: Context) -> Examination:
     """Compare every file with its digest."""
     issues = []
-    for name in data.DATASETS:
+    for name in lookup.known("datasets"):
         found = data.status(name, context.data_dir)
         if found.intact:
             continue
@@ -36,7 +37,9 @@ def look_at_datasets(context: Context) -> Examination:
             )
         )
     folder = context.data_dir or data.default_data_dir()
-    return Examination(_SUBJECT, f"{' and '.join(data.DATASETS)} intact in {folder}", tuple(issues))
+    return Examination(
+        _SUBJECT, f"{' and '.join(lookup.known('datasets'))} intact in {folder}", tuple(issues)
+    )
 
 
 def _none(context: Context, name: str, folder: Path, fix: "partial[str]") -> Issue:

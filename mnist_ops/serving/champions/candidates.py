@@ -6,9 +6,7 @@ import pandas as pd
 
 from mnist_ops.compare.runs import typed
 from mnist_ops.core import keys
-from mnist_ops.study.specs import ResNetSpec, SvmSpec
-
-FAMILIES = (ResNetSpec.family, SvmSpec.family)
+from mnist_ops.study import lookup
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Candidate:
         run_id: of the cell's run.
         name: of the cell.
         dataset: its data set.
-        family: one of `FAMILIES`.
+        family: the method that fitted it, by name.
         val_accuracy: 0 to 1.
         n_val: validation images that it is a share of.
         fingerprint: of the cell.
@@ -43,14 +41,14 @@ def best(runs: pd.DataFrame, dataset: str, family: str) -> Candidate | None:
 
     Args:
         runs: a row a run, as `mnist_ops.tracking.cell_runs` gives them.
-        dataset: one of `DATASETS`.
-        family: one of `FAMILIES`.
+        dataset: name of a data set.
+        family: name of a method.
     """
     runs = typed(runs)
     mine = runs[
         (runs["status"] == "FINISHED")
         & (runs[keys.DATASET] == dataset)
-        & ((runs[keys.MODEL] == SvmSpec.family) == (family == SvmSpec.family))
+        & runs[keys.MODEL].isin(lookup.named("methods", family).spec.models())
         & runs[keys.VAL_ACCURACY].notna()
         & runs[keys.N_VAL].notna()
     ]

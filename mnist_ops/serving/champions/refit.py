@@ -3,27 +3,26 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.data import Images, split_of
-from mnist_ops.fitting import svm
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.resnet import feed, train
+from mnist_ops.fitting.resnet import feed
 from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import verify
 from mnist_ops.serving.inference import Description, ModelPredictions, out_of_distribution, scorer
 from mnist_ops.serving.inference.out_of_distribution import Likeness
 from mnist_ops.serving.verify import Agreement
 from mnist_ops.study.results import scores
-from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import Predictions
 
 # Metrics of the fit itself that the model's are completed with.
@@ -41,13 +40,13 @@ class Refit:
 
     Attributes:
         description: what it is.
-        made: the network's state dict, or the fitted estimator.
+        made: the fitted model, as its method makes it.
         look: how its training images look.
         test: what it predicts for its test images, in the form in which it is used.
     """
 
     description: Description
-    made: dict[str, Tensor] | Pipeline
+    made: Any
     look: Likeness
     test: ModelPredictions
 
@@ -70,17 +69,14 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     own = split_of(spec, images)
     whole = split_of(dataclasses.replace(spec, train_limit=0, test_limit=0), images)
     mean, std = feed.mean_and_std(images.images[own.train])
+    fitted = verify.compute(spec, images, on_step, keep_model=True)
+    of_fit = {name: fitted.metrics[name] for name in _OF_FIT if name in fitted.metrics}
     with reproducible(THREADS):
-        made, of_fit = _fit(spec, images, on_step)
-        model = scorer(spec, made, mean, std)
+        model = scorer(spec, fitted.state, mean, std)
         test_images, labels = _part(images, own.test)
         predicted, _ = model.predict(test_images)
         val_images, val_labels = _part(images, whole.val)
         _, val_scores = model.predict(val_images)
-    if spec.family == SvmSpec.family:
-        found, _ = model.predict(_part(images, own.val)[0])
-        val_found = float(np.mean(found == _part(images, own.val)[1]))
-        of_fit |= {keys.VAL_ACCURACY: val_found}
     description = Description(
         spec=spec,
         dataset_digest=images.digest,
@@ -92,7 +88,7 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     )
     look = out_of_distribution.fit(_part(images, whole.train)[0], val_images, val_scores)
     test = ModelPredictions(predicted, labels, own.test.numpy().astype(np.int32))
-    return Refit(description, made, look, test)
+    return Refit(description, fitted.state, look, test)
 
 
 def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
@@ -118,7 +114,7 @@ def temperature(scores_: NDArray[np.float64], labels: NDArray[np.uint8]) -> floa
     of images that no training saw is least.
 
     Args:
-        scores_: shape (n, 10).
+        scores_: shape (n, classes).
         labels: the true classes, shape (n,).
     """
     rows = np.arange(len(labels))
@@ -129,23 +125,6 @@ def temperature(scores_: NDArray[np.float64], labels: NDArray[np.uint8]) -> floa
 
     bounds = (np.log(_SMALLEST_T), np.log(_LARGEST_T))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
-
-
-def _fit(
-    spec: Spec, images: Images, on_step: Callable[[], None]
-) -> tuple[dict[str, Tensor] | Pipeline, dict[str, float]]:
-    if isinstance(spec, SvmSpec):
-        return svm.to_estimator(spec, images), {}
-    assert isinstance(spec, ResNetSpec)
-
-    def asked() -> bool:
-        """Whether to stop, which is asked between two steps."""
-        on_step()
-        return False
-
-    result = train.fit(spec, images, stop=asked, keep_state=True)[spec.epochs]
-    assert result.state is not None
-    return result.state, {n: result.metrics[n] for n in _OF_FIT if n in result.metrics}
 
 
 def _part(images: Images, index: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -14,11 +14,11 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.serving import inference, registry, verify
 from mnist_ops.serving.champions import promotion, refit
-from mnist_ops.serving.champions.candidates import FAMILIES, Candidate, best
+from mnist_ops.serving.champions.candidates import Candidate, best
 from mnist_ops.serving.champions.promotion import Verdict
 from mnist_ops.serving.registry import CHALLENGER, CHAMPION, Version
 from mnist_ops.serving.verify import Watch
-from mnist_ops.study.specs import DATASETS
+from mnist_ops.study import lookup
 from mnist_ops.tracking.deleted import how_to_restore
 
 Log = Callable[[str], None]
@@ -62,7 +62,7 @@ class Report:
 
 def register_best(
     uri: str,
-    datasets: Sequence[str] = DATASETS,
+    datasets: Sequence[str],
     *,
     preset: str | None = None,
     data_dir: Path | None = None,
@@ -118,7 +118,8 @@ def _dataset(
     log: Log,
     watch: Watch,
 ) -> Report | None:
-    candidates = [found for family in FAMILIES if (found := best(runs, dataset, family))]
+    families = lookup.known("methods")
+    candidates = [found for family in families if (found := best(runs, dataset, family))]
     if not candidates:
         log(f"{dataset}: no finished run")
         return None

@@ -12,20 +12,20 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.pipeline import Pipeline
-from torch import Tensor
 
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.serving.inference import networks, out_of_distribution, svms, tensors
+from mnist_ops.serving.inference import out_of_distribution, tensors
 from mnist_ops.serving.inference.out_of_distribution import Likeness
 from mnist_ops.serving.inference.tensors import ModelRefused
-from mnist_ops.study.specs import N_CLASSES, ResNetSpec, Spec, SvmSpec, from_canonical
+from mnist_ops.study.method import method_of
+from mnist_ops.study.specs import Spec, from_canonical
 
 FORMAT = 1
 # Name of the folder among a registered model's artifacts.
@@ -34,7 +34,6 @@ DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 LIKENESS = "likeness.safetensors"
 TEST_PREDICTIONS = "test_predictions.safetensors"
-IMAGE_SIZE = 28
 _MAX_DESCRIPTION_BYTES = 2**20
 
 
@@ -45,7 +44,7 @@ class Description:
     Attributes:
         spec: what was fitted.
         dataset_digest: of the data set that it was fitted to.
-        class_names: of labels 0 to 9.
+        class_names: of labels 0, 1, ...
         mean: of the training pixels, 0 to 1.
         std: their deviation.
         temperature: the number that scores are divided by before they become probabilities.
@@ -96,9 +95,10 @@ class Description:
 
     @classmethod
     def _checked(cls, fields: dict[str, Any]) -> "Description":
-        names = fields["class_names"]
-        if len(names) != N_CLASSES or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"class_names must be {N_CLASSES} names")
+        spec, names = from_canonical(json.dumps(fields["spec"])), fields["class_names"]
+        n_classes = spec.data.n_classes
+        if len(names) != n_classes or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"class_names must be {n_classes} names")
         numbers = {name: float(fields[name]) for name in ("mean", "std", "temperature")}
         metrics = {str(name): float(value) for name, value in fields["metrics"].items()}
         if not all(map(math.isfinite, [*numbers.values(), *metrics.values()])):
@@ -106,7 +106,7 @@ class Description:
         if numbers["std"] <= 0 or numbers["temperature"] <= 0:
             raise ValueError("std and temperature must be above 0")
         return cls(
-            spec=from_canonical(json.dumps(fields["spec"])),
+            spec=spec,
             dataset_digest=str(fields["dataset_digest"]),
             class_names=tuple(names),
             metrics=metrics,
@@ -135,7 +135,7 @@ class Answers:
 
     Attributes:
         classes: uint8, shape (n,).
-        probabilities: float64, shape (n, 10): of each class; rows sum to 1.
+        probabilities: float64, shape (n, classes): of each class; rows sum to 1.
         unlike: for each image the statistics of `likeness` that are beyond their limit; none for
             an image that looks like the training images.
     """
@@ -146,10 +146,23 @@ class Answers:
 
 
 class Scorer(Protocol):
-    """What a network and a machine have in common."""
+    """A fitted model that classifies raw images."""
 
     def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The class of each image, shape (n,), and its scores, shape (n, 10)."""
+        """The class of each image, shape (n,), and its scores, shape (n, classes)."""
+
+
+class ModelFormat(Protocol):
+    """The module of a method's models."""
+
+    def write(self, path: Path, made: Any, spec: Spec) -> None:
+        """Write a fitted model to a safetensors file; raises `ModelRefused`."""
+
+    def read(self, path: Path, spec: Spec) -> Any:
+        """Return the model that `write` was given; raises `ModelRefused`."""
+
+    def scorer(self, spec: Spec, made: Any, mean: float, std: float) -> Scorer:
+        """Return what computes the scores of a fitted model."""
 
 
 class Classifier:
@@ -169,52 +182,43 @@ class Classifier:
             ModelRefused: a file is missing, damaged, or not what it should be.
         """
         description = Description.read(folder / DESCRIPTION)
-        spec, weights = description.spec, folder / WEIGHTS
-        made = (
-            svms.read(weights, spec)
-            if isinstance(spec, SvmSpec)
-            else networks.read(weights, spec.model)
-        )
-        look = out_of_distribution.read(folder / LIKENESS)
+        spec = description.spec
+        made = _format(spec).read(folder / WEIGHTS, spec)
+        look = out_of_distribution.read(folder / LIKENESS, spec.data.image_size)
         return cls(description, scorer(spec, made, description.mean, description.std), look)
 
     def answer(self, images: NDArray[np.uint8]) -> Answers:
-        """Classify `images`, uint8 of shape (n, 28, 28): grey levels, 0 is background.
+        """Classify `images`, uint8 of shape (n, height, width): grey levels, 0 is background.
 
         Raises:
             InvalidInput: they have another type or shape.
         """
-        if images.dtype != np.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        height, width = self.description.spec.data.image_size
+        if images.dtype != np.uint8 or images.shape[1:] != (height, width):
             raise InvalidInput(
                 f"images are {images.dtype.name} of shape {images.shape}: give uint8 of shape "
-                f"(n, {IMAGE_SIZE}, {IMAGE_SIZE})"
+                f"(n, {height}, {width})"
             )
         classes, scores = self.scorer.predict(images)
         probabilities = softmax(scores / self.description.temperature, axis=1)
         return Answers(classes, probabilities, self.likeness.unlike(images, scores))
 
 
-def scorer(spec: Spec, made: dict[str, Tensor] | Pipeline, mean: float, std: float) -> Scorer:
-    """What computes the scores of a model: of a state dict, or of a fitted estimator."""
-    if isinstance(made, Pipeline):
-        return svms.Machine(made)
-    assert isinstance(spec, ResNetSpec)
-    return networks.Network(spec, made, mean, std)
+def scorer(spec: Spec, made: Any, mean: float, std: float) -> Scorer:
+    """Return what computes the scores of a fitted model, as the method of `spec` makes it."""
+    return _format(spec).scorer(spec, made, mean, std)
 
 
 def write(
     folder: Path,
     description: Description,
-    made: dict[str, Tensor] | Pipeline,
+    made: Any,
     look: Likeness,
     test: ModelPredictions,
 ) -> None:
     """Write a model into `folder`, which is there and empty."""
     description.write(folder / DESCRIPTION)
-    if isinstance(made, Pipeline):
-        svms.write(folder / WEIGHTS, made)
-    else:
-        networks.write(folder / WEIGHTS, made)
+    _format(description.spec).write(folder / WEIGHTS, made, description.spec)
     out_of_distribution.write(folder / LIKENESS, look)
     tensors.write(folder / TEST_PREDICTIONS, dataclasses.asdict(test))
 
@@ -232,3 +236,7 @@ def read_test_predictions(folder: Path) -> ModelPredictions:
     for name, array in arrays.items():
         tensors.shaped(path, name, array, (n_test,))
     return ModelPredictions(**arrays)
+
+
+def _format(spec: Spec) -> ModelFormat:
+    return cast(ModelFormat, import_module(method_of(spec).model_format))

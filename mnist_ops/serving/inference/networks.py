@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnist_ops.fitting.fast import cropped_kernels
 from mnist_ops.fitting.resnet import models
@@ -40,27 +40,28 @@ class Network:
             std: their deviation.
         """
         self.mean, self.std = mean, std
+        self._n_classes = spec.data.n_classes
         self._lock = threading.Lock()
         on_cuda = spec.device == "cuda" and torch.cuda.is_available()
         self._device = torch.device("cuda" if on_cuda else "cpu")
         # A CPU does not compute in float16; float32 then is nearest to it.
         precise = spec.precision == "float16" and not on_cuda
         self._type = None if precise or not spec.amp else getattr(torch, spec.precision)
-        network = models.build(spec.model, seed=0)
+        network = models.build(spec.model, 0, spec.data)
         if not spec.plain:
-            network = cropped_kernels.rewrite(network, models.IMAGE_SHAPE)
+            network = cropped_kernels.rewrite(network, spec.data.image_shape)
         network.load_state_dict(state)
         self._network = network.eval().to(self._device)
 
     def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The class of each image, shape (n,), and its logits, shape (n, 10).
+        """The class of each image, shape (n,), and its logits, shape (n, classes).
 
         Args:
-            images: uint8, shape (n, 28, 28): grey levels, 0 is background.
+            images: uint8, shape (n, height, width): grey levels, 0 is background.
         """
         logits = np.concatenate(
             [self._logits(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-            or [np.empty((0, 10), np.float32)]
+            or [np.empty((0, self._n_classes), np.float32)]
         )
         return logits.argmax(axis=1).astype(np.uint8), logits.astype(np.float64)
 
@@ -79,19 +80,24 @@ class Network:
         return logits
 
 
-def write(path: Path, state: dict[str, Tensor]) -> None:
+def scorer(spec: ResNetSpec, state: dict[str, Tensor], mean: float, std: float) -> Network:
+    """Return the network that `spec` names, with the weights of `state`."""
+    return Network(spec, state, mean, std)
+
+
+def write(path: Path, state: dict[str, Tensor], spec: ResNetSpec) -> None:
     """Write a stock state dict to a safetensors file."""
     tensors.write(path, {name: tensor.cpu().numpy() for name, tensor in state.items()})
 
 
-def read(path: Path, model: str) -> dict[str, Tensor]:
-    """The state dict of a network called `model`.
+def read(path: Path, spec: ResNetSpec) -> dict[str, Tensor]:
+    """The state dict of the network that `spec` names.
 
     Raises:
         ModelRefused: the file is not that of such a network; see `tensors.read`.
     """
     with torch.device("meta"):
-        stock: nn.Module = models.BUILDERS[model]()
+        stock = models.stock(spec.model, spec.data)
     expected = stock.state_dict()
     types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in expected.items()}
     arrays = tensors.read(path, types)

@@ -1,6 +1,6 @@
 """Does an image look like those that a model was trained on?
 
-A classifier gives every image one of ten classes, a photograph of a cat too. Four statistics say
+A classifier gives every image one of its classes, a photograph of a cat too. Four statistics say
 how unusual an image is, each small for images like the training images:
 
 * *pattern*: what of the image lies outside the first principal components of the training images,
@@ -18,6 +18,7 @@ images at most are called unlike by mistake, whatever their distribution is. The
 promise the other way: what is not called unlike may still be something else.
 """
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,13 +31,12 @@ from mnist_ops.serving.inference import tensors
 ALARMS = 0.01
 COMPONENTS = 64
 NEIGHBOURS = 2000
-N_PIXELS = 28 * 28
 STATISTICS = ("pattern", "neighbour", "contrast", "recognition")
-_ARRAYS = {
-    "mean": ("float32", (N_PIXELS,)),
-    "components": ("float32", (-1, N_PIXELS)),
-    "neighbours": ("uint8", (-1, 28, 28)),
-    "limits": ("float64", (len(STATISTICS),)),
+_TYPES = {
+    "mean": "float32",
+    "components": "float32",
+    "neighbours": "uint8",
+    "limits": "float64",
 }
 # Images compared with all neighbours at a time: 8 MB of cosines.
 _CHUNK = 1024
@@ -47,9 +47,9 @@ class Likeness:
     """How the training images look.
 
     Attributes:
-        mean: float32, shape (784,): the mean training image, grey levels 0 to 1.
-        components: float32, shape (k, 784): orthonormal principal components.
-        neighbours: uint8, shape (m, 28, 28): some of the training images.
+        mean: float32, shape (pixels,): the mean training image, grey levels 0 to 1.
+        components: float32, shape (k, pixels): orthonormal principal components.
+        neighbours: uint8, shape (m, height, width): some of the training images.
         limits: float64, shape (4,): of each of `STATISTICS`.
     """
 
@@ -64,8 +64,8 @@ class Likeness:
         """For each image the statistics that are beyond their limit; none for one like training.
 
         Args:
-            images: uint8, shape (n, 28, 28).
-            scores: the model's, shape (n, 10).
+            images: uint8, shape (n, height, width).
+            scores: the model's, shape (n, classes).
         """
         beyond = self.statistics(images, scores) > self.limits
         return [
@@ -80,7 +80,7 @@ class Likeness:
         levels = _flat(images)
         centred = levels - self.mean
         along = centred @ self.components.T
-        grid = levels.reshape(-1, 28, 28)
+        grid = levels.reshape(images.shape)
         steps = sum(np.abs(np.diff(grid, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
         columns = [
             (centred**2).sum(axis=1) - (along**2).sum(axis=1),
@@ -105,9 +105,9 @@ def fit(
     """What the training images look like, with limits from the validation images.
 
     Args:
-        train: uint8, shape (n, 28, 28), in any order that is not by class.
-        val: uint8, shape (m, 28, 28): of no training.
-        val_scores: the model's scores of these, shape (m, 10).
+        train: uint8, shape (n, height, width), in any order that is not by class.
+        val: uint8, shape (m, height, width): of no training.
+        val_scores: the model's scores of these, shape (m, classes).
     """
     flat = _flat(train).astype(np.float64)
     _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
@@ -125,17 +125,24 @@ def fit(
 
 def write(path: Path, likeness: Likeness) -> None:
     """Write `likeness` to a safetensors file."""
-    tensors.write(path, {name: getattr(likeness, name) for name in _ARRAYS})
+    tensors.write(path, {name: getattr(likeness, name) for name in _TYPES})
 
 
-def read(path: Path) -> Likeness:
-    """The likeness that `write` was given.
+def read(path: Path, image_size: tuple[int, int]) -> Likeness:
+    """The likeness that `write` was given, of images of a height and width.
 
     Raises:
         ModelRefused: the file is not that of a likeness; see `tensors.read`.
     """
-    arrays = tensors.read(path, {name: dtype for name, (dtype, _) in _ARRAYS.items()})
-    for name, (_, shape) in _ARRAYS.items():
+    arrays = tensors.read(path, _TYPES)
+    pixels = math.prod(image_size)
+    shapes = {
+        "mean": (pixels,),
+        "components": (-1, pixels),
+        "neighbours": (-1, *image_size),
+        "limits": (len(STATISTICS),),
+    }
+    for name, shape in shapes.items():
         tensors.shaped(path, name, arrays[name], shape)
     if not len(arrays["neighbours"]):
         raise tensors.ModelRefused(f"model file {path.name} is refused: 'neighbours' is empty")
@@ -143,7 +150,9 @@ def read(path: Path) -> Likeness:
 
 
 def _flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    levels: NDArray[np.float32] = images.reshape(len(images), N_PIXELS).astype(np.float32)
+    levels: NDArray[np.float32] = images.reshape(len(images), math.prod(images.shape[1:])).astype(
+        np.float32
+    )
     levels /= 255
     return levels
 

@@ -1,11 +1,10 @@
-"""Image files as a model takes them: 28x28 grey levels, light on dark.
+"""Image files as a model takes them: grey levels, light on dark, in the size of its data set.
 
-A file of 28x28 grey pixels is taken as it is. Any other is made grey and brought to that size in
-the way its data set was made: MNIST's digits fit a box of 20x20 and have their centre of mass in
-the middle (LeCun et al., Proc. IEEE 86(11), 1998, section III.A), Fashion-MNIST's pieces are cut
-out, scaled to 28 pixels along the longer side and put into the middle (Xiao et al.,
-arXiv:1708.07747, section 2). An image whose border is light on the whole is dark on light, and is
-inverted; none of the 140,000 images of the two data sets has such a border.
+A file of grey pixels of that size is taken as it is. Any other is made grey and brought to it in
+the way its data set was made: what it shows is cut out, scaled to the data set's box along the
+longer side, and put into the middle, by its centre of mass where the data set is. An image whose
+border is light on the whole is dark on light, and is inverted; none of the 140,000 images of our
+two data sets has such a border.
 """
 
 import warnings
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.study import dataset as datasets
+from mnist_ops.study.dataset import Dataset
 
-SIZE = 28
 # A photograph of today's telephones has 50 million pixels at most; a decompression bomb has more.
 MAX_PIXELS = 64_000_000
 # Formats that are read by code for pictures alone: PostScript, for one, is a program.
@@ -26,8 +26,6 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"}
 )
-# Boxes that the data sets were made with.
-_DIGIT_BOX = 20
 # Of the full range: what is darker than this counts as background.
 _INK = 0.1
 _LIGHT = 127.5
@@ -48,7 +46,7 @@ class Picture:
     """An image, ready for a model.
 
     Attributes:
-        pixels: uint8, shape (28, 28): grey levels, 0 is background.
+        pixels: uint8, shape (height, width): grey levels, 0 is background.
         inverted: whether the file was dark on light.
         resized: whether it had another size.
     """
@@ -77,9 +75,10 @@ def read(path: Path, dataset: str) -> Picture:
     inverted = _is_dark_on_light(grey)
     if inverted:
         grey = 255 - grey
-    if grey.shape == (SIZE, SIZE):
+    like = datasets.named(dataset)
+    if grey.shape == like.image_size:
         return Picture(grey, inverted, resized=False)
-    return Picture(_fitted(grey, dataset), inverted, resized=True)
+    return Picture(_fitted(grey, like), inverted, resized=True)
 
 
 def _read_grey(path: Path) -> Grey:
@@ -142,40 +141,41 @@ def _is_dark_on_light(grey: Grey) -> bool:
     return float(border.mean()) > _LIGHT
 
 
-def _fitted(grey: Grey, dataset: str) -> Grey:
-    """`grey`, light on dark, cut out and brought to 28x28."""
+def _fitted(grey: Grey, like: Dataset) -> Grey:
+    """`grey`, light on dark, cut out and brought to the size of the data set's images."""
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     # Paper is not quite white, so its inverse is not quite black.
     ground = float(np.median(border))
     levels = np.clip((grey - ground) / max(float(grey.max()) - ground, 1.0), 0, 1)
     rows, columns = np.flatnonzero((levels > _INK).any(1)), np.flatnonzero((levels > _INK).any(0))
     if not len(rows):
-        return np.zeros((SIZE, SIZE), np.uint8)
+        return np.zeros(like.image_size, np.uint8)
     cut = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    box = _DIGIT_BOX if dataset == "MNIST" else SIZE
     height, width = cut.shape
-    scale = box / max(height, width)
+    scale = like.box / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = Image.fromarray((cut * 255).round().astype(np.uint8)).resize(
         size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
     )
     piece = np.asarray(small)
-    top, left = (SIZE - piece.shape[0]) // 2, (SIZE - piece.shape[1]) // 2
-    if dataset == "MNIST":
-        top, left = _centred_by_mass(piece)
-    fitted = np.zeros((SIZE, SIZE), np.uint8)
+    fitted = np.zeros(like.image_size, np.uint8)
+    top, left = (
+        (room - length) // 2 for room, length in zip(fitted.shape, piece.shape, strict=True)
+    )
+    if like.centred_by_mass:
+        top, left = _centred_by_mass(piece, like.image_size)
     fitted[top : top + piece.shape[0], left : left + piece.shape[1]] = piece
     return fitted
 
 
-def _centred_by_mass(piece: Grey) -> tuple[int, int]:
+def _centred_by_mass(piece: Grey, size: tuple[int, int]) -> tuple[int, int]:
     """Where the top left corner of `piece` goes so that its centre of mass is in the middle."""
     weight = max(float(piece.sum(dtype=np.float64)), 1.0)
     place = []
-    for axis, length in enumerate(piece.shape):
+    for axis, (length, room) in enumerate(zip(piece.shape, size, strict=True)):
         along = piece.sum(axis=1 - axis, dtype=np.float64)
         centre = float((along * np.arange(length)).sum()) / weight
-        # The middle of 28 pixels as the data set counts it: between the 14th and the 15th.
-        wanted = round((SIZE - 1) / 2 - centre)
-        place.append(min(max(wanted, 0), SIZE - length))
+        # The middle as the data set counts it: between the two pixels there.
+        wanted = round((room - 1) / 2 - centre)
+        place.append(min(max(wanted, 0), room - length))
     return place[0], place[1]

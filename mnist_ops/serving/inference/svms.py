@@ -1,9 +1,10 @@
-"""A fitted support vector machine: its file, and the scikit-learn estimator that it is.
+"""A fitted support vector classifier: its file, and the scikit-learn estimator that it is.
 
 The file has the numbers that a fit leaves in a `StandardScaler` and an `SVC`. From them the same
 estimator is made again, without a pickle. Kernel and C come from the run's spec.
 """
 
+import math
 from copy import copy
 from functools import partial
 from itertools import combinations
@@ -19,67 +20,77 @@ from sklearn.svm import SVC
 
 from mnist_ops.serving.inference import tensors
 from mnist_ops.serving.inference.tensors import ModelRefused
-from mnist_ops.study.specs import N_CLASSES, SvmSpec
+from mnist_ops.study.dataset import Dataset
+from mnist_ops.study.specs import SvmSpec
 
-N_PIXELS = 28 * 28
-N_PAIRS = N_CLASSES * (N_CLASSES - 1) // 2
 LAPLACIAN = "laplacian"
-# Name in the file -> type and shape; -1 is the number of support vectors.
-_ARRAYS = {
-    "scaler.mean": ("float64", (N_PIXELS,)),
-    "scaler.variance": ("float64", (N_PIXELS,)),
-    "scaler.scale": ("float64", (N_PIXELS,)),
-    "scaler.n_images": ("int64", (1,)),
-    "gamma": ("float64", (1,)),
-    "support_vectors": ("float64", (-1, N_PIXELS)),
-    "support": ("int32", (-1,)),
-    "support_by_class": ("int32", (N_CLASSES,)),
-    "dual_coefficients": ("float64", (N_CLASSES - 1, -1)),
-    "intercepts": ("float64", (N_PAIRS,)),
-    "iterations": ("int32", (N_PAIRS,)),
-}
 
 
-class Machine:
-    """A support vector machine that classifies raw images."""
+def _arrays(dataset: Dataset) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name in the file -> type and shape; -1 is the number of support vectors."""
+    pixels, classes = math.prod(dataset.image_shape), dataset.n_classes
+    pairs = math.comb(classes, 2)
+    return {
+        "scaler.mean": ("float64", (pixels,)),
+        "scaler.variance": ("float64", (pixels,)),
+        "scaler.scale": ("float64", (pixels,)),
+        "scaler.n_images": ("int64", (1,)),
+        "gamma": ("float64", (1,)),
+        "support_vectors": ("float64", (-1, pixels)),
+        "support": ("int32", (-1,)),
+        "support_by_class": ("int32", (classes,)),
+        "dual_coefficients": ("float64", (classes - 1, -1)),
+        "intercepts": ("float64", (pairs,)),
+        "iterations": ("int32", (pairs,)),
+    }
+
+
+class Svm:
+    """A support vector classifier of raw images."""
 
     def __init__(self, estimator: Pipeline):
-        """Use `estimator`, which takes grey levels 0 to 255, shape (n, 784)."""
+        """Use `estimator`, which takes grey levels 0 to 255, shape (n, pixels)."""
         self.estimator = estimator
+        self._n_classes = len(estimator[-1].classes_)
         margins = copy(estimator[-1]).set_params(decision_function_shape="ovo")
         self._margins = make_pipeline(estimator[0], margins)
 
     def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The class of each image, shape (n,), and a score of each class, shape (n, 10).
+        """The class of each image, shape (n,), and a score of each class, shape (n, classes).
 
-        The class has the most of the 45 votes, the first of equals, as scikit-learn predicts it.
-        Votes say little of how sure a machine is: the score of a class is the margin of the closest
-        of its nine pairs, above 0 for a class that wins all of them. Only where no class does may
-        the scores favour another one than the votes.
+        The class has the most of the votes, one a pair of classes, the first of equals, as
+        scikit-learn predicts it. Votes say little of how sure a classifier is: the score of a class
+        is the margin of the closest of its pairs, above 0 for a class that wins all of them. Only
+        where no class does may the scores favour another one than the votes.
 
         Args:
-            images: uint8, shape (n, 28, 28): grey levels, 0 is background.
+            images: uint8, shape (n, height, width): grey levels, 0 is background.
         """
         if not len(images):
-            return np.empty(0, np.uint8), np.empty((0, N_CLASSES))
+            return np.empty(0, np.uint8), np.empty((0, self._n_classes))
         pixels = images.reshape(len(images), -1).astype(np.float64)
         margins = self._margins.decision_function(pixels)
-        scores = np.full((len(images), N_CLASSES), np.inf)
-        for pair, (first, second) in enumerate(combinations(range(N_CLASSES), 2)):
+        scores = np.full((len(images), self._n_classes), np.inf)
+        for pair, (first, second) in enumerate(combinations(range(self._n_classes), 2)):
             np.minimum(scores[:, first], margins[:, pair], out=scores[:, first])
             np.minimum(scores[:, second], -margins[:, pair], out=scores[:, second])
         return self.estimator.predict(pixels).astype(np.uint8), scores
 
 
-def write(path: Path, estimator: Pipeline) -> None:
-    """Write a fitted ``make_pipeline(StandardScaler(), SVC(...))`` of 10 classes.
+def scorer(spec: SvmSpec, estimator: Pipeline, mean: float, std: float) -> Svm:
+    """Return the classifier; it has a scaler of its own."""
+    return Svm(estimator)
+
+
+def write(path: Path, estimator: Pipeline, spec: SvmSpec) -> None:
+    """Write a fitted ``make_pipeline(StandardScaler(), SVC(...))`` of all classes.
 
     Raises:
         ModelRefused: it was fitted to fewer classes.
     """
     scaler, classifier = estimator[0], estimator[-1]
-    if len(classifier.classes_) != N_CLASSES:
-        raise ModelRefused(f"a machine of {len(classifier.classes_)} classes cannot be kept")
+    if len(classifier.classes_) != spec.data.n_classes:
+        raise ModelRefused(f"a classifier of {len(classifier.classes_)} classes cannot be kept")
     if callable(classifier.kernel):
         gamma = classifier.kernel.keywords["gamma"]
         # With a kernel function scikit-learn keeps the training images instead.
@@ -108,17 +119,18 @@ def read(path: Path, spec: SvmSpec) -> Pipeline:
     """The estimator that `write` was given.
 
     Raises:
-        ModelRefused: the file is not that of such a machine; see `tensors.read`.
+        ModelRefused: the file is not that of such a classifier; see `tensors.read`.
     """
-    arrays = tensors.read(path, {name: dtype for name, (dtype, _) in _ARRAYS.items()})
-    for name, (_, shape) in _ARRAYS.items():
+    expected = _arrays(spec.data)
+    arrays = tensors.read(path, {name: dtype for name, (dtype, _) in expected.items()})
+    for name, (_, shape) in expected.items():
         tensors.shaped(path, name, arrays[name], shape)
     _check(path, arrays)
     scaler = StandardScaler()
     scaler.mean_, scaler.var_ = arrays["scaler.mean"], arrays["scaler.variance"]
     scaler.scale_ = arrays["scaler.scale"]
     scaler.n_samples_seen_ = arrays["scaler.n_images"][0]
-    scaler.n_features_in_ = N_PIXELS
+    scaler.n_features_in_ = len(scaler.mean_)
     return make_pipeline(scaler, _classifier(spec, arrays))
 
 
@@ -152,7 +164,8 @@ def _classifier(spec: SvmSpec, arrays: dict[str, NDArray[Any]]) -> SVC:
         degree=spec.degree,
     )
     # A fit on one image a class sets everything else.
-    classifier.fit(np.eye(N_CLASSES, N_PIXELS), np.arange(N_CLASSES))
+    n_classes, n_pixels = len(arrays["support_by_class"]), vectors.shape[1]
+    classifier.fit(np.eye(n_classes, n_pixels), np.arange(n_classes))
     state: dict[str, Any] = {
         "support_": np.arange(len(vectors), dtype=np.int32) if plain else support,
         "support_vectors_": vectors,
@@ -161,7 +174,7 @@ def _classifier(spec: SvmSpec, arrays: dict[str, NDArray[Any]]) -> SVC:
         "_dual_coef_": arrays["dual_coefficients"],
         "intercept_": arrays["intercepts"],
         "_intercept_": arrays["intercepts"],
-        "shape_fit_": (len(vectors), N_PIXELS),
+        "shape_fit_": (len(vectors), n_pixels),
         "n_iter_": arrays["iterations"],
         "_num_iter": arrays["iterations"],
     }
@@ -169,7 +182,7 @@ def _classifier(spec: SvmSpec, arrays: dict[str, NDArray[Any]]) -> SVC:
         # Its kernel values are those with the support vectors alone, in their order.
         state |= {"_BaseLibSVM__Xfit": vectors, "support_vectors_": np.empty((0, 0))}
     else:
-        state["shape_fit_"] = (int(arrays["scaler.n_images"][0]), N_PIXELS)
+        state["shape_fit_"] = (int(arrays["scaler.n_images"][0]), n_pixels)
     for name, value in state.items():
         setattr(classifier, name, value)
     return classifier

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
-from mnist_ops.study.specs import N_CLASSES
+from mnist_ops.study.dataset import most_classes
 from mnist_ops.study.validity import MAX_IMAGES
 from mnist_ops.tracking.arrays import Predictions
 from mnist_ops.tracking.exchange.records import Fingerprint, Line, ParamText, RunRecord, images_id
@@ -280,7 +280,7 @@ class Archive:
         if names != wanted or ids != sorted(ids):
             raise BadArchive(f"{self.path} has other members than an export")
         for name in ids:
-            label = self._array(archive, _member(name, "label"), np.uint8, N_CLASSES)
+            label = self._array(archive, _member(name, "label"), np.uint8, most_classes())
             index = self._array(archive, _member(name, "index"), np.int32, MAX_IMAGES)
             if len(label) != len(index):
                 raise BadArchive(f"{self.path} has a test set with other labels than images")
@@ -315,7 +315,7 @@ class Archive:
                     continue
                 label, index = self._test_sets[record.test_set]
                 predicted = np.frombuffer(matrices[record.test_set].read(len(label)), np.uint8)
-                if len(predicted) != len(label) or predicted.max() >= N_CLASSES:
+                if len(predicted) != len(label) or predicted.max() >= most_classes():
                     raise BadArchive(f"{self.path} has predictions of no class")
                 yield record, Predictions(predicted, label, index)
             if any(matrix.read(1) for matrix in matrices.values()):

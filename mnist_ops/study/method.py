@@ -1,0 +1,58 @@
+"""How the cells of a spec class are fitted, and what their models are: one `Method` each.
+
+The code is named by its place and imported when it is used: what only reads specs needs no torch.
+"""
+
+from dataclasses import dataclass
+
+from mnist_ops.study import lookup
+from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to fit models.
+
+    Attributes:
+        name: as in the canonical form of its specs.
+        spec: the class of its specs.
+        fit: ``module:function``, called with cells that one fit serves, the images and a
+            `mnist_ops.fitting.methods.Work`.
+        cost: ``module:function``, from a spec to what its fit costs, in units that only compare
+            with those of the same method.
+        model_format: the module that writes, reads and applies its models, as
+            `mnist_ops.serving.inference.classifier.ModelFormat`.
+    """
+
+    name: str
+    spec: type[Spec]
+    fit: str
+    cost: str
+    model_format: str
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            name=ResNetSpec.family,
+            spec=ResNetSpec,
+            fit="mnist_ops.fitting.methods:fit_resnet",
+            cost="mnist_ops.fitting.methods:resnet_cost",
+            model_format="mnist_ops.serving.inference.networks",
+        ),
+        Method(
+            name=SvmSpec.family,
+            spec=SvmSpec,
+            fit="mnist_ops.fitting.methods:fit_svm",
+            cost="mnist_ops.fitting.methods:svm_cost",
+            model_format="mnist_ops.serving.inference.svms",
+        ),
+    )
+}
+
+
+def method_of(spec: Spec) -> Method:
+    """Return the method that fits `spec`."""
+    found: Method = lookup.named("methods", spec.family)
+    return found
