@@ -245,7 +245,7 @@ class ResNetSpec(Spec):
 
     @property
     def name(self) -> str:
-        """For example ``resnet18-mnist-adam-lr0.001-bs16-e5-pin0-s0``."""
+        """For example ``MODEL-DATASET-adam-lr0.001-bs16-e5-pin0-s0``."""
         return (
             f"{self.model}-{self.dataset.lower()}-{self.optimizer.lower()}"
             f"-lr{self.learning_rate:g}-bs{self.batch_size}-e{self.epochs}"
@@ -254,7 +254,7 @@ class ResNetSpec(Spec):
 
     @property
     def description(self) -> str:
-        """For example ``resnet18 on MNIST: Adam, learning rate 0.001, ...``."""
+        """For example ``MODEL on DATASET: Adam, learning rate 0.001, ...``."""
         momentum = f" with momentum {self.momentum:g}" if self.optimizer == "SGD" else ""
         pinned = ", pinned host memory" if self.pin_memory else ""
         return (
@@ -319,12 +319,12 @@ class SvmSpec(Spec):
 
     @property
     def name(self) -> str:
-        """For example ``svm-mnist-rbf-c10-gscale-s0``."""
+        """For example ``svm-DATASET-rbf-c10-gscale-s0``."""
         return f"svm-{self.dataset.lower()}-{self.kernel}-c{self.C:g}-g{self._gamma}{self._suffix}"
 
     @property
     def description(self) -> str:
-        """For example ``SVM on MNIST: rbf kernel, C 10, gamma scale; seed 0``."""
+        """For example ``SVM on DATASET: rbf kernel, C 10, gamma scale; seed 0``."""
         degree = f" of degree {self.degree}" if self.kernel == "poly" else ""
         return (
             f"SVM on {self.dataset}: {self.kernel} kernel{degree}, C {self.C:g}, "

@@ -41,7 +41,7 @@ def images() -> Images:
 @pytest.fixture
 def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
     """ResNet-50 is a ResNet-18 that drops features at random while it trains."""
-    resnet18 = catalog.named("resnet18").builder
+    resnet18 = catalog.named("resnet18").build
 
     def build(channels: int, n_classes: int) -> nn.Module:
         network = resnet18(channels, n_classes)

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING
 
 from mnist_ops.study import lookup
 
 if TYPE_CHECKING:
     from torch import nn
-
-Build = Callable[[int, int], "nn.Module"]
 
 
 @dataclass(frozen=True)
@@ -19,27 +18,27 @@ class Model:
     Attributes:
         name: as in specs and on the command line.
         title: as in tables.
-        build: makes one for images of so many channels and so many classes, its weights drawn
-            anew; the function itself, or ``module:function``.
+        build: returns one for images of so many channels and so many classes, its weights drawn
+            anew.
     """
 
     name: str
     title: str
-    build: Build | str
+    build: "Callable[[int, int], nn.Module]"
 
-    @property
-    def builder(self) -> Build:
-        """The function that makes one."""
-        if isinstance(self.build, str):
-            return cast(Build, lookup.load(self.build))
-        return self.build
+
+def _resnet(name: str, channels: int, n_classes: int) -> "nn.Module":
+    # It takes seconds, for which those that only ask for names need not wait.
+    from mnist_ops.fitting.resnet import torchvision_resnet
+
+    return torchvision_resnet.make(name, channels, n_classes)
 
 
 MODELS = {
     model.name: model
     for model in (
-        Model("resnet18", "ResNet-18", "mnist_ops.fitting.resnet.models:resnet18"),
-        Model("resnet50", "ResNet-50", "mnist_ops.fitting.resnet.models:resnet50"),
+        Model("resnet18", "ResNet-18", partial(_resnet, "resnet18")),
+        Model("resnet50", "ResNet-50", partial(_resnet, "resnet50")),
     )
 }
 

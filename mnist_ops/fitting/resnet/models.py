@@ -8,7 +8,6 @@ from math import prod
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 from mnist_ops.fitting import rng
@@ -17,26 +16,9 @@ from mnist_ops.fitting.resnet import catalog
 from mnist_ops.study.dataset import Dataset
 
 
-def resnet18(channels: int, n_classes: int) -> nn.Module:
-    """Return torchvision's ResNet-18 with another first layer and as many outputs as classes."""
-    return _resnet(torchvision.models.resnet18, channels, n_classes)
-
-
-def resnet50(channels: int, n_classes: int) -> nn.Module:
-    """Return torchvision's ResNet-50, likewise."""
-    return _resnet(torchvision.models.resnet50, channels, n_classes)
-
-
-def _resnet(resnet: Callable[..., nn.Module], channels: int, n_classes: int) -> nn.Module:
-    network = resnet(weights=None, num_classes=n_classes)
-    network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-    return network
-
-
 def stock(model: str, dataset: Dataset) -> nn.Module:
     """Return the network called `model` for images of `dataset`, its weights drawn anew."""
-    return catalog.named(model).builder(dataset.image_shape[0], dataset.n_classes)
+    return catalog.named(model).build(dataset.image_shape[0], dataset.n_classes)
 
 
 def build(model: str, seed: int, dataset: Dataset) -> nn.Module:

@@ -285,7 +285,7 @@ def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
     Returns:
         Whether the network draws random numbers while it trains, as dropout does.
     """
-    device, builder = torch.device(spec.device), catalog.named(spec.model).builder
+    device, builder = torch.device(spec.device), catalog.named(spec.model).build
     key = (builder, spec.batch_size, spec.device, spec.precision, spec.plain)
     with rng.seeded(spec.seed, device):
         if key not in _warmed_up:
