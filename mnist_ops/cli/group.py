@@ -1,5 +1,6 @@
 """Group of all commands: imports each when it is called, and ends every error in one line."""
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -19,7 +20,7 @@ import click
 from mnist_ops import __version__
 from mnist_ops.cli.options import encode_anything, log
 from mnist_ops.core.atomic_files import private_folder
-from mnist_ops.core.cancellation import INTERRUPTED
+from mnist_ops.core.cancellation import INTERRUPTED, exit_at_once_on_signals
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.paths import state_dir
 from mnist_ops.core.redaction import redacted
@@ -82,6 +83,9 @@ class Commands(click.Group):
         except Exception as error:
             log(f"mnist-ops: {_unforeseen(error, debug=ctx.params['debug'])}")
             ctx.exit(1)
+        finally:
+            # A second Ctrl-C would print a traceback of whatever a library does at exit.
+            atexit.register(exit_at_once_on_signals)
 
 
 def _let_warnings_pass() -> None:

@@ -61,3 +61,9 @@ def on_signals() -> None:
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+
+
+def exit_at_once_on_signals() -> None:
+    """End this process at once at Ctrl-C or SIGTERM: for its exit, when its work is done."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(INTERRUPTED))

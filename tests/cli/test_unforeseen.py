@@ -102,3 +102,16 @@ def test_program_that_is_no_mlflow_server_is_recognised(monkeypatch: pytest.Monk
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_ctrl_c_while_the_program_exits_prints_nothing(home: Path) -> None:
+    code = (
+        "import atexit, os, signal\n"
+        "from mnist_ops.cli import main\n"
+        # Registered first, it runs last, as what a library registered at its import does.
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "main(['data', '--help'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == ""
