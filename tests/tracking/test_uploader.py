@@ -112,7 +112,7 @@ def test_what_is_sent_again_is_not_doubled(processes: Processes, client: MlflowC
     for metric in (keys.TRAIN_LOSS, keys.VAL_ACCURACY, keys.TRAIN_TIME_S):
         assert [step for step, _ in tracking.history(client, run_id, metric)] == [1, 2]
     tags = client.get_run(run_id).data.tags
-    assert tags[keys.PARTS] == "2"
+    assert tags[keys.SEGMENTS] == "2"
     assert keys.ERROR not in tags
 
 
