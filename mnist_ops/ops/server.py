@@ -149,15 +149,15 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], log: Log) -> N
     with atomic_files.private_files():
         _check_database(settings)
     _check_bucket(settings.artifacts_destination)
-    _tighten(settings)
+    restrict_access(settings)
     with (
         atomic_files.private_files(),
         _auth_config(settings) as config,
         _terminable() as stopped,
     ):
-        environment = _environment(settings, config)
+        environment = server_environment(settings, config)
         process = subprocess.Popen(
-            _command(settings),
+            server_command(settings),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -180,7 +180,8 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], log: Log) -> N
             output.close()
 
 
-def _command(settings: ServerSettings) -> list[str]:
+def server_command(settings: ServerSettings) -> list[str]:
+    """Return the command line of the server; it has no password."""
     uvicorn = ["--no-access-log", "--http", "mnist_ops.ops.own_origin:OwnOriginProtocol"]
     if settings.tls_certificate and settings.tls_key:
         uvicorn += ["--ssl-certfile", str(settings.tls_certificate)]
@@ -217,7 +218,8 @@ def _origins(settings: ServerSettings) -> list[str]:
     return [*settings.cors_allowed_origins, *(own + name for name in _hosts(settings))]
 
 
-def _environment(settings: ServerSettings, auth_config: Path | None) -> dict[str, str]:
+def server_environment(settings: ServerSettings, auth_config: Path | None) -> dict[str, str]:
+    """Return the environment of the server, `auth_config` being the file of its sign-in."""
     # Nothing of the caller's may undo what is decided here.
     kept = {
         name: value
@@ -244,7 +246,7 @@ def _environment(settings: ServerSettings, auth_config: Path | None) -> dict[str
     }
 
 
-def _tighten(settings: ServerSettings) -> None:
+def restrict_access(settings: ServerSettings) -> None:
     """Take from others what they could read past the server: passwords' hashes, guarded runs."""
     stores = [_auth_database(settings)]
     guarded = []

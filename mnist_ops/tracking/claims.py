@@ -72,11 +72,14 @@ class Entries:
 class Claims:
     """The claims of this process on a store."""
 
-    def __init__(self, client: MlflowClient, store: str):
-        """Claim cells in the store with the id `store`, as `find` returns it."""
+    def __init__(self, client: MlflowClient, store: str, owner: ProcessId | None = None):
+        """Claim cells in the store with the id `store`, as `find` returns it.
+
+        `owner` is the process that claims; None is this one.
+        """
         self.store = store
         self._client = client
-        self._me = ProcessId.this_process()
+        self.owner = owner or ProcessId.this_process()
         self._mine: dict[str, int] = {}
         self._last_heartbeat = float("-inf")
         self._ended = threading.Event()
@@ -95,7 +98,7 @@ class Claims:
                 free = {
                     fingerprint: entries.claims.get(fingerprint, (0, None))[0] + 1
                     for fingerprint in others
-                    if entries and entries.holder(fingerprint) in (None, self._me)
+                    if entries and entries.holder(fingerprint) in (None, self.owner)
                 }
                 if not free:
                     break
@@ -112,7 +115,7 @@ class Claims:
         if time.monotonic() - self._last_heartbeat < HEARTBEAT_TIMEOUT_S / 2:
             return True
         latest, owner = self.entries().claims.get(fingerprint, (0, None))
-        if (latest, owner) == (generation, self._me):
+        if (latest, owner) == (generation, self.owner):
             return True
         del self._mine[fingerprint]
         return False
@@ -136,19 +139,23 @@ class Claims:
                 )
                 self._heartbeat_thread.start()
 
+    def stop_heartbeat(self) -> None:
+        """Send no more heartbeats: other machines take the claims over some minutes later."""
+        self._ended.set()
+
     def close(self) -> None:
         """Release all claims and stop the heartbeats."""
-        self._ended.set()
+        self.stop_heartbeat()
         with contextlib.suppress(*STORE_ERRORS):
             self.release(list(self._mine))
             if self._heartbeat_thread:
-                self._client.delete_tag(self.store, _heartbeat_key(self._me))
+                self._client.delete_tag(self.store, heartbeat_key(self.owner))
 
     def _take(self, generations: dict[str, int]) -> set[str]:
-        self._write(generations, str(self._me))
+        self._write(generations, str(self.owner))
         # An answer does not prove that the write took place: only claims that are read back count.
         claims = self.entries().claims
-        won = {key for key in generations if claims.get(key) == (generations[key], self._me)}
+        won = {key for key in generations if claims.get(key) == (generations[key], self.owner)}
         self._mine |= {key: generations[key] for key in won}
         return won
 
@@ -182,7 +189,7 @@ class Claims:
         began = time.monotonic()
         try:
             self._client.set_tag(
-                self.store, _heartbeat_key(self._me), f"{time.time():.0f} {self._me}"
+                self.store, heartbeat_key(self.owner), f"{time.time():.0f} {self.owner}"
             )
         except MlflowException as error:
             if error.error_code == "INVALID_PARAMETER_VALUE":
@@ -227,7 +234,7 @@ def drop_old_heartbeats(client: MlflowClient, store: str) -> None:
     """Remove heartbeats that are older than a day."""
     for owner, beat in _entries(client.get_run(store)).heartbeats.items():
         if time.time() - beat > _DROP_AFTER_S:
-            client.delete_tag(store, _heartbeat_key(owner))
+            client.delete_tag(store, heartbeat_key(owner))
 
 
 def _new_run(client: MlflowClient, experiment_id: str) -> str:
@@ -260,6 +267,7 @@ def _entries(run: Run) -> Entries:
     return Entries(claims, heartbeats)
 
 
-def _heartbeat_key(owner: ProcessId) -> str:
+def heartbeat_key(owner: ProcessId) -> str:
+    """Return the tag that has the heartbeats of `owner`."""
     # A host's name may have characters that a tag's key must not.
     return _HEARTBEAT + hashlib.sha256(str(owner).encode()).hexdigest()[:16]

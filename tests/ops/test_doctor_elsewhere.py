@@ -46,7 +46,7 @@ def watch_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def beat(client: MlflowClient, store: str, when: float) -> None:
-    client.set_tag(store, claims._heartbeat_key(ELSEWHERE), f"{when:.0f} {ELSEWHERE}")
+    client.set_tag(store, claims.heartbeat_key(ELSEWHERE), f"{when:.0f} {ELSEWHERE}")
 
 
 def open_run(client: MlflowClient, **tags: str) -> str:

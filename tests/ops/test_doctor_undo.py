@@ -126,12 +126,12 @@ def test_line_that_an_interruption_has_torn(client: MlflowClient, doctor: Doctor
 
 def test_nothing_is_changed_while_another_fixes(client: MlflowClient, doctor: Doctor) -> None:
     run_id = without_accuracy(client)
-    with fixes._alone():
+    with fixes.exclusive_fix():
         failed = [why for d in doctor.examine(fix=True) for why in d.failed.values()]
         assert failed == ["another `mnist-ops doctor` fixes or undoes: wait until it has ended"]
         assert status(client, run_id) == "FINISHED"
     doctor.fix()
-    with fixes._alone(), pytest.raises(MnistOpsError, match="another `mnist-ops doctor`"):
+    with fixes.exclusive_fix(), pytest.raises(MnistOpsError, match="another `mnist-ops doctor`"):
         doctor.undo()
     assert status(client, run_id) == "KILLED"
 

@@ -18,7 +18,7 @@ from requirements import require
 from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.core.errors import TrackingUnavailable
-from mnist_ops.ops.server import ServerSettings, _command, _environment, _tighten
+from mnist_ops.ops.server import ServerSettings, restrict_access, server_command, server_environment
 
 PUBLIC = ["--host", "0.0.0.0"]
 TLS = ["--behind-tls-proxy"]
@@ -93,7 +93,7 @@ def settings(**changed: object) -> ServerSettings:
 
 
 def test_command_line_has_no_secret_and_one_worker() -> None:
-    command = _command(settings(auth=True, admin_password=PASSWORD))
+    command = server_command(settings(auth=True, admin_password=PASSWORD))
     assert command[command.index("--workers") + 1] == "1"
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert not any("secret" in part or PASSWORD in part for part in command)
@@ -102,7 +102,7 @@ def test_command_line_has_no_secret_and_one_worker() -> None:
 def test_callers_environment_cannot_undo_safety(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "true")
     monkeypatch.setenv("MLFLOW_UVICORN_OPTS", "--host 0.0.0.0")
-    environment = _environment(settings(), None)
+    environment = server_environment(settings(), None)
     assert environment["MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"] == "false"
     assert "MLFLOW_UVICORN_OPTS" not in environment
 
@@ -115,7 +115,7 @@ def test_public_server_answers_to_its_names_alone() -> None:
         behind_tls_proxy=True,
         allowed_hosts=("tracking.example", "other.example:8443"),
     )
-    command = _command(public)
+    command = server_command(public)
     hosts = command[command.index("--allowed-hosts") + 1].split(",")
     assert hosts == ["tracking.example", "other.example:8443", "tracking.example:5000"]
     origins = command[command.index("--cors-allowed-origins") + 1].split(",")
@@ -130,9 +130,9 @@ def test_what_is_guarded_is_its_owners_alone(home: Path) -> None:
     artifacts = home / "mlartifacts"
     artifacts.mkdir(0o755)
     known = {"backend_store_uri": f"sqlite:///{runs}", "artifacts_destination": str(artifacts)}
-    _tighten(settings(**known))
+    restrict_access(settings(**known))
     assert [path.stat().st_mode & 0o777 for path in (users, runs)] == [0o600, 0o644]
-    _tighten(settings(**known, auth=True, admin_password=PASSWORD))
+    restrict_access(settings(**known, auth=True, admin_password=PASSWORD))
     assert [p.stat().st_mode & 0o777 for p in (users, runs, artifacts)] == [0o600, 0o600, 0o700]
 
 

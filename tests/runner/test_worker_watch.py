@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def test_silent_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_watch, "UNRESPONSIVE_AFTER_S", 4.0)
-    monkeypatch.setattr(worker_watch, "_LOOK_EVERY_S", 0.5)
+    monkeypatch.setattr(worker_watch, "LOOK_EVERY_S", 0.5)
     lines: list[str] = []
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,

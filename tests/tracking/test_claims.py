@@ -26,13 +26,6 @@ def other_process() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def claims_of(client: MlflowClient, store: str, owner: ProcessId) -> Claims:
-    """The ledger as another process sees it."""
-    made = Claims(client, store)
-    made._me = owner
-    return made
-
-
 def owner_of(process: subprocess.Popen[bytes]) -> ProcessId:
     started = psutil.Process(process.pid).create_time()
     return ProcessId(ProcessId.this_process().place, process.pid, round(started, 2))
@@ -41,7 +34,7 @@ def owner_of(process: subprocess.Popen[bytes]) -> ProcessId:
 def test_one_living_process_holds_a_cell(
     client: MlflowClient, store: str, other_process: subprocess.Popen[bytes]
 ) -> None:
-    theirs = claims_of(client, store, owner_of(other_process))
+    theirs = Claims(client, store, owner_of(other_process))
     ours = Claims(client, store)
     assert theirs.claim(["a", "b"]) == {"a", "b"}
     assert ours.claim(["a", "b", "c"]) == {"c"}
@@ -70,18 +63,20 @@ def test_a_claim_is_kept_when_asked_again(client: MlflowClient, store: str) -> N
     assert Claims(client, store).entries().holder("a") is None
 
 
-def test_process_of_another_machine_lives_by_its_signs(client: MlflowClient, store: str) -> None:
-    theirs = claims_of(client, store, ELSEWHERE)
+def test_process_of_another_machine_lives_by_its_signs(
+    client: MlflowClient, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Claims(client, store, ELSEWHERE)
     assert theirs.claim(["a"]) == {"a"}
     ours = Claims(client, store)
     assert ours.claim(["a"]) == set()
-    theirs._ended.set()
+    theirs.stop_heartbeat()
     long_ago = time.time() - 2 * HEARTBEAT_TIMEOUT_S
-    client.set_tag(store, claims._heartbeat_key(ELSEWHERE), f"{long_ago:.0f} {ELSEWHERE}")
+    client.set_tag(store, claims.heartbeat_key(ELSEWHERE), f"{long_ago:.0f} {ELSEWHERE}")
     assert ours.claim(["a"]) == {"a"}
     # The one that was taken for dead finds out before it gives a result.
     assert theirs.confirm("a")
-    theirs._last_heartbeat = float("-inf")
+    monkeypatch.setattr(claims, "HEARTBEAT_TIMEOUT_S", 0)
     assert not theirs.confirm("a")
     ours.close()
 
@@ -92,10 +87,10 @@ def test_takers_at_once_share_nothing_out_twice(client: MlflowClient, store: str
     start = threading.Barrier(6)
 
     def take(number: int) -> None:
-        mine = claims_of(client, store, ProcessId("another-host/0123abcd/42", number, 1.0))
+        mine = Claims(client, store, ProcessId("another-host/0123abcd/42", number, 1.0))
         start.wait()
         won[number] = mine.claim(cells[number:] + cells[:number])
-        mine._ended.set()
+        mine.stop_heartbeat()
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -137,7 +132,7 @@ def test_a_deleted_experiment_of_the_ledger_comes_back(client: MlflowClient, sto
 
 
 def test_signs_of_life_of_long_ago_are_forgotten(client: MlflowClient, store: str) -> None:
-    key = claims._heartbeat_key(ELSEWHERE)
+    key = claims.heartbeat_key(ELSEWHERE)
     client.set_tag(store, key, f"{time.time() - 10 * 86_400:.0f} {ELSEWHERE}")
     claims.drop_old_heartbeats(client, store)
     assert key not in client.get_run(store).data.tags

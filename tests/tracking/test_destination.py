@@ -112,8 +112,9 @@ def test_a_run_is_taken_over_once(tracker: Tracker, monkeypatch: pytest.MonkeyPa
     assert tracking.opened_for_us(tracker) == run_id
     # As another process has it.
     other = Tracker(Address(tracker.address.uri, tracker.address.store), lambda line: None)
-    other.claims._me = type(other.claims._me)(other.claims._me.place, 1, 0.0)
-    monkeypatch.setattr(type(other.claims._me), "is_alive", lambda *_: True)
+    here = other.claims.owner
+    other.claims.owner = tracking.ProcessId(here.place, 1, 0.0)
+    monkeypatch.setattr(tracking.ProcessId, "is_alive", lambda *_: True)
     with pytest.raises(InvalidInput, match="another process has taken over"):
         tracking.opened_for_us(other)
 

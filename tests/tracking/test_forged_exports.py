@@ -229,5 +229,5 @@ def test_sizes_are_limited(exported: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(archive, "MAX_RUNS", 2)
     assert "too many runs" in refused(call("import", str(exported)))
     monkeypatch.undo()
-    monkeypatch.setattr(archive, "_MAX_DIRECTORY", 10)
+    monkeypatch.setattr(archive, "MAX_DIRECTORY", 10)
     assert "too many members" in refused(call("import", str(exported)))

@@ -53,8 +53,7 @@ class Processes:
     def die(self, tracker: Tracker) -> None:
         """Leave the files of `tracker`, unlocked, as a killed process does."""
         tracker.uploader.close()
-        tracker.claims._ended.set()
-        tracker.claims._mine.clear()
+        tracker.claims.stop_heartbeat()
 
     def cell(self, tracker: Tracker, *, claimed: bool = False, forced: bool = False):
         parent = tracking.Parent("0" * 32, "0")
@@ -207,8 +206,8 @@ def test_a_cell_that_another_computes_waits(processes: Processes, client: Mlflow
     away = processes.start(store_is_away=True)
     processes.cell(away).finish(RESULT)
     processes.die(away)
-    theirs = claims.Claims(client, processes.here.store)
-    theirs._me = tracking.ProcessId("another-host/0123abcd/42", 7, 1.0)
+    elsewhere = tracking.ProcessId("another-host/0123abcd/42", 7, 1.0)
+    theirs = claims.Claims(client, processes.here.store, elsewhere)
     theirs.claim([SPEC.fingerprint])
     here = processes.start()
     here.take_over()

@@ -76,7 +76,7 @@ class Fixes:
 
     def _begin(self) -> None:
         if not self._begun:
-            self._locked.enter_context(_alone())
+            self._locked.enter_context(exclusive_fix())
             _append(
                 "fix",
                 fix=self.id,
@@ -117,7 +117,7 @@ def undo_last(context: Context) -> Undone | None:
     if not (paths.state_dir() / RECORD).exists():
         return None
     seen = look_at_store(context)
-    with _alone():
+    with exclusive_fix():
         record = _read()
         begun = _last(record, context)
         if begun is None:
@@ -152,7 +152,7 @@ def _last(record: list[dict[str, Any]], context: Context) -> dict[str, Any] | No
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def exclusive_fix() -> Iterator[None]:
     """Keep other processes of this machine from fixing and undoing."""
     path = paths.state_dir() / f"{RECORD}.lock"
     atomic_files.private_folder(path.parent)

@@ -7,7 +7,7 @@ from distributed import Client
 
 # A worker whose cells compute answers every second or so; one that swaps may take longer.
 UNRESPONSIVE_AFTER_S = 45.0
-_LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 5.0
 _NAMED = 5
 
 
@@ -30,7 +30,7 @@ class WorkerWatch:
     def look(self) -> None:
         """Check the workers, if the last check is long enough ago."""
         now = time.monotonic()
-        if now - self._looked < _LOOK_EVERY_S:
+        if now - self._looked < LOOK_EVERY_S:
             return
         if now - self._looked > UNRESPONSIVE_AFTER_S:
             # This process was suspended.

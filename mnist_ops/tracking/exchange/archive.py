@@ -36,7 +36,7 @@ MAX_LINE = 2**23
 MAX_MANIFEST = 2**24
 MAX_TEST_SETS = 1000
 # Of the list of members at the file's end, which zipfile reads whole.
-_MAX_DIRECTORY = 2**20
+MAX_DIRECTORY = 2**20
 
 _MANIFEST, _RUNS = "manifest.json", "runs.jsonl"
 _MARK = b"sha256:"
@@ -219,7 +219,7 @@ class Archive:
         if not (begins_well and end[:4] == _END_MARK and comment.startswith(_MARK)):
             told = "is truncated or altered" if begins_well else "is no export of mnist-ops"
             raise BadArchive(f"{self.path} {told}: get the file again")
-        if _END.unpack(end)[5] > _MAX_DIRECTORY:
+        if _END.unpack(end)[5] > MAX_DIRECTORY:
             raise BadArchive(f"{self.path} has too many members for an export")
         # Before its digest: a newer program may have another way to make one.
         with zipfile.ZipFile(self._file) as archive:
