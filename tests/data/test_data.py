@@ -239,13 +239,13 @@ def test_unusable_names_and_folders_are_invalid_input(small: Dataset, tmp_path: 
         ensure("MNIST", tmp_path / "file" / "below")
 
 
-def _ensure_in_child(root: Path, start: Barrier, log: Path) -> None:
+def _ensure_in_child(root: Path, start: Barrier, fetches: Path) -> None:
     DATASETS["MNIST"] = fixture_info("MNIST")
 
     def fetch(
         info: Dataset, wanted: Sequence[str], work: Path, log: Log
     ) -> Iterator[tuple[str, Path]]:
-        with log.open("a") as out:
+        with fetches.open("a") as out:
             out.write("fetched\n")
         time.sleep(1)
         yield from gzip_files(info.name).items()
