@@ -67,7 +67,7 @@ report: $(INSTALLED) ## The report from the runs recorded with the project: no t
 results: $(INSTALLED) ## Put the results of the recorded runs into the documents and the baseline
 	mnist-ops summarize --from $(RECORDED) --into README.md --into docs/beyond-the-study.md \
 		--pictures docs/results
-	cp report/findings.json mnist_ops/compare/baseline.json
+	cp report/findings.json pipelines/paper/baseline.json
 
 site: $(INSTALLED) ## The project's pages: these documents, the report and the recorded runs, into site/
 	rm -rf $(PAGES) && mkdir -p $(PAGES)

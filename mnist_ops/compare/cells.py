@@ -1,17 +1,15 @@
 """A cell of a study, and what became of it."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mnist_ops.core import keys
+from mnist_ops.study.grids import Study
 from mnist_ops.study.specs import Spec
 from mnist_ops.study.validity import METRICS, PARAMS
-
-RESNET_GRID = "resnet_grid"
-SVM_GRID = "svm_grid"
-DEVICE_COMPARE = "device_compare"
 
 # What became of a cell; the last four are the kinds of not finished.
 FINISHED = "finished"
@@ -40,8 +38,8 @@ IDENTITY = (
     keys.DEVICE,
 )
 
-# What a cell has of these unless somebody varies them: only other values are spelled out.
-_USUAL: Mapping[str, Any] = {keys.MOMENTUM: 0.9, keys.DEGREE: 3}
+# The params that no table is about unless the study's grid varies them.
+_RARELY_VARIED = (keys.MOMENTUM, keys.DEGREE, keys.PIN_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Cell:
         params: by name, values as Python numbers, bools and texts; absent ones are left out.
         metrics: by name, finite numbers only; empty unless finished.
         run_id: of the run that counts; None where there is none.
+        usual: what cells of the study have of some params unless the user varies them.
     """
 
     fingerprint: str
@@ -69,6 +68,7 @@ class Cell:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     run_id: str | None = None
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -81,18 +81,23 @@ class Cell:
 
         Cells of different variants are never averaged: a table gives each its own row.
         """
-        usual = dict(_USUAL)
-        if self.study == DEVICE_COMPARE:
-            usual[keys.PIN_MEMORY] = False
         return ", ".join(
             f"{name}={self.params[name]}"
-            for name, value in usual.items()
+            for name, value in self.usual.items()
             if self.params.get(name, value) != value
         )
 
     def key(self, *names: str) -> tuple[Any, ...]:
         """The values of the params `names`; None for one that the cell does not have."""
         return tuple(self.params.get(name) for name in names)
+
+
+def usual_params(study: Study) -> dict[str, Any]:
+    """Return the rarely varied params of the study's cells, as its grid or its spec has them."""
+    fixed = {f.name: f.default for f in dataclasses.fields(study.spec)}
+    fixed |= {name: values[0] for name, values in study.grid.items() if len(values) == 1}
+    varied = [name for name, values in study.grid.items() if len(values) > 1]
+    return {n: fixed[n] for n in _RARELY_VARIED if n in fixed and n not in varied}
 
 
 def spec_params(spec: Spec) -> dict[str, Any]:

@@ -6,32 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_ops.compare import published
 from mnist_ops.compare.agreement import NO, YES
 from mnist_ops.compare.findings.finding import Finding
+from mnist_ops.compare.published import QUANTITIES, Quantity
 from mnist_ops.compare.render import minus, readable
 from mnist_ops.compare.runs import records
-from mnist_ops.compare.tables.table import F1, MILLIONS, PERCENT, PLAIN, RATIO, SECONDS, Kind
-
-# How the numbers of a metric are written.
-_KINDS_OF_METRIC: Mapping[str, Kind] = {
-    published.ACCURACY: PERCENT,
-    published.IMPROVEMENT: PERCENT,
-    published.F1: F1,
-    published.TRAIN_TIME_S: SECONDS,
-    published.SPEEDUP: RATIO,
-    published.RELATIVE_COMPLEXITY: RATIO,
-    published.PARAMETERS: MILLIONS,
-    published.FLOPS: MILLIONS,
-}
-_METRIC_NAMES = {
-    published.ACCURACY: "accuracy (%)",
-    published.IMPROVEMENT: "improvement (points)",
-    published.F1: "F1",
-    published.TRAIN_TIME_S: "training time (s)",
-    published.SPEEDUP: "speed-up",
-    published.RELATIVE_COMPLEXITY: "relative complexity",
-}
+from mnist_ops.compare.tables.table import Kind
 
 
 def finding_texts(finding: Finding) -> dict[str, str]:
@@ -61,7 +41,9 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
     """The published numbers as people read them, with what is said of each."""
     rows = []
     for row in records(agreement):
-        kind = _KINDS_OF_METRIC.get(str(row["metric"]), PLAIN)
+        metric = str(row["metric"])
+        quantity = QUANTITIES.get(metric, Quantity(metric))
+        kind = quantity.kind
         low, high = (_number(row[end], kind) for end in ("low", "high"))
         difference = _number(row["difference"], kind.difference)
         note = "" if pd.isna(row["note"]) else str(row["note"])
@@ -69,7 +51,7 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
             {
                 "table": str(row["table"]),
                 "description": str(row["description"]) or "study",
-                "metric": _METRIC_NAMES.get(str(row["metric"]), str(row["metric"])),
+                "metric": quantity.label,
                 "published": _number(row["published"], kind),
                 "measured": _number(row["measured"], kind),
                 "difference": difference,

@@ -5,26 +5,17 @@ The same runs give the same text. What is formatted into `Markdown` is escaped b
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from mnist_ops.compare import agreement as published_numbers
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
+from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.render import Markdown, markdown_table
+from mnist_ops.compare.results import Results
 from mnist_ops.compare.runs import STUDY, TIME
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.core import keys
-
-if TYPE_CHECKING:
-    from mnist_ops.compare import Report
-
-# The figures that say most, and what each shows.
-FIGURES: Mapping[str, str] = {
-    "published-against-measured": "Every published accuracy against the measured one",
-    "figure-01": "Accuracy of the ResNets, published and measured",
-    "accuracy-against-time": "Accuracy against training time",
-}
 
 _AGREEMENT_WORDS = (
     published_numbers.YES,
@@ -34,27 +25,29 @@ _AGREEMENT_WORDS = (
 )
 
 
-def digest(report: "Report", figures: Mapping[str, str]) -> str:
-    """The report as Markdown.
+def markdown_summary(paper: Paper, results: Results, figures: Mapping[str, str]) -> str:
+    """Return the report as Markdown.
 
     Args:
-        report: what was measured.
+        paper: what was rerun.
+        results: what was measured.
         figures: stem -> address of its picture, for those that are shown.
     """
+    titles = paper.summary_figures
     parts = [
-        _runs(report),
-        _headlines(report),
-        *(Markdown(f"![{FIGURES[stem]}]({address})") for stem, address in figures.items()),
-        _agreement(report),
-        _disagreements(report),
-        _findings(report),
-        _times(report),
+        _runs(results),
+        _headlines(results, paper.summary_table),
+        *(Markdown(f"![{titles[stem]}]({address})") for stem, address in figures.items()),
+        _agreement(results),
+        _disagreements(results),
+        _findings(results),
+        _times(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _runs(report: "Report") -> Markdown:
-    selection = report.selection
+def _runs(results: Results) -> Markdown:
+    selection = results.selection
     source = provenance(selection.runs)
     studies = Markdown(", ").join(
         Markdown("{} of {} of {}").format(row.finished, row.expected, Markdown.code(row.study))
@@ -82,21 +75,21 @@ def _runs(report: "Report") -> Markdown:
     )
 
 
-def _headlines(report: "Report") -> Markdown:
+def _headlines(results: Results, table: int) -> Markdown:
     rows = [
         (row["description"], row["metric"], row["published"], row["measured"], row["interval"])
-        for row in agreement_rows(report.agreement)
-        if row["table"] == "11" and row["measured"]
+        for row in agreement_rows(results.agreement)
+        if row["table"] == str(table) and row["measured"]
     ]
     answers = Markdown().join(
-        Markdown("\n- {}: {}").format(line.question, line.answer) for line in report.headlines
+        Markdown("\n- {}: {}").format(line.question, line.answer) for line in results.headlines
     )
     head = ("The study's best", "Metric", "Published", "Our best, by validation", "95% of repeats")
     return markdown_table(head, rows, "llrrr") + Markdown("\n") + answers
 
 
-def _agreement(report: "Report") -> str:
-    frame = report.agreement
+def _agreement(results: Results) -> str:
+    frame = results.agreement
     rows = []
     for (number, metric), part in frame.groupby(["table", "metric"], sort=False):
         counts = Counter(part["agrees"])
@@ -112,7 +105,7 @@ def _agreement(report: "Report") -> str:
     )
 
 
-def _disagreements(report: "Report") -> str:
+def _disagreements(results: Results) -> str:
     rows = [
         (
             row["table"],
@@ -123,7 +116,7 @@ def _disagreements(report: "Report") -> str:
             row["interval"],
             row["note"],
         )
-        for row in agreement_rows(report.agreement)
+        for row in agreement_rows(results.agreement)
         if row["agrees"] == published_numbers.NO
     ]
     if not rows:
@@ -135,21 +128,21 @@ def _disagreements(report: "Report") -> str:
     return f'<details markdown="1">\n{summary}\n\n{table}\n\n</details>'
 
 
-def _findings(report: "Report") -> str:
+def _findings(results: Results) -> str:
     rows = []
-    for finding in report.findings:
+    for finding in results.findings:
         texts = finding_texts(finding)
         interval = f" ({texts['interval']})" if texts["interval"] else ""
         effect = f"{texts['effect']} {finding.effect_unit}{interval}" if texts["effect"] else ""
         rows.append((finding.id, finding.claim, Markdown(f"**{finding.verdict}**"), effect))
-    counts = Counter(finding.verdict for finding in report.findings)
+    counts = Counter(finding.verdict for finding in results.findings)
     counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
     head = ("", "Claim of the study", "Verdict", "Effect (95% interval)")
     return f"**Findings: {counted}**\n\n{markdown_table(head, rows, 'llll')}"
 
 
-def _times(report: "Report") -> str:
-    runs = report.selection.runs
+def _times(results: Results) -> str:
+    runs = results.selection.runs
     rows = []
     for (study, model), part in runs.groupby([STUDY, keys.MODEL], sort=False):
         trained = part[part[TIME] != keys.TIME_ATTRIBUTED]

@@ -12,45 +12,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
-from mnist_ops.compare.headlines import Headline
-from mnist_ops.compare.presets import PRESETS
+from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.render import is_numeric, minus, readable
+from mnist_ops.compare.results import Results
 from mnist_ops.compare.runs import EXPERIMENT_ID, NAME, RUN_ID, STUDY, records
-from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.table import PLAIN, Column, Table, Value
 
 if TYPE_CHECKING:
-    from mnist_ops.compare.extra_analyses import Topic
-    from mnist_ops.compare.figures import Figure
+    from mnist_ops.compare.figures.figure import Figure
 
-# Section heading -> the tables and figures in it, each in the order of the page.
-SECTIONS: Mapping[str, tuple[int | str, ...]] = {
-    "Setup": (1,),
-    "Q1(a) ResNet-18 and ResNet-50": (
-        "figure-01",
-        2,
-        3,
-        "figure-02a",
-        "figure-02b",
-        "figure-03",
-        "figure-04",
-        4,
-        "learning-curves",
-        "confusion-mnist",
-        "confusion-fashionmnist",
-    ),
-    "Q1(b) Support vector machines": (
-        "figure-05",
-        5,
-        6,
-        7,
-        "accuracy-against-time",
-        "accuracy-against-flops",
-    ),
-    "Q2 CPU against GPU": ("figure-06", "figure-07", "figure-08", 8, 9, 10),
-    "Summary": (11,),
-}
 _BEYOND = "What the study could not show"
 _AGREEMENT_FIGURE = "published-against-measured"
 
@@ -60,17 +31,6 @@ NAMES_SHOWN = 200
 # The kinds of not finished, as the attributes of a coverage and as CSS classes.
 _KINDS = ("failed", "unfinished", "not_measured", "missing")
 
-_ABOUT = {
-    "quick": (
-        "At preset quick each run sees a few hundred images: the accuracies below show the shape "
-        "of the study, not its results."
-    ),
-    "paper": "At preset paper the runs are as large as the study says its own were.",
-    "rigorous": (
-        "At preset rigorous each configuration runs with five seeds, and the support vector "
-        "machines see all 49,000 training images."
-    ),
-}
 _ABOUT_OWN = (
     "The runs have a size of their own, so no grid says which cells there should be: what was "
     "started is counted, and the published numbers are of another size."
@@ -130,31 +90,19 @@ class Section:
 
 
 def render(
-    selection: Selection,
-    tables: Sequence[Table],
-    findings: Sequence[Finding] = (),
-    agreement: pd.DataFrame | None = None,
-    figures: "Sequence[Figure]" = (),
-    topics: "Sequence[Topic]" = (),
-    *,
-    headlines: Sequence[Headline] = (),
-    files: Collection[str] = (),
-    tracking_uri: str = "",
+    paper: Paper, results: Results, *, files: Collection[str] = (), tracking_uri: str = ""
 ) -> str:
-    """The page as HTML. Every text that comes from the store is escaped.
+    """Return the page as HTML. Every text that comes from the store is escaped.
 
     Args:
-        selection: the cells.
-        tables: tables 1 to 11.
-        findings: each claim with its verdict.
-        agreement: one row a published number; None or empty leaves the comparison out.
-        figures: drawn by a script as they come near, from the data in the page.
-        topics: what the study could not show.
-        headlines: the answers to the study's questions, for the first screen.
+        paper: what was rerun.
+        results: what the runs say of it; parts that are empty are left out. Figures are drawn by
+            a script as they come near, from the data in the page.
         files: the files of the report by their paths, as of `figures.export`: what the page
             links to, and whether a figure has a picture for those without the script.
         tracking_uri: of the store; runs are links where it is a server's.
     """
+    selection, findings, figures = results.selection, results.findings, results.figures
     environment = Environment(
         loader=PackageLoader("mnist_ops.compare"),
         autoescape=True,
@@ -162,33 +110,35 @@ def render(
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    sheets = {table.number: lay_out(table) for table in tables}
+    sheets = {table.number: lay_out(table) for table in results.tables}
     drawn = {figure.stem: figure for figure in figures}
     sections = [
         Section(title, f"section-{number}", tuple(_entries(names, sheets, drawn)))
-        for number, (title, names) in enumerate(SECTIONS.items(), start=1)
+        for number, (title, names) in enumerate(paper.layout.items(), start=1)
     ]
-    rows = [] if agreement is None else agreement_rows(agreement)
+    rows = [] if results.agreement.empty else agreement_rows(results.agreement)
+    size = paper.sizes.get(selection.preset)
     return environment.get_template("index.html.j2").render(
+        paper=paper,
         selection=selection,
         total=selection.total,
         coverage=(*selection.coverage, selection.total),
         kinds_with_counts=[(kind, getattr(selection.total, kind)) for kind in _KINDS],
         names_shown=NAMES_SHOWN,
         provenance=provenance(selection.runs),
-        about=_ABOUT[selection.preset] if selection.preset in PRESETS else _ABOUT_OWN,
-        headlines=headlines,
+        about=size.about if size else _ABOUT_OWN,
+        headlines=results.headlines,
         sections=sections,
         beyond=_BEYOND,
-        topics=topics,
+        topics=results.topics,
         findings=[(finding, finding_texts(finding)) for finding in findings],
         verdicts=_verdicts(findings),
         agreement=rows,
         agreeing=Counter(row["agrees"] for row in rows),
-        of_official=official_sentence(agreement) if rows and agreement is not None else "",
+        of_official=official_sentence(results.agreement) if rows else "",
         agreement_figure=drawn.get(_AGREEMENT_FIGURE),
         contents=_contents(
-            sections, topics=bool(topics), findings=bool(findings), agreement=bool(rows)
+            sections, topics=bool(results.topics), findings=bool(findings), agreement=bool(rows)
         ),
         data=_inline(figures),
         files=frozenset(files),

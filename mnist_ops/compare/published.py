@@ -1,19 +1,18 @@
-"""The study's printed numbers: tables 2 to 11, one record a number, as they stand in print.
+"""The printed numbers of a paper, one record a number, as they stand in print.
 
-`published.csv` keeps each number as the study prints it (``98.70``, ``341.6s``, ``11.18M``). Two
-things in it are not in print: tables 2, 3, 7 and 11 are the results of 5 epochs (their values are
-those of table 4's 5-epoch rows), and tables 8 and 9 fit trainings of 2 epochs.
+They are read from a CSV file with a row a number: the table, the params of the cell (empty where
+the table does not give one), the metric, and the number as printed (``98.70``, ``341.6s``,
+``11.18M``).
 """
 
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
-from importlib.resources import files
+from enum import StrEnum
 
-import pandas as pd
-
+from mnist_ops.compare.tables.table import F1 as F1_KIND
+from mnist_ops.compare.tables.table import MILLIONS, PERCENT, PLAIN, RATIO, SECONDS, Kind
 from mnist_ops.core import keys
 
 # Names of the printed quantities; training times are named as the metric of a run.
@@ -26,22 +25,65 @@ PARAMETERS = "parameters"
 FLOPS = "flops"
 RELATIVE_COMPLEXITY = "relative_complexity"
 
-_TYPES: Mapping[str, str] = {
-    keys.DATASET: "object",
-    keys.MODEL: "object",
-    keys.BATCH_SIZE: "Int64",
-    keys.OPTIMIZER: "object",
-    keys.LEARNING_RATE: "float64",
-    keys.EPOCHS: "Int64",
-    keys.PIN_MEMORY: "boolean",
-    keys.DEVICE: "object",
-    keys.KERNEL: "object",
-    keys.C: "float64",
-    keys.GAMMA: "object",
+
+class Judged(StrEnum):
+    """How a printed number is compared with the measured one."""
+
+    BY_RUNS = "by where a repeat of the measurement falls"
+    BY_DIGITS = "to the last printed digit"
+    NOT = "not at all: it depends on the hardware"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What numbers are printed of.
+
+    Attributes:
+        label: name and unit in words.
+        unit: of the numbers.
+        kind: how they are written.
+        judged: how the measured one is compared.
+    """
+
+    label: str
+    unit: str = ""
+    kind: Kind = PLAIN
+    judged: Judged = Judged.BY_RUNS
+
+    @property
+    def divisor(self) -> float:
+        """What a printed number, written out, is divided by to be in `unit`."""
+        return 1e6 if self.unit == "M" else 1.0
+
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+QUANTITIES: Mapping[str, Quantity] = {
+    ACCURACY: Quantity("accuracy (%)", "%", PERCENT),
+    F1: Quantity("F1", "", F1_KIND),
+    TRAIN_TIME_S: Quantity("training time (s)", "s", SECONDS, Judged.NOT),
+    IMPROVEMENT: Quantity("improvement (points)", "points", PERCENT),
+    SPEEDUP: Quantity("speed-up", _TIMES, RATIO, Judged.NOT),
+    PARAMETERS: Quantity("parameters", "M", MILLIONS, Judged.BY_DIGITS),
+    FLOPS: Quantity("flops", "M", MILLIONS, Judged.BY_DIGITS),
+    RELATIVE_COMPLEXITY: Quantity("relative complexity", _TIMES, RATIO, Judged.BY_DIGITS),
+}
+
+_TYPES: Mapping[str, type] = {
+    keys.DATASET: str,
+    keys.MODEL: str,
+    keys.BATCH_SIZE: int,
+    keys.OPTIMIZER: str,
+    keys.LEARNING_RATE: float,
+    keys.EPOCHS: int,
+    keys.PIN_MEMORY: bool,
+    keys.DEVICE: str,
+    keys.KERNEL: str,
+    keys.C: float,
+    keys.GAMMA: str,
 }
 
 # Percent, seconds, millions, times.
-_UNITS = "%sM\N{MULTIPLICATION SIGN}"
+_UNITS = f"%sM{_TIMES}"
 
 
 @dataclass(frozen=True)
@@ -49,12 +91,12 @@ class Number:
     """One printed number.
 
     Attributes:
-        table: the study's table, 2 to 11.
-        metric: what was measured: accuracy and improvement in percent and percentage points, f1
+        table: its table in the paper.
+        metric: one of `QUANTITIES`: accuracy and improvement in percent and percentage points, f1
             0 to 1, train_time_s in seconds, parameters and flops as counts, speedup and
             relative_complexity as ratios.
         fields: the cell's params, those that the table gives.
-        printed: the number as the study prints it, unit and trailing zeros included.
+        printed: the number as it is printed, unit and trailing zeros included.
     """
 
     table: int
@@ -74,65 +116,49 @@ class Number:
         return len(self.printed.rstrip(_UNITS).partition(".")[2])
 
 
-@cache
-def numbers() -> tuple[Number, ...]:
-    """Every printed number, in the study's order."""
-    text = files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
-    return tuple(
-        Number(
-            table=int(row["table"]),
-            metric=row["metric"],
-            fields={k: _read(row[k], kind) for k, kind in _TYPES.items() if row[k]},
-            printed=row["value"],
+@dataclass(frozen=True)
+class Published:
+    """Every printed number of a paper, in its order."""
+
+    numbers: tuple[Number, ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> "Published":
+        """Return the numbers in `text`, a CSV file with the columns that the module describes."""
+        return cls(
+            tuple(
+                Number(
+                    table=int(row["table"]),
+                    metric=row["metric"],
+                    fields={k: _read(row[k], kind) for k, kind in _TYPES.items() if row[k]},
+                    printed=row["value"],
+                )
+                for row in csv.DictReader(text.splitlines())
+            )
         )
-        for row in csv.DictReader(text.splitlines())
-    )
+
+    def find(self, table: int, metric: str, **fields: object) -> Number | None:
+        """Return the number of `table` for the cell with these params; None if none is printed."""
+        for number in self.numbers:
+            if number.table == table and number.metric == metric:
+                given = number.fields
+                if all(given.get(name) == value for name, value in fields.items()):
+                    return number
+        return None
+
+    def value(self, table: int, metric: str, **fields: object) -> float | str:
+        """Return the value of `find`; an empty text where none is printed."""
+        number = self.find(table, metric, **fields)
+        return number.value if number else ""
+
+    def rows(self, table: int, *names: str) -> list[tuple[object, ...]]:
+        """Return the rows of `table` by the params `names`, each once, in the paper's order."""
+        found = (n for n in self.numbers if n.table == table)
+        return list(dict.fromkeys(tuple(n.fields.get(name) for name in names) for n in found))
 
 
-def published() -> pd.DataFrame:
-    """The printed numbers as a typed frame, one row a number.
-
-    Columns: ``table``, the params of the cell (missing where the table has none), ``metric``,
-    ``printed`` (text), ``value`` (float, units as in `Number`) and ``decimals``.
-    """
-    rows = [
-        {"table": n.table}
-        | {name: n.fields.get(name) for name in _TYPES}
-        | {"metric": n.metric, "printed": n.printed, "value": n.value, "decimals": n.decimals}
-        for n in numbers()
-    ]
-    return pd.DataFrame(rows).astype(dict(_TYPES))
-
-
-def find(table: int, metric: str, **fields: object) -> Number | None:
-    """The number of `table` for the cell with these params; None where the study prints none."""
-    for number in numbers():
-        if number.table == table and number.metric == metric:
-            given = number.fields
-            if all(given.get(name) == value for name, value in fields.items()):
-                return number
-    return None
-
-
-def value(table: int, metric: str, **fields: object) -> float | str:
-    """As `find`, but its value; an empty text where the study prints none."""
-    number = find(table, metric, **fields)
-    return number.value if number else ""
-
-
-def rows(table: int, *names: str) -> list[tuple[object, ...]]:
-    """The rows of `table` by the params `names`, each once, in the study's order."""
-    found = (n for n in numbers() if n.table == table)
-    return list(dict.fromkeys(tuple(n.fields.get(name) for name in names) for n in found))
-
-
-def _read(text: str, kind: str) -> str | int | float | bool:
-    match kind:
-        case "Int64":
-            return int(text)
-        case "float64":
-            return float(text)
-        case "boolean":
-            return text == "True"
-        case _:
-            return text
+def _read(text: str, kind: type) -> str | int | float | bool:
+    if kind is bool:
+        return text == "True"
+    value: str | int | float = kind(text)
+    return value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import RESNET_GRID, SVM_GRID, Cell
+from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.findings.evidence import configurations
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Interval, Mean
@@ -125,14 +125,15 @@ def _family(
 ) -> list[tuple[float, ...]]:
     """The scores of the family's configurations that have several seeds.
 
-    They are read from the two grids: `device_compare` trains some of their configurations again.
+    A study that is about time trains configurations of others again, and is not read.
     Two that are one training (with pinned memory and without, on a CPU) have the same values, and
     count once.
     """
     family = [
         cell
-        for study in (RESNET_GRID, SVM_GRID)
-        for cell in selection.of(study)
+        for study in selection.studies
+        if not study.is_about_time
+        for cell in selection.of(study.name)
         if not cell.variant and all(cell.params.get(k) == params.get(k) for k in _FAMILY)
     ]
     several = {

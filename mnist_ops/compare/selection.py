@@ -1,5 +1,6 @@
 """From all runs of a store to the cells that the tables are made of."""
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,6 @@ import pandas as pd
 from mnist_ops.compare import cells as states
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.matching import matched_fingerprints
-from mnist_ops.compare.presets import PRESETS, STUDIES
 from mnist_ops.compare.runs import (
     END_TIME,
     ERROR,
@@ -26,13 +26,11 @@ from mnist_ops.compare.runs import (
     typed,
 )
 from mnist_ops.core import keys
-from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import printable
-from mnist_ops.study.specs import DEFAULT_PRECISION, DEVICES, ResNetSpec, Spec
+from mnist_ops.study.grids import Study
+from mnist_ops.study.specs import DEVICES, Spec
 
-# Of two presets with as many finished cells, the larger one answers better.
-_PREFERRED = ("rigorous", "paper", "quick")
-_FAMILY = "family"
 # What a training time is that no training had which had its device for itself.
 _NOT_ITS_OWN = {
     keys.TIME_ATTRIBUTED: "attributed: the cells share a training with a cell whose time was "
@@ -40,8 +38,6 @@ _NOT_ITS_OWN = {
     keys.TIME_SHARED: "of trainings side by side on one CUDA device: longer than each would take "
     "alone (--streams 1 times each)",
 }
-# Runs that explain those of a preset: the report is about them only where there are no others.
-_EXPLAINING = {study.official_label(name) for name in PRESETS for study in STUDIES.values()}
 
 
 class NoRuns(MnistOpsError):
@@ -98,6 +94,7 @@ class Selection:
         runs: the runs of the finished cells, one row a cell, columns as of `runs.typed`.
         coverage: one entry a study.
         notes: what was left out, and what else to know of the runs.
+        studies: those whose cells are expected.
     """
 
     preset: str
@@ -105,6 +102,7 @@ class Selection:
     runs: pd.DataFrame
     coverage: tuple[Coverage, ...]
     notes: tuple[Note, ...]
+    studies: tuple[Study, ...] = ()
 
     @property
     def total(self) -> Coverage:
@@ -127,13 +125,14 @@ def select(
     not_measured: Mapping[str, str],
     preset: str | None = None,
     left_out: Sequence[str] = (),
+    studies: Sequence[Study] = (),
 ) -> Selection:
     """Choose the preset, and for each of its cells the one run that counts.
 
     A finished run without a usable accuracy counts for nothing; of several good runs of a cell
     the latest counts. Which cell a run is of, its fingerprint says, or else its params. Where a
-    study has runs on two devices, the one with more finished cells is used, except in the device
-    comparison, which is about both.
+    study has runs on two devices, the one with more finished cells is used, unless its grid is
+    about both.
 
     Args:
         runs: one row a run, columns as in `runs.COLUMNS`, any of them possibly absent.
@@ -142,6 +141,7 @@ def select(
         not_measured: fingerprint -> why the cell could not be run.
         preset: which cells; None takes the preset with the most finished ones.
         left_out: a line on each run that is not among `runs`, as it cannot be right.
+        studies: those whose cells are expected; they tell which presets there are.
 
     Raises:
         NoRuns: there are no runs, or none at `preset`.
@@ -151,23 +151,22 @@ def select(
     if ours.empty:
         raise NoRuns("no runs to summarize; first run: mnist-ops run all --preset quick")
     ours[PRESET] = ours[PRESET].fillna("no preset")
-    ours[_FAMILY] = [
-        "svm" if "svm" in (model, study.removesuffix("_grid")) else "resnet"
-        for model, study in zip(ours[keys.MODEL], ours[STUDY], strict=True)
-    ]
-    chosen = preset or _most_finished(ours)
+    presets = list(dict.fromkeys(name for study in studies for name in study.presets))
+    chosen = preset or _most_finished(ours, studies, presets)
     notes: list[Note] = []
     if left_out:
         text = f"{_runs(len(left_out))} with values that cannot be right not used."
         notes.append(Note(text, tuple(left_out)))
-    ours = _at_preset(ours, chosen, notes)
+    ours = _at_preset(ours, chosen, studies, notes)
     ours = _with_fingerprint(ours, notes)
-    ours, used = _on_one_device(ours, notes)
-    specs = [_moved(spec, used) for spec in (expected(chosen) if chosen in PRESETS else ())]
+    ours, used = _on_one_device(ours, studies, notes)
+    specs = [_moved(spec, used) for spec in (expected(chosen) if chosen in presets else ())]
     ours = _as_cells(ours, specs, notes)
     counted = _counted(ours, notes)
-    cells = _cells(specs, counted, not_measured, own_size=chosen not in PRESETS)
-    finished = counted.drop(columns=_FAMILY).set_index(FINGERPRINT, drop=False)
+    cells = _cells(specs, counted, not_measured, own_size=chosen not in presets)
+    usual = {study.name: states.usual_params(study) for study in studies}
+    cells = [dataclasses.replace(cell, usual=usual.get(cell.study, {})) for cell in cells]
+    finished = counted.set_index(FINGERPRINT, drop=False)
     order = [cell.fingerprint for cell in cells if cell.finished]
     _note_times(finished.loc[order], notes)
     return Selection(
@@ -179,24 +178,34 @@ def select(
             for study in dict.fromkeys(cell.study for cell in cells)
         ),
         notes=tuple(notes),
+        studies=tuple(studies),
     )
 
 
-def _most_finished(ours: pd.DataFrame) -> str:
+def _most_finished(ours: pd.DataFrame, studies: Iterable[Study], presets: Sequence[str]) -> str:
+    """Return the preset with the most finished cells; of equals the larger one.
+
+    The runs on official test images explain those of a preset: they are chosen only where there
+    are no others.
+    """
+    explaining = {study.official_label(name) for study in studies for name in study.presets}
+    preferred = [*reversed(presets)]
     finished = ours[ours[STATUS] == "FINISHED"]
     counts = finished.groupby(PRESET)[FINGERPRINT].nunique()
 
     def rank(preset: str) -> tuple[bool, int, int, str]:
-        known = _PREFERRED.index(preset) if preset in _PREFERRED else len(_PREFERRED)
-        return preset in _EXPLAINING, -int(counts.get(preset, 0)), known, preset
+        known = preferred.index(preset) if preset in preferred else len(preferred)
+        return preset in explaining, -int(counts.get(preset, 0)), known, preset
 
     return min(map(str, ours[PRESET].unique()), key=rank)
 
 
-def _at_preset(ours: pd.DataFrame, preset: str, notes: list[Note]) -> pd.DataFrame:
-    allowed = {family: study.same_size(preset) for family, study in STUDIES.items()}
+def _at_preset(
+    ours: pd.DataFrame, preset: str, studies: Iterable[Study], notes: list[Note]
+) -> pd.DataFrame:
+    allowed = {study.name: study.same_size(preset) for study in studies}
     fits = pd.Series(
-        [p in allowed[f] for p, f in zip(ours[PRESET], ours[_FAMILY], strict=True)],
+        [p in allowed.get(s, (preset,)) for p, s in zip(ours[PRESET], ours[STUDY], strict=True)],
         index=ours.index,
     )
     if not fits.any():
@@ -217,14 +226,17 @@ def _with_fingerprint(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     return ours[known]
 
 
-def _on_one_device(ours: pd.DataFrame, notes: list[Note]) -> tuple[pd.DataFrame, dict[str, str]]:
+def _on_one_device(
+    ours: pd.DataFrame, studies: Iterable[Study], notes: list[Note]
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """The runs on the device used in each study, and that device by study."""
+    about_devices = {study.name for study in studies if len(study.grid.get(keys.DEVICE, ())) > 1}
     used: dict[str, str] = {}
     for study, of_study in ours.groupby(STUDY, sort=True):
         finished = of_study[_usable(of_study)]
         among = of_study if finished.empty else finished
         counts = among.groupby(keys.DEVICE)[FINGERPRINT].nunique()
-        if study == states.DEVICE_COMPARE or counts.empty:
+        if study in about_devices or counts.empty:
             continue
         device = min(counts.index, key=lambda name: (-counts[name], name))
         used[str(study)] = str(device)
@@ -315,9 +327,11 @@ def _usable(ours: pd.DataFrame) -> pd.Series:
 def _moved(spec: Spec, used: Mapping[str, str]) -> Spec:
     """`spec` on the device that its study ran on, which need not be one of this machine."""
     device = used.get(spec.study, spec.device)
-    if not isinstance(spec, ResNetSpec) or device == spec.device or device not in DEVICES:
-        return spec
-    return dataclasses.replace(spec, device=device, precision=DEFAULT_PRECISION[device])
+    if device != spec.device and device in DEVICES:
+        # A spec of another method may not be able to run there.
+        with contextlib.suppress(InvalidInput):
+            return spec.on(device)
+    return spec
 
 
 def _cells(

@@ -10,11 +10,13 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from mnist_ops import compare, data, tracking
-from mnist_ops.compare.figures import FORMATS
+from mnist_ops.compare.figures.export import FORMATS
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study import lookup
-from mnist_ops.study.specs import Spec
 from mnist_ops.tracking.deleted import how_to_restore
+
+# The publication that the runs are compared with.
+PAPER = "published"
 
 
 def write_report(
@@ -51,35 +53,22 @@ def write_report(
         log(line)
 
     told = tracking.once(leave_out)
+    paper = lookup.find("papers", PAPER)
     with tracking.tracking_errors(uri):
         try:
-            return compare.summarize(
-                _runs(client, experiment, told),
-                expected_cells,
-                tracking.not_measured(client, told),
-                out,
-                preset,
+            source = compare.Source(
+                runs=_runs(client, experiment, told),
+                not_measured=tracking.not_measured(client, told),
+                left_out=left_out,
                 predictions=lambda run_id: tracking.predictions(client, run_id),
                 history=lambda run_id, metric: tracking.history(client, run_id, metric),
                 pixels=_pixels if _all_data_is_here() else None,
+                classes=lambda dataset: lookup.named("datasets", dataset).class_names,
                 tracking_uri=tracking.without_password(uri),
-                log=log,
-                formats=formats,
-                left_out=left_out,
             )
+            return compare.summarize(source, paper, out, preset, formats=formats, log=log)
         except compare.NoRuns as error:
             raise compare.NoRuns(f"{error}{how_to_restore(client)}") from None
-
-
-def expected_cells(preset: str) -> list[Spec]:
-    """Every cell of the studies at `preset`; the device of ``auto`` follows from the runs."""
-    return [
-        cell
-        for study in lookup.ours("studies").values()
-        for cell in study.with_axes(
-            {"device": tuple("cpu" if d == "auto" else d for d in study.grid["device"])}
-        ).cells(preset)
-    ]
 
 
 def _runs(client: MlflowClient, experiment: str | None, left_out: tracking.LeftOut) -> pd.DataFrame:

@@ -25,6 +25,7 @@ _OURS = MappingProxyType(
         "models": "mnist_ops.fitting.resnet.catalog:MODELS",
         "methods": "mnist_ops.study.method:METHODS",
         "studies": "pipelines:STUDIES",
+        "papers": "pipelines.paper:PAPERS",
     }
 )
 _SINGULAR = MappingProxyType(

@@ -10,12 +10,12 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from mnist_ops.compare.extra_analyses import all_topics, to_markdown
-from mnist_ops.compare.extra_analyses.all_images import all_images_topic
-from mnist_ops.compare.extra_analyses.budget import budget_topic
-from mnist_ops.compare.extra_analyses.noise import noise_numbers, noise_topic
-from mnist_ops.compare.extra_analyses.weights import weights_topic
 from mnist_ops.compare.selection import Selection, select
 from mnist_ops.study.specs import ResNetSpec, Spec
+from pipelines.paper.extra_analyses.all_images import all_images_topic
+from pipelines.paper.extra_analyses.budget import budget_topic
+from pipelines.paper.extra_analyses.noise import noise_numbers, noise_topic
+from pipelines.paper.extra_analyses.weights import weights_topic
 
 PAPER = [spec for spec in expected("paper") if spec.device == "cpu"]
 

@@ -13,9 +13,9 @@ from mnist_ops.compare import page, summarize
 from mnist_ops.compare.agreement import COLUMNS
 from mnist_ops.compare.figures import all_figures
 from mnist_ops.compare.findings.finding import Finding, Verdict
-from mnist_ops.compare.headlines import Headline
 from mnist_ops.compare.selection import select
 from mnist_ops.compare.tables import all_tables
+from pipelines.paper.headlines import Headline
 
 QUICK = expected("quick")
 REASONS = cuda_not_measured(QUICK)

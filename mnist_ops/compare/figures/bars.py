@@ -1,13 +1,13 @@
 """Measured values as bars, published ones as markers on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from plotly import graph_objects as go
 
-from mnist_ops.compare.figures import axes
+from mnist_ops.compare.figures import axes, style
 from mnist_ops.compare.figures.numbers import hidden, repeated
-from mnist_ops.compare.figures.style import INK, PUBLISHED, SOFT, colour, published_marker
+from mnist_ops.compare.figures.style import INK, PRINTED, SOFT, published_marker
 
 # Of the room of one category, what its bars take.
 _FILLED = 0.82
@@ -29,8 +29,8 @@ def grouped_bars(
     category: str,
     series: str,
     start: float,
-    unit: str,
-    decimals: int,
+    written: str,
+    colour: Callable[[str], str] = style.colour,
 ) -> None:
     """Draw a frame into the panel of `row`: categories down, one bar a series in each.
 
@@ -45,8 +45,8 @@ def grouped_bars(
         category: column of what stands on the axis.
         series: column of what has a colour.
         start: where the axis begins, in the axis' own units.
-        unit: of the values, for the text that appears over a bar.
-        decimals: digits behind the point there.
+        written: how a value is written in the text that appears over a bar, ``%{x:.2f}%`` say.
+        colour: of a series.
     """
     categories = list(dict.fromkeys(frame[category]))
     names = list(dict.fromkeys(frame[series]))
@@ -69,8 +69,7 @@ def grouped_bars(
                 marker={"color": colour(name), "line": {"width": 0}},
                 error_x=_error(ours) if spread else None,
                 customdata=[f"{c}, {name}" for c in ours[category]],
-                hovertemplate=f"%{{customdata}}<br>measured %{{x:.{decimals}f}}{unit}"
-                "<extra></extra>",
+                hovertemplate=f"%{{customdata}}<br>measured {written}<extra></extra>",
             ),
             row=row,
             col=1,
@@ -80,17 +79,16 @@ def grouped_bars(
         figure.add_trace(
             go.Scatter(
                 mode="markers",
-                name=PUBLISHED,
-                legendgroup=PUBLISHED,
-                showlegend=_first(figure, PUBLISHED),
+                name=PRINTED,
+                legendgroup=PRINTED,
+                showlegend=_first(figure, PRINTED),
                 x=printed["published"].tolist(),
                 y=places[printed.index].tolist(),
                 marker=published_marker(),
                 customdata=[
                     f"{c}, {s}" for c, s in zip(printed[category], printed[series], strict=True)
                 ],
-                hovertemplate=f"%{{customdata}}<br>published %{{x:.{decimals}f}}{unit}"
-                "<extra></extra>",
+                hovertemplate=f"%{{customdata}}<br>published {written}<extra></extra>",
             ),
             row=row,
             col=1,

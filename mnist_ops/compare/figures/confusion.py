@@ -1,59 +1,39 @@
 """Which classes the best network of a data set takes for which others."""
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from plotly import graph_objects as go
 
-from mnist_ops.compare.cells import RESNET_GRID
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.style import panels
-from mnist_ops.compare.predictions import Predictions, PredictionsOf
+from mnist_ops.compare.predictions import Predictions
+from mnist_ops.compare.results import Pixels, Source
 from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.tables.champions import champion
+from mnist_ops.compare.tables.champion import champion
 from mnist_ops.core import keys
-
-CLASSES = {
-    "MNIST": tuple("0123456789"),
-    "FashionMNIST": (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ),
-}
 
 _PAIRS = 5
 _EXAMPLES = 6
-_SIDE = 28
 # White between images, in their own pixels.
 _GAP = 3
 
 
-# A data set and which of its images -> uint8, shape (n, 28, 28); None where it is not at hand.
-Pixels: TypeAlias = Callable[[str, NDArray[np.int32]], NDArray[np.uint8] | None]
-
-
-def confusion_numbers(dataset: str, found: list[Predictions]) -> pd.DataFrame:
-    """How often each class was taken for each, summed over `found`: 100 rows."""
-    counts = np.zeros((10, 10), dtype=np.int64)
+def confusion_numbers(names: Sequence[str], found: Sequence[Predictions]) -> pd.DataFrame:
+    """Return how often each class was taken for each, summed over `found`: one row a pair."""
+    n = max(len(names), *(1 + int(max(p.label.max(), p.predicted.max())) for p in found))
+    names = [*names, *map(str, range(len(names), n))]
+    counts = np.zeros((n, n), dtype=np.int64)
     for predictions in found:
         np.add.at(counts, (predictions.label, predictions.predicted), 1)
-    names = CLASSES[dataset]
     return pd.DataFrame(
         [
             {"label": names[i], "predicted": names[j], "count": int(counts[i, j])}
-            for i in range(10)
-            for j in range(10)
+            for i in range(n)
+            for j in range(n)
         ]
     )
 
@@ -65,31 +45,33 @@ def confused_pairs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusion_figure(
-    selection: Selection, dataset: str, read: PredictionsOf, pixels: Pixels | None = None
+    selection: Selection, study: str, dataset: str, source: Source
 ) -> Figure | None:
-    """The confusion matrix of the data set's champion; None where it left no predictions.
+    """Return the confusion matrix of a study's champion; None where it left no predictions.
 
     Args:
         selection: the cells.
-        dataset: ``MNIST`` or ``FashionMNIST``.
-        read: of the predictions.
-        pixels: of the images; where given, examples of the most confused pairs are shown.
+        study: of the champion.
+        dataset: likewise.
+        source: of its predictions, of the names of the classes, and of the images; where these
+            are at hand, examples of the most confused pairs are shown.
     """
-    best = champion(selection, RESNET_GRID, dataset, keys.VAL_ACCURACY)
-    read_ones = (read(cell.run_id) for cell in best.cells if cell.finished and cell.run_id)
-    found = [predictions for predictions in read_ones if predictions is not None]
+    best = champion(selection, study, dataset, keys.VAL_ACCURACY)
+    read = (source.predictions(cell.run_id) for cell in best.cells if cell.finished and cell.run_id)
+    found = [predictions for predictions in read if predictions is not None]
     if not found:
         return None
-    frame = confusion_numbers(dataset, found)
+    frame = confusion_numbers(source.classes(dataset), found)
     pairs = confused_pairs(frame)
     title = f"{dataset}: what the best network confuses"
-    sheet = None if pixels is None or pairs.empty else _sheet(dataset, pairs, found, pixels)
+    names = list(dict.fromkeys(frame["label"]))
+    sheet = _sheet(dataset, names, pairs, found, source.pixels)
     titles, heights = [best.model], [380]
     if sheet is not None:
         titles.append("The most frequent errors, with examples")
         heights.append(len(pairs) * 62)
     drawing = panels(title, titles, heights, between=130, legend=False)
-    _matrix(drawing, frame, dataset)
+    _matrix(drawing, frame, names)
     if sheet is not None:
         _images(drawing, sheet, pairs)
     total = int(frame["count"].sum())
@@ -111,9 +93,8 @@ def confusion_figure(
     )
 
 
-def _matrix(drawing: go.Figure, frame: pd.DataFrame, dataset: str) -> None:
-    names = list(CLASSES[dataset])
-    counts = frame["count"].to_numpy().reshape(10, 10)
+def _matrix(drawing: go.Figure, frame: pd.DataFrame, names: list[str]) -> None:
+    counts = frame["count"].to_numpy().reshape(len(names), len(names))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawing.add_trace(
         go.Heatmap(
@@ -160,29 +141,39 @@ def _matrix(drawing: go.Figure, frame: pd.DataFrame, dataset: str) -> None:
 
 
 def _sheet(
-    dataset: str, pairs: pd.DataFrame, found: list[Predictions], pixels: Pixels
-) -> list[list[float | None]] | None:
+    dataset: str,
+    names: list[str],
+    pairs: pd.DataFrame,
+    found: list[Predictions],
+    pixels: Pixels | None,
+) -> NDArray[Any] | None:
     """One picture of the examples, a row a pair, six images across; None without images."""
-    names = CLASSES[dataset]
-    step = _SIDE + _GAP
-    sheet = np.full((len(pairs) * step - _GAP, _EXAMPLES * step - _GAP), np.nan)
-    for down, pair in enumerate(pairs.to_dict("records")):
+    if pixels is None:
+        return None
+    rows = []
+    for pair in pairs.to_dict("records"):
         label, predicted = names.index(pair["label"]), names.index(pair["predicted"])
         wrong = [p.index[(p.label == label) & (p.predicted == predicted)] for p in found]
-        index = np.unique(np.concatenate(wrong))[:_EXAMPLES]
-        images = pixels(dataset, index)
+        images = pixels(dataset, np.unique(np.concatenate(wrong))[:_EXAMPLES])
         if images is None:
             return None
-        for across, image in enumerate(images):
-            top, left = down * step, across * step
-            sheet[top : top + _SIDE, left : left + _SIDE] = image
-    return [[None if np.isnan(v) else int(v) for v in row] for row in sheet]
+        rows.append(images)
+    if not rows:
+        return None
+    height, width = rows[0].shape[1:]
+    down, across = height + _GAP, width + _GAP
+    sheet = np.full((len(rows) * down - _GAP, _EXAMPLES * across - _GAP), np.nan)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            top, left = row * down, column * across
+            sheet[top : top + height, left : left + width] = image
+    return sheet
 
 
-def _images(drawing: go.Figure, sheet: list[list[float | None]], pairs: pd.DataFrame) -> None:
+def _images(drawing: go.Figure, sheet: NDArray[Any], pairs: pd.DataFrame) -> None:
     drawing.add_trace(
         go.Heatmap(
-            z=sheet,
+            z=[[None if np.isnan(v) else int(v) for v in row] for row in sheet],
             colorscale="Greys",
             zmin=0,
             zmax=255,
@@ -193,14 +184,14 @@ def _images(drawing: go.Figure, sheet: list[list[float | None]], pairs: pd.DataF
         col=1,
     )
     rows = pairs.to_dict("records")
-    step = _SIDE + _GAP
+    step = (len(sheet) + _GAP) / len(rows)
     drawing.update_xaxes(row=2, visible=False, constrain="domain")
     drawing.update_yaxes(
         row=2,
         autorange="reversed",
         scaleanchor="x2",
         tickmode="array",
-        tickvals=[place * step + _SIDE / 2 for place in range(len(rows))],
+        tickvals=[place * step + (step - _GAP) / 2 for place in range(len(rows))],
         ticktext=[f"{r['label']}<br>→ {r['predicted']}<br>({r['count']})" for r in rows],
         ticks="",
         showgrid=False,

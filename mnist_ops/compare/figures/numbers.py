@@ -18,7 +18,6 @@ from mnist_ops.core import keys
 COMPARED = ("measured", "std", "n", "published", "absent")
 
 NO_NUMBER = math.nan
-DATASETS = ("MNIST", "FashionMNIST")
 
 _MEASURED = "_measured"
 _SHORT = {

@@ -1,8 +1,7 @@
-"""How every figure looks: one colour an entity, one symbol a data set, one layout.
+"""How every figure looks: one colour an entity, one layout.
 
-Entities have the colours of Okabe and Ito, told apart with any colour vision. Text, rules and
-paper have the four colours below, by which the page recognises them: it replaces them by its own,
-so that figures follow its theme.
+Text, rules and paper have the four colours below, by which the page recognises them: it replaces
+them by its own, so that figures follow its theme.
 """
 
 from collections.abc import Sequence
@@ -17,18 +16,7 @@ SOFT = "#5d626b"
 RULE = "#d9d7d0"
 PAPER = "#ffffff"
 
-_COLOURS = {
-    "ResNet-18": "#0072b2",
-    "ResNet-50": "#d55e00",
-    "SVM rbf": "#009e73",
-    "SVM poly": "#cc79a7",
-    "SVM linear": "#b3a100",
-    "SVM sigmoid": "#8a8a8a",
-    "CPU": "#e69f00",
-    "CUDA": "#56b4e9",
-}
-_OTHER_COLOURS = ("#7a5195", "#8c564b", "#6b8e23")
-_SYMBOLS = {"MNIST": "circle", "FashionMNIST": "diamond"}
+_COLOURS = ("#7a5195", "#8c564b", "#6b8e23")
 
 # Of accuracies, low to high: light enough for dark text on any of it, in either theme, and told
 # apart in grey as well.
@@ -36,7 +24,7 @@ COLOUR_SCALE = ("#ffffe0", "#c7e9b4", "#7fcdbb", "#41b6c4")
 ON_COLOUR_SCALE = "#111111"
 
 FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
-PUBLISHED = "published"
+PRINTED = "published"
 
 # Pixels above the panels: the figure's title, its legend (two lines of it fit), and the first
 # panel's own title; and between and below them, for the titles of axes.
@@ -48,13 +36,8 @@ _BOTTOM = 56
 
 
 def colour(entity: str) -> str:
-    """The colour of a model, kernel or device, the same in every figure."""
-    return _COLOURS.get(entity) or _OTHER_COLOURS[crc32(entity.encode()) % len(_OTHER_COLOURS)]
-
-
-def symbol(dataset: str) -> str:
-    """The marker of a data set, the same in every figure."""
-    return _SYMBOLS.get(dataset, "square")
+    """Return a colour for an entity, the same in every figure."""
+    return _COLOURS[crc32(entity.encode()) % len(_COLOURS)]
 
 
 def panels(
@@ -160,7 +143,7 @@ def name_published(figure: go.Figure) -> None:
     """Put the hollow markers of all published values into the legend, once."""
     marker = published_marker(SOFT)
     figure.add_trace(
-        go.Scatter(mode="markers", name=PUBLISHED, x=[None], y=[None], marker=marker), row=1, col=1
+        go.Scatter(mode="markers", name=PRINTED, x=[None], y=[None], marker=marker), row=1, col=1
     )
 
 

@@ -1,51 +1,25 @@
-"""The study's findings, each checked against the runs: claims in, verdicts out."""
+"""Claims in, verdicts out: each claim of a paper is checked against the runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.findings import code, conclusions, devices, resnets, svms
-from mnist_ops.compare.findings.baseline import NoBaseline, check, read, to_json
-from mnist_ops.compare.findings.claim import Claim
+from mnist_ops.compare.findings.claim import Claim, Section
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.compare.findings.rules import Outcome
-from mnist_ops.compare.predictions import PredictionsOf, no_predictions
-from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import ALPHA
 
-__all__ = [
-    "CLAIMS",
-    "Finding",
-    "NoBaseline",
-    "Verdict",
-    "all_findings",
-    "check",
-    "read",
-    "to_json",
-]
 
-_SECTIONS = (resnets, svms, devices, conclusions, code)
-
-# Every claim in the study's order, then those that follow from the code.
-CLAIMS: tuple[Claim, ...] = tuple(claim for section in _SECTIONS for claim in section.CLAIMS)
-
-
-def all_findings(
-    selection: Selection, predictions: PredictionsOf = no_predictions
-) -> list[Finding]:
-    """A finding for each of `CLAIMS`, in order.
+def all_findings(evidence: Evidence, sections: Sequence[Section]) -> list[Finding]:
+    """Return a finding for each claim of the sections, in order.
 
     The p-values are Holm-adjusted over the tests that were made, a test that several claims
     share counting once, so that under no effect at all the chance of even one wrong verdict
     stays at 5%. A verdict whose adjusted p-value is not below 5% becomes undecidable.
-
-    Args:
-        selection: the cells.
-        predictions: run id -> predictions; asked only for the runs that a claim needs.
     """
-    evidence = Evidence(selection, predictions)
-    hypotheses = list(dict.fromkeys(claim.hypothesis for claim in CLAIMS))
+    claims = [(section.title, claim) for section in sections for claim in section.claims]
+    hypotheses = list(dict.fromkeys(claim.hypothesis for _, claim in claims))
     outcomes = [hypothesis(evidence) for hypothesis in hypotheses]
     adjusted = statistics.holm([outcome.p_value for outcome in outcomes])
     judged: dict[Callable[[Evidence], Outcome], tuple[Outcome, float | None]] = {
@@ -53,9 +27,7 @@ def all_findings(
         for hypothesis, outcome, p_value in zip(hypotheses, outcomes, adjusted, strict=True)
     }
     return [
-        _finding(claim, section.SECTION, *judged[claim.hypothesis], evidence.scope)
-        for section in _SECTIONS
-        for claim in section.CLAIMS
+        _finding(claim, title, *judged[claim.hypothesis], evidence.scope) for title, claim in claims
     ]
 
 

@@ -3,15 +3,12 @@
 import json
 import math
 from collections.abc import Sequence
-from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
-
-# Recorded with the package: the findings of the project's own measured runs.
-RECORDED = "baseline.json"
 
 # More than any p-value or interval is good for, and fewer than machines agree on.
 _DIGITS = 10
@@ -27,20 +24,21 @@ def to_json(findings: Sequence[Finding]) -> str:
     return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read(path: Path | None = None) -> list[dict[str, Any]]:
-    """A ``findings.json``; without a path the one recorded with the package.
+def recorded(source: Traversable | None) -> list[dict[str, Any]]:
+    """Return the findings that are recorded with a paper; raises `NoBaseline` if none are."""
+    if source is None or not source.is_file():
+        raise NoBaseline("no baseline is recorded; name a findings.json to check against")
+    return read(source)
+
+
+def read(source: Path | Traversable) -> list[dict[str, Any]]:
+    """Return a ``findings.json``.
 
     Raises:
-        NoBaseline: none is recorded.
-        InvalidInput: `path` cannot be read as one.
+        InvalidInput: `source` cannot be read as one.
     """
-    source = files("mnist_ops.compare").joinpath(RECORDED) if path is None else path
     if not source.is_file():
-        if path is None:
-            raise NoBaseline(
-                "no baseline is recorded with this version; name a findings.json to check against"
-            )
-        raise InvalidInput(f"no such file: {path}")
+        raise InvalidInput(f"no such file: {source}")
     try:
         found = json.loads(source.read_text(encoding="utf-8"))
         if not all(isinstance(row["id"], str) and Verdict(row["verdict"]) for row in found):

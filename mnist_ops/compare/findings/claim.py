@@ -14,7 +14,7 @@ class Claim:
     Attributes:
         id: as in `Finding`.
         text: the claim in one line.
-        published: the study's evidence; called late, as it reads the printed numbers.
+        published: the paper's own evidence in its printed numbers.
         hypothesis: the test; its docstring says when the claim is supported and when refuted.
             Claims that say the same thing share one, which is then one test among all.
     """
@@ -23,3 +23,11 @@ class Claim:
     text: str
     published: Callable[[], str]
     hypothesis: Callable[[Evidence], Outcome]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a paper and what it claims, in its order."""
+
+    title: str
+    claims: tuple[Claim, ...]

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -22,15 +22,20 @@ from mnist_ops.core import keys
 _MAY_BE_IDLE = (keys.PIN_MEMORY, keys.GAMMA)
 _SCORES = (keys.TEST_ACCURACY, keys.TEST_F1, keys.VAL_ACCURACY)
 
-_SCOPES = {
-    "quick": "quick: a few hundred images a run",
-    "paper": "paper: the study's own sizes",
-    "rigorous": "rigorous: all images",
-}
-_MORE = {
-    "quick": "preset paper or rigorous: more images and seeds",
-    "paper": "preset rigorous: more seeds",
-}
+
+@dataclass(frozen=True)
+class Size:
+    """What the runs of a preset are.
+
+    Attributes:
+        scope: in a few words, the preset's name and a colon before them.
+        about: in a sentence.
+        more: what would tell more than these runs do.
+    """
+
+    scope: str
+    about: str
+    more: str = "more seeds"
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,12 @@ class Evidence:
     Attributes:
         selection: the cells.
         predictions: run id -> predictions; asked only for the runs that a claim needs.
+        sizes: what runs of a preset are, by its name.
     """
 
     selection: Selection
     predictions: PredictionsOf
+    sizes: Mapping[str, Size] = field(default_factory=dict)
 
     @property
     def scope(self) -> str:
@@ -125,12 +132,14 @@ class Evidence:
         ).values()
         least, most = min(counts, default=0), max(counts, default=0)
         seeds = f"{most} seed{'' if most == 1 else 's'}"
-        return f"{_SCOPES.get(preset, preset)}, {seeds if least == most else f'{least} to {seeds}'}"
+        scope = self.sizes[preset].scope if preset in self.sizes else preset
+        return f"{scope}, {seeds if least == most else f'{least} to {seeds}'}"
 
     @property
     def more(self) -> str:
         """What would tell more than these runs do."""
-        return _MORE.get(self.selection.preset, "more seeds")
+        size = self.sizes.get(self.selection.preset)
+        return size.more if size else "more seeds"
 
     def cells(self, *studies: str, **params: Any) -> list[Cell]:
         """The cells of the studies that have these params, finished or not."""

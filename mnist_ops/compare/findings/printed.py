@@ -1,26 +1,29 @@
-"""The study's own evidence for a claim, from its printed numbers."""
+"""A paper's own evidence for a claim, from its printed numbers."""
 
 from collections.abc import Iterable, Mapping
 from statistics import fmean, geometric_mean
 from typing import Any
 
-from mnist_ops.compare import published
-from mnist_ops.core import keys
+from mnist_ops.compare.published import ACCURACY, Number, Published
 
 ValuePair = tuple[float, float]
 
 
 def matched(
-    tables: Iterable[int], metric: str, first: Mapping[str, Any], second: Mapping[str, Any]
+    published: Published,
+    tables: Iterable[int],
+    metric: str,
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
 ) -> list[ValuePair]:
     """The printed numbers with the params `first` beside those that differ in `second` only."""
     pairs = []
-    for number in published.numbers():
+    for number in published.numbers:
         fields = dict(number.fields)
         if number.table not in tables or number.metric != metric:
             continue
         if all(fields.get(name) == value for name, value in first.items()):
-            other = _exactly(number.table, metric, fields | dict(second))
+            other = _exactly(published, number.table, metric, fields | dict(second))
             if other is not None:
                 pairs.append((number.value, other.value))
     return pairs
@@ -53,43 +56,34 @@ def ratios(pairs: list[ValuePair]) -> str:
     )
 
 
-def each(table: int, metric: str, *names: str) -> str:
+def each(published: Published, table: int, metric: str, *names: str) -> str:
     """Every printed number of a table's metric, named by these fields."""
     return ", ".join(
         f"{' '.join(str(number.fields.get(name)) for name in names)} {number.printed}"
-        for number in published.numbers()
+        for number in published.numbers
         if number.table == table and number.metric == metric
     )
 
 
-def best_of(table: int, dataset: str, **fields: Any) -> str:
+def best_of(published: Published, table: int, dataset: str, **fields: Any) -> str:
     """The highest printed accuracy among the table's rows with these fields."""
     found = [
         number
-        for number in published.numbers()
+        for number in published.numbers
         if number.table == table
-        and number.metric == published.ACCURACY
+        and number.metric == ACCURACY
         and all(number.fields.get(name) == value for name, value in fields.items())
     ]
     return f"{dataset} {max(found, key=lambda number: number.value).printed}%"
 
 
-def optimizer_peaks() -> str:
-    """The best printed accuracy with each optimizer on each data set."""
-    return "; ".join(
-        ", ".join(
-            f"{optimizer} {best_of(table, dataset, **{keys.OPTIMIZER: optimizer})}"
-            for table, dataset in ((2, "MNIST"), (3, "FashionMNIST"))
-        )
-        for optimizer in ("Adam", "SGD")
-    )
-
-
-def _exactly(table: int, metric: str, fields: Mapping[str, Any]) -> published.Number | None:
+def _exactly(
+    published: Published, table: int, metric: str, fields: Mapping[str, Any]
+) -> Number | None:
     return next(
         (
             number
-            for number in published.numbers()
+            for number in published.numbers
             if (number.table, number.metric) == (table, metric) and dict(number.fields) == fields
         ),
         None,

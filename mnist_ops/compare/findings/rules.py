@@ -268,13 +268,12 @@ def _name(pair: Pair, among: Sequence[Pair]) -> str:
         if pair.second.params.get(name) == value and name != keys.MODEL
     }
     model = pair.first.params.get(keys.MODEL)
-    if model == "svm":
-        shared[keys.MODEL] = "svm"
     named = [str(pair.first.params.get(keys.DATASET, "")), configuration(shared)]
-    if model == pair.second.params.get(keys.MODEL) and model != "svm":
+    # The method with kernels has one model.
+    if model == pair.second.params.get(keys.MODEL) and keys.KERNEL not in pair.first.params:
         named.insert(1, model_label(str(model)))
     seeds = f", {len(among)} seeds" if len(among) > 1 else ""
-    return ", ".join(part for part in named if part).replace("None, ", "") + seeds
+    return ", ".join(part for part in named if part) + seeds
 
 
 def _outcome(test: Comparison, unit: str, explanation: str) -> Outcome:

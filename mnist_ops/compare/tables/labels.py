@@ -5,6 +5,15 @@ from collections.abc import Mapping
 
 from mnist_ops.core import keys
 
+_SHORT = {
+    keys.LEARNING_RATE: "lr",
+    keys.BATCH_SIZE: "bs",
+    keys.EPOCHS: "epochs",
+    keys.PIN_MEMORY: "pin_memory",
+    keys.C: "C",
+    keys.GAMMA: "gamma",
+}
+
 
 def model_label(model: str) -> str:
     """``ResNet-18`` for ``resnet18``, ``SVM`` for ``svm``; another name as it is."""
@@ -14,21 +23,8 @@ def model_label(model: str) -> str:
 
 
 def configuration(params: Mapping[str, object], variant: str = "") -> str:
-    """The hyper-parameters in the study's words: ``Adam, lr=0.001, bs=16``.
-
-    Epochs, pin_memory and variant follow where they are given.
-    """
-    if params.get(keys.MODEL) == "svm":
-        kernel = params.get(keys.KERNEL)
-        parts = ["RBF" if kernel == "rbf" else str(kernel)]
-        shown = {"C": keys.C, "gamma": keys.GAMMA}
-    else:
-        parts = [str(params.get(keys.OPTIMIZER))]
-        shown = {
-            "lr": keys.LEARNING_RATE,
-            "bs": keys.BATCH_SIZE,
-            "epochs": keys.EPOCHS,
-            "pin_memory": keys.PIN_MEMORY,
-        }
-    parts += [f"{short}={params[name]}" for short, name in shown.items() if name in params]
+    """Return the hyper-parameters that are given, in short: ``Adam, lr=0.001, bs=16``."""
+    named = [str(params[name]) for name in (keys.OPTIMIZER, keys.KERNEL) if name in params]
+    parts = ["RBF" if name == "rbf" else name for name in named]
+    parts += [f"{short}={params[name]}" for name, short in _SHORT.items() if name in params]
     return ", ".join([*parts, *([variant] if variant else [])])

@@ -5,8 +5,8 @@ from statistics import fmean, stdev
 from typing import Any, TypeAlias, TypeVar
 
 from mnist_ops.compare import cells as states
-from mnist_ops.compare import published
 from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.published import Published
 from mnist_ops.compare.tables.table import Column, Kind, Value
 from mnist_ops.core import keys
 
@@ -17,7 +17,7 @@ Group: TypeAlias = Sequence[Cell]
 # The key of a row: the values of its key columns, then the variant of its cells.
 RowKey: TypeAlias = tuple[Any, ...]
 
-# Accuracies are 0 to 1 in the runs and percent in the study.
+# Accuracies are 0 to 1 in the runs and percent in print.
 TO_PERCENT = 100
 
 VARIANT = "variant"
@@ -67,13 +67,14 @@ def best(groups: Iterable[Group], metric: str) -> Group | None:
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
-def better_pin_memory(cells: Group, metric: str) -> Group:
-    """The cells with the pin_memory value of the higher mean `metric`; False if they are equal.
+def better(cells: Group, param: str, metric: str) -> Group:
+    """Return the cells with the value of `param` that has the higher mean `metric`.
 
-    Where no cell has the metric, those of a value with finished cells, or else all.
+    False or the lower value if they are equal. Where no cell has the metric, those of a value with
+    finished cells, or else all.
     """
-    by_pin = grouped(cells, lambda cell: bool(cell.params.get(keys.PIN_MEMORY, False)))
-    ordered = [by_pin[pin] for pin in sorted(by_pin)]
+    by_value = grouped(cells, lambda cell: cell.params.get(param, False))
+    ordered = [by_value[value] for value in sorted(by_value)]
     chosen = best(ordered, metric)
     if chosen is None:
         chosen = next((group for group in ordered if any(c.finished for c in group)), cells)
@@ -120,27 +121,19 @@ def compared(
     }
 
 
-def row_keys(table: int, names: Iterable[str], found: Iterable[RowKey]) -> list[RowKey]:
-    """The rows of the study's table in its order, then those `found` beyond them."""
+def row_keys(
+    published: Published, table: int, names: Iterable[str], found: Iterable[RowKey]
+) -> list[RowKey]:
+    """Return the rows of the paper's table in its order, then those `found` beyond them."""
     printed = ((*row, "") for row in published.rows(table, *names))
     return list(dict.fromkeys([*printed, *found]))
 
 
-def models_of(table: int, cells: Iterable[Cell]) -> list[str]:
-    """The models of the study's table, then others in the order of the cells."""
+def models_of(published: Published, table: int, cells: Iterable[Cell]) -> list[str]:
+    """Return the models of the paper's table, then others in the order of the cells."""
     printed = [str(model) for (model,) in published.rows(table, keys.MODEL)]
     found = [str(cell.params[keys.MODEL]) for cell in cells if keys.MODEL in cell.params]
     return list(dict.fromkeys([*printed, *found]))
-
-
-def printed_value(
-    table: int, metric: str, names: Iterable[str], key: RowKey, **fields: object
-) -> float | str:
-    """The study's number for a row; empty where it prints none, as it does for no variant."""
-    *values, variant = key
-    if variant:
-        return ""
-    return published.value(table, metric, **dict(zip(names, values, strict=True)), **fields)
 
 
 def key_columns(labels: Mapping[str, str], row_order: Iterable[RowKey]) -> list[Column]:

@@ -1,0 +1,93 @@
+"""The published study, all that this project knows of it, as one `Paper`."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+from mnist_ops.compare.figures.figure import Figure
+from mnist_ops.compare.findings.evidence import Size
+from mnist_ops.compare.paper import Paper
+from mnist_ops.compare.results import Results, Source
+from pipelines.paper.extra_analyses import extra_analyses
+from pipelines.paper.findings import CLAIMS
+from pipelines.paper.headlines import headlines
+from pipelines.paper.printed import PUBLISHED
+from pipelines.paper.studies import PRESET, STUDIES
+from pipelines.paper.tables import TABLES
+
+
+def _figures(results: Results, source: Source) -> list[Figure]:
+    from pipelines.paper.figures import figures
+
+    return figures(results, source)
+
+
+_SIZES = {
+    "quick": Size(
+        scope="quick: a few hundred images a run",
+        about="At preset quick each run sees a few hundred images: the accuracies below show the "
+        "shape of the study, not its results.",
+        more="preset paper or rigorous: more images and seeds",
+    ),
+    PRESET: Size(
+        scope="paper: the study's own sizes",
+        about="At preset paper the runs are as large as the study says its own were.",
+        more="preset rigorous: more seeds",
+    ),
+    "rigorous": Size(
+        scope="rigorous: all images",
+        about="At preset rigorous each configuration runs with five seeds, and the support vector "
+        "machines see all 49,000 training images.",
+    ),
+}
+
+_LAYOUT: Mapping[str, tuple[int | str, ...]] = {
+    "Setup": (1,),
+    "Q1(a) ResNet-18 and ResNet-50": (
+        "figure-01",
+        2,
+        3,
+        "figure-02a",
+        "figure-02b",
+        "figure-03",
+        "figure-04",
+        4,
+        "learning-curves",
+        "confusion-mnist",
+        "confusion-fashionmnist",
+    ),
+    "Q1(b) Support vector machines": (
+        "figure-05",
+        5,
+        6,
+        7,
+        "accuracy-against-time",
+        "accuracy-against-flops",
+    ),
+    "Q2 CPU against GPU": ("figure-06", "figure-07", "figure-08", 8, 9, 10),
+    "Summary": (11,),
+}
+
+PAPER = Paper(
+    name="published",
+    title="A study of ResNets and SVMs on MNIST and FashionMNIST",
+    subject="MNIST and FashionMNIST",
+    studies=STUDIES,
+    preset=PRESET,
+    sizes=_SIZES,
+    published=PUBLISHED,
+    tables=TABLES,
+    claims=CLAIMS,
+    headlines=headlines,
+    figures=_figures,
+    extra_analyses=extra_analyses,
+    layout=_LAYOUT,
+    summary_table=11,
+    # The figures that say most.
+    summary_figures={
+        "published-against-measured": "Every published accuracy against the measured one",
+        "figure-01": "Accuracy of the ResNets, published and measured",
+        "accuracy-against-time": "Accuracy against training time",
+    },
+    baseline=files(__package__).joinpath("baseline.json"),
+)
+PAPERS = {PAPER.name: PAPER}

@@ -1,0 +1,30 @@
+"""What the paper could not show: questions that it leaves open, answered from the runs."""
+
+from mnist_ops.compare.extra_analyses import Topic
+from mnist_ops.compare.paper import SelectionAt
+from mnist_ops.compare.selection import Selection
+from pipelines.paper.extra_analyses.all_images import all_images_topic
+from pipelines.paper.extra_analyses.budget import budget_topic
+from pipelines.paper.extra_analyses.noise import noise_topic
+from pipelines.paper.extra_analyses.weights import weights_topic
+from pipelines.paper.studies import PRESET
+
+# The preset at which support vector machines see all images.
+_ALL_IMAGES = "rigorous"
+
+
+def extra_analyses(selection: Selection, at: SelectionAt) -> list[Topic]:
+    """Return the topics that these runs can speak to.
+
+    Args:
+        selection: the cells of the report.
+        at: the cells at another preset.
+    """
+    whole = at(_ALL_IMAGES) if selection.preset == PRESET else None
+    topics = (
+        noise_topic(selection),
+        all_images_topic(selection, whole),
+        budget_topic(selection),
+        weights_topic(selection),
+    )
+    return [topic for topic in topics if topic is not None]

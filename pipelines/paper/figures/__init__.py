@@ -1,0 +1,33 @@
+"""The paper's figures and those beyond it: numbers first, then a drawing of them."""
+
+from mnist_ops.compare.figures.agreement import agreement_figure
+from mnist_ops.compare.figures.confusion import confusion_figure
+from mnist_ops.compare.figures.figure import Figure
+from mnist_ops.compare.results import Results, Source
+from pipelines.paper.figures import accuracy, devices, heatmaps, svms, times
+from pipelines.paper.figures.complexity import flops_figure
+from pipelines.paper.figures.learning import learning_figure
+from pipelines.paper.studies import DATASETS, RESNET_GRID
+
+
+def figures(results: Results, source: Source) -> list[Figure]:
+    """Return figures 1 to 8, then those beyond the paper for which there is anything to draw."""
+    selection, tables = results.selection, results.tables
+    beyond = [
+        learning_figure(selection, source.history),
+        times.frontier_figure(selection),
+        *(confusion_figure(selection, RESNET_GRID, dataset, source) for dataset in DATASETS),
+        flops_figure(selection),
+        agreement_figure(results.agreement),
+    ]
+    return [
+        accuracy.accuracy_figure(tables),
+        *(heatmaps.heatmap_figure(selection, dataset) for dataset in DATASETS),
+        accuracy.models_figure(tables),
+        times.time_figure(selection),
+        svms.svm_figure(tables),
+        devices.time_figure(tables),
+        devices.accuracy_figure(tables),
+        devices.combined_figure(tables),
+        *(figure for figure in beyond if figure is not None),
+    ]

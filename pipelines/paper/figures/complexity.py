@@ -1,0 +1,117 @@
+"""Accuracy against FLOPs, across networks and support vector machines."""
+
+from typing import Any
+
+import pandas as pd
+from plotly import graph_objects as go
+
+from mnist_ops.compare import published
+from mnist_ops.compare.figures import axes
+from mnist_ops.compare.figures.figure import Figure
+from mnist_ops.compare.figures.numbers import entity, number, without_seed
+from mnist_ops.compare.figures.style import (
+    PRINTED,
+    name_published,
+    panels,
+    published_marker,
+    say_absent,
+)
+from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.tables.labels import configuration
+from mnist_ops.compare.tables.measure import TO_PERCENT, grouped, mean
+from mnist_ops.core import keys
+from pipelines.paper.looks import colour, symbol
+from pipelines.paper.printed import PUBLISHED
+from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
+
+_COLUMNS = ["source", "dataset", "model", "configuration", "flops", "accuracy_pct"]
+
+
+def flops_numbers(selection: Selection) -> pd.DataFrame:
+    """FLOPs for one image and accuracy, one row a configuration, and one a published value."""
+    cells = [c for study in (RESNET_GRID, SVM_GRID) for c in selection.of(study) if c.finished]
+    groups = grouped(cells, without_seed)
+    found: list[dict[str, Any]] = []
+    for group in groups.values():
+        params = group[0].params
+        found.append(
+            {
+                "source": "measured",
+                "dataset": params.get(keys.DATASET),
+                "model": entity(params),
+                "configuration": configuration(params, group[0].variant),
+                "flops": number(mean(group, keys.FLOPS)),
+                "accuracy_pct": number(mean(group, keys.TEST_ACCURACY, TO_PERCENT)),
+            }
+        )
+    for printed in PUBLISHED.numbers:
+        if printed.table in (2, 3) and printed.metric == published.ACCURACY:
+            model = printed.fields[keys.MODEL]
+            found.append(
+                {
+                    "source": PRINTED,
+                    "dataset": printed.fields[keys.DATASET],
+                    "model": entity(printed.fields),
+                    "configuration": configuration(printed.fields),
+                    "flops": number(PUBLISHED.value(10, published.FLOPS, model=model)),
+                    "accuracy_pct": printed.value,
+                }
+            )
+    frame = pd.DataFrame(found, columns=_COLUMNS)
+    return frame.dropna(subset=["flops", "accuracy_pct"]).reset_index(drop=True)
+
+
+def flops_figure(selection: Selection) -> Figure:
+    """Accuracy against FLOPs."""
+    frame = flops_numbers(selection)
+    title = "Accuracy against FLOPs"
+    drawing = panels(title, DATASETS, [300] * len(DATASETS))
+    in_legend: set[str] = set()
+    for row, dataset in enumerate(DATASETS, start=1):
+        panel = frame[frame["dataset"] == dataset]
+        for (source, model), points in panel.groupby(["source", "model"], sort=False):
+            name = str(model) if source == "measured" else f"{model}, {PRINTED}"
+            tint = colour(str(model))
+            drawing.add_trace(
+                go.Scatter(
+                    mode="markers",
+                    name=name,
+                    legendgroup=name,
+                    showlegend=source == "measured" and name not in in_legend,
+                    x=points["flops"].tolist(),
+                    y=points["accuracy_pct"].tolist(),
+                    marker=published_marker(tint, symbol(dataset), 8)
+                    if source == PRINTED
+                    else {"color": tint, "symbol": symbol(dataset), "size": 8, "opacity": 0.8},
+                    text=points["configuration"].tolist(),
+                    hovertemplate=f"{name}<br>%{{text}}<br>%{{x:.3s}} FLOPs, %{{y:.2f}}%"
+                    "<extra></extra>",
+                ),
+                row=row,
+                col=1,
+            )
+            in_legend.add(name)
+        if panel[panel["source"] == "measured"].empty:
+            say_absent(drawing, "no finished cells", row)
+        low, high = axes.time_range(panel["flops"])
+        start, end = axes.percent_range(panel["accuracy_pct"])
+        drawing.update_xaxes(
+            row=row,
+            type="log",
+            range=[low, high],
+            dtick=1,
+            tickformat="~s",
+            title_text="FLOPs for one image, logarithmic",
+        )
+        drawing.update_yaxes(row=row, range=[start, end], title_text="Test accuracy (%)")
+    name_published(drawing)
+    return Figure(
+        "accuracy-against-flops",
+        title,
+        "A point a configuration. A machine's FLOPs are its kernel evaluations for one image and "
+        "grow with its support vectors. Filled markers are measured, hollow ones published.",
+        "Scatter plot of test accuracy over the FLOPs that one image takes, for networks and "
+        "support vector machines, a panel a data set.",
+        frame,
+        drawing,
+    )

@@ -1,0 +1,49 @@
+"""The answers to the study's three questions, a line each."""
+
+from mnist_ops.compare import statistics
+from mnist_ops.compare.findings.evidence import Evidence, configurations
+from mnist_ops.compare.headlines import Headline, accuracy_interval, with_interval
+from mnist_ops.compare.tables.labels import configuration, model_label
+from mnist_ops.compare.tables.measure import TO_PERCENT, best, values_of
+from mnist_ops.core import keys
+from pipelines.paper.findings.devices import speedups
+from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
+from pipelines.paper.tables.best import gain
+
+
+def headlines(evidence: Evidence) -> list[Headline]:
+    """What is best on each data set, how far the SVMs are behind, and what a GPU gains.
+
+    Each with its 95% interval, or with the reason why it was not measured.
+    """
+    return [
+        *(Headline(f"Best on {name}, by validation", _best(evidence, name)) for name in DATASETS),
+        *(Headline(f"Networks over SVMs on {name}", _gap(evidence, name)) for name in DATASETS),
+        Headline("GPU over CPU", _speedup(evidence)),
+    ]
+
+
+def _best(evidence: Evidence, dataset: str) -> str:
+    cells = evidence.cells(RESNET_GRID, SVM_GRID, dataset=dataset)
+    chosen = best(configurations(cells), keys.VAL_ACCURACY)
+    if chosen is None:
+        return "not measured"
+    params = chosen[0].params
+    accuracy = statistics.mean_interval(values_of(chosen, keys.TEST_ACCURACY, TO_PERCENT)).mean
+    found = with_interval(accuracy, accuracy_interval(chosen), "%")
+    return f"{model_label(str(params.get(keys.MODEL)))}, {configuration(params)}: {found}"
+
+
+def _gap(evidence: Evidence, dataset: str) -> str:
+    test = gain(evidence, dataset)
+    if test is None:
+        return "not measured"
+    return with_interval(test.effect, test.interval, " points", sign="+")
+
+
+def _speedup(evidence: Evidence) -> str:
+    pairs = speedups(evidence)
+    if not pairs.pairs:
+        return f"not measured: needs {pairs.needed}"
+    test = statistics.paired_ratios(pairs.ratios)
+    return with_interval(test.effect, test.interval, "\N{MULTIPLICATION SIGN}")
