@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from compare_runs import cuda_not_measured, expected, store
+from compare_runs import cuda_not_measured, expected, store, summarize
 
-from mnist_ops.compare import CannotWrite, Report, published, summarize
+from mnist_ops.compare import CannotWrite, Report, published
 from mnist_ops.compare.formatting import agreement_rows
-from mnist_ops.compare.markdown_summary import FIGURES, digest
+from mnist_ops.compare.markdown_summary import markdown_summary
 from mnist_ops.compare.sections import BEYOND, RESULTS, marks
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study.specs import SvmSpec
+from pipelines.paper import PAPER
 
 BEGIN, END = marks(RESULTS)
 QUICK = expected("quick")
@@ -31,23 +32,33 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
-    text = digest(report, {})
-    assert f"{report.selection.total.finished} of {report.selection.total.expected} cells" in text
+    text = markdown_summary(PAPER, report.results, {})
+    total = report.results.selection.total
+    assert f"{total.finished} of {total.expected} cells" in text
     lines = text.splitlines()
-    for finding in report.findings:
+    for finding in report.results.findings:
         (line,) = [line for line in lines if line.startswith(f"| {finding.id} ")]
         assert f"**{finding.verdict}**" in line
-    disagreeing = int((report.agreement["agrees"] == "no").sum())
+    disagreeing = int((report.results.agreement["agrees"] == "no").sum())
     assert disagreeing
     assert f"The {disagreeing} published numbers that disagree" in text
-    agreeing = Report(**vars(report) | {"agreement": report.agreement.assign(agrees="yes")})
-    assert "that disagree" not in digest(agreeing, {})
-    for headline in report.headlines:
+    agreeing = Report(
+        **vars(report)
+        | {
+            "results": dataclasses.replace(
+                report.results, agreement=report.results.agreement.assign(agrees="yes")
+            )
+        }
+    )
+    assert "that disagree" not in markdown_summary(PAPER, agreeing.results, {})
+    for headline in report.results.headlines:
         assert f"- {headline.question}: {headline.answer}" in lines
 
 
 def test_same_runs_same_text(report: Report) -> None:
-    assert digest(report, {}) == digest(report, {})
+    assert markdown_summary(PAPER, report.results, {}) == markdown_summary(
+        PAPER, report.results, {}
+    )
 
 
 def test_only_the_section_is_replaced(report: Report, tmp_path: Path) -> None:
@@ -67,7 +78,7 @@ def test_a_file_gets_the_sections_that_it_has_marks_for(report: Report, tmp_path
     page.write_text("\n".join(["above", *marks(BEYOND), "between", BEGIN, END, "below", ""]))
     report.put_into(page)
     text = page.read_text()
-    assert [topic.title for topic in report.topics] == [
+    assert [topic.title for topic in report.results.topics] == [
         line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")
     ]
     assert text.index("## ") < text.index("between") < text.index("Preset `quick`")
@@ -76,7 +87,7 @@ def test_a_file_gets_the_sections_that_it_has_marks_for(report: Report, tmp_path
 
 
 def test_pictures_are_linked_from_where_the_file_is(report: Report) -> None:
-    picture = report.page.parent / "figures" / f"{next(iter(FIGURES))}.png"
+    picture = report.page.parent / "figures" / f"{next(iter(PAPER.summary_figures))}.png"
     shutil.copy(Path(__file__).parents[2] / "docs" / "predict.png", picture)
     drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
     readme = report.page.parent.parent / "pages" / "README.md"
@@ -112,7 +123,7 @@ def test_a_file_without_the_marks_is_left_alone(report: Report, tmp_path: Path, 
 def test_a_folder_in_the_way_is_named(report: Report, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(OWN.format(BEGIN, END))
-    picture = report.page.parent / "figures" / f"{next(iter(FIGURES))}.png"
+    picture = report.page.parent / "figures" / f"{next(iter(PAPER.summary_figures))}.png"
     picture.write_bytes(b"")
     drawn = Report(**vars(report) | {"paths": (*report.paths, picture)})
     (tmp_path / "file").write_text(json.dumps(1))
@@ -146,8 +157,8 @@ def test_numbers_that_disagree_are_compared_on_the_official_test_images_too(tmp_
     pooled, official = store(specs, "paper", of_pool), store(apart, "paper", of_official)
     runs = pd.concat([pooled, official.assign(run_id="o" + official["run_id"])])
     report = summarize(runs, lambda preset: specs, {}, tmp_path, formats=["json"])
-    assert report.selection.preset == "paper"
-    frame = report.agreement[report.agreement["table"].isin([5, 6])]
+    assert report.results.selection.preset == "paper"
+    frame = report.results.agreement[report.results.agreement["table"].isin([5, 6])]
     accuracies = frame[frame["metric"] == "accuracy"]
     assert (accuracies["agrees"] == "no").all()
     assert Counter(accuracies["agrees_official"]) == {"yes": 16, "no": 8}
@@ -155,14 +166,14 @@ def test_numbers_that_disagree_are_compared_on_the_official_test_images_too(tmp_
     (row,) = (row for row in agreement_rows(accuracies) if row["description"] == rbf)
     assert row["note"].endswith("; on official test images 94.85 (93.55 to 95.93): agrees")
     sentence = "16 of these agree then."
-    assert sentence in digest(report, {})
+    assert sentence in markdown_summary(PAPER, report.results, {})
     assert sentence in report.page.read_text()
     without = summarize(pooled, lambda preset: specs, {}, tmp_path, formats=["json"])
-    assert (without.agreement["agrees_official"] == "").all()
-    assert "official" not in digest(without, {})
+    assert (without.results.agreement["agrees_official"] == "").all()
+    assert "official" not in markdown_summary(PAPER, without.results, {})
 
 
 def _published(spec: SvmSpec) -> float:
     table = 5 if spec.dataset == "MNIST" else 6
     fields = {"kernel": spec.kernel, "C": spec.C, "gamma": spec.gamma}
-    return published.value(table, published.ACCURACY, **fields) / 100
+    return PAPER.published.value(table, published.ACCURACY, **fields) / 100

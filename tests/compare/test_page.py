@@ -1,5 +1,6 @@
 """The page: what it says, that all of it is text, and that it needs nothing from elsewhere."""
 
+import dataclasses
 import json
 import math
 import re
@@ -7,14 +8,21 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from compare_runs import cuda_not_measured, expected, frame, row, store
+from compare_runs import (
+    all_tables,
+    cuda_not_measured,
+    expected,
+    frame,
+    row,
+    select,
+    store,
+    summarize,
+)
 
-from mnist_ops.compare import page, summarize
+from mnist_ops.compare import Results, Source, page
 from mnist_ops.compare.agreement import COLUMNS
-from mnist_ops.compare.figures import all_figures
 from mnist_ops.compare.findings.finding import Finding, Verdict
-from mnist_ops.compare.selection import select
-from mnist_ops.compare.tables import all_tables
+from pipelines.paper import PAPER
 from pipelines.paper.headlines import Headline
 
 QUICK = expected("quick")
@@ -109,15 +117,15 @@ def selected(runs=None, reasons=REASONS):
     return select(store(ON_CPU) if runs is None else runs, expected, reasons, "quick")
 
 
-def rendered(selection=None, *, figures=False, **options):
+def rendered(selection=None, *, figures=False, files=(), tracking_uri="", **options):
     selection = selection or selected()
-    tables = all_tables(selection)
-    arguments = {"findings": [FINDING, OPEN], "agreement": AGREEMENT} | options
+    arguments = {"findings": (FINDING, OPEN), "agreement": AGREEMENT} | options
+    results = Results(selection, tuple(all_tables(selection)), **arguments)
     if figures:
-        arguments["figures"] = all_figures(
-            selection, tables, AGREEMENT, lambda run_id, metric: [(1, 0.5)], lambda run_id: None
-        )
-    return page.render(selection, tables, **arguments)
+        source = Source(selection.runs, history=lambda run_id, metric: [(1, 0.5)])
+        drawn = PAPER.figures(dataclasses.replace(results, agreement=AGREEMENT), source)
+        results = dataclasses.replace(results, figures=tuple(drawn))
+    return page.render(PAPER, results, files=files, tracking_uri=tracking_uri)
 
 
 def test_names_from_the_store_are_text_on_the_page(tmp_path):
@@ -209,7 +217,7 @@ def test_published_numbers_are_told_with_what_is_said_of_them():
 
 
 def test_parts_that_are_empty_are_left_out():
-    text = rendered(findings=[], agreement=None)
+    text = rendered(findings=(), agreement=pd.DataFrame())
     for anchor in ("#findings", "#published"):
         assert anchor not in text
     assert "plotly.min.js</code>" not in text

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from compare_runs import cuda_not_measured, expected, frame, store
+from compare_runs import cuda_not_measured, expected, frame, store, summarize
 
-from mnist_ops.compare import CannotWrite, NoRuns, summarize
+from mnist_ops.compare import CannotWrite, NoRuns
 from mnist_ops.compare.files import publish
 from mnist_ops.compare.render import plain, readable, to_csv, to_latex, to_markdown
 from mnist_ops.compare.tables.table import (

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compare_runs import cuda_not_measured, expected, store
+from compare_runs import cuda_not_measured, expected, store, summarize
 from requirements import unavailable
-
-from mnist_ops.compare import summarize
 
 choreographer = pytest.importorskip("choreographer", reason="needs kaleido: pip install kaleido")
 

@@ -4,11 +4,11 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from compare_runs import cuda_not_measured, expected, frame, row, store
+from compare_runs import cuda_not_measured, expected, frame, row, select, store
 
 from mnist_ops.compare import NoRuns
 from mnist_ops.compare.runs import COLUMNS, typed
-from mnist_ops.compare.selection import Coverage, select
+from mnist_ops.compare.selection import Coverage
 
 QUICK = expected("quick")
 ON_CPU = [spec for spec in QUICK if spec.device == "cpu"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from compare_runs import cuda_not_measured, expected, store
+from compare_runs import cuda_not_measured, expected, store, summarize
 from markdown_it import MarkdownIt
 from rich.text import Text
 
 from mnist_ops.cli.terminal import console
-from mnist_ops.compare import Report, summarize
+from mnist_ops.compare import Report
 from mnist_ops.compare.sections import RESULTS, marks
 from mnist_ops.core.escaping import field, file_uri, printable
 

@@ -22,14 +22,13 @@ import pytest
 import services
 import tracked_runs
 from click.testing import CliRunner, Result
+from compare_runs import all_tables, select
 from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mutations import STRANGE, mutated
 
 from mnist_ops import tracking
 from mnist_ops.cli import main
-from mnist_ops.compare import select
-from mnist_ops.compare.tables import all_tables
 from mnist_ops.core import keys
 from mnist_ops.serving.champions.candidates import best
 from mnist_ops.study import lookup

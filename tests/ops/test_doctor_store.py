@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sqlalchemy
 from alembic import command
+from compare_runs import select
 from doctor_fixtures import (
     CELL,
     DEAD,
@@ -27,7 +28,6 @@ from mlflow.store.db import utils
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from mnist_ops import tracking
-from mnist_ops.compare.selection import select
 from mnist_ops.core import keys
 from mnist_ops.ops.doctor import Severity
 from mnist_ops.tracking.orphans import SET_ASIDE

@@ -1,12 +1,20 @@
 """Synthetic stores for the tests of the comparison: cells with known numbers, as a frame."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mnist_ops.compare import Report, Source, report, selection
+from mnist_ops.compare.findings.evidence import Evidence
+from mnist_ops.compare.predictions import PredictionsOf, no_predictions
+from mnist_ops.compare.report import Expected
+from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.tables.table import Table
 from mnist_ops.study.specs import ResNetSpec, Spec
 from pipelines import STUDIES
+from pipelines.paper import PAPER
 
 START = pd.Timestamp("2026-03-01 08:00", tz="UTC")
 
@@ -86,3 +94,38 @@ def store(
 ) -> pd.DataFrame:
     """One finished run a spec; `change` gives the columns that differ for it."""
     return frame([row(spec, preset, i, **change(spec)) for i, spec in enumerate(specs)])
+
+
+def select(
+    runs: pd.DataFrame,
+    wanted: Expected = expected,
+    not_measured: Mapping[str, str] | None = None,
+    preset: str | None = None,
+) -> Selection:
+    """The cells of the paper's studies."""
+    return selection.select(runs, wanted, not_measured or {}, preset, studies=PAPER.studies)
+
+
+def all_tables(selected: Selection) -> list[Table]:
+    """The paper's tables."""
+    return PAPER.build_tables(selected)
+
+
+def evidence(selected: Selection, predictions: PredictionsOf = no_predictions) -> Evidence:
+    """What the paper's claims are tested on."""
+    return Evidence(selected, predictions, PAPER.sizes)
+
+
+def summarize(
+    runs: pd.DataFrame,
+    wanted: Expected,
+    not_measured: Mapping[str, str],
+    out: Path,
+    preset: str | None = None,
+    *,
+    formats: Sequence[str] = ("html", "json"),
+    **more: Any,
+) -> Report:
+    """The report on the paper; `more` are fields of `Source`."""
+    source = Source(runs, not_measured, **more)
+    return report.summarize(source, PAPER, out, preset, expected=wanted, formats=formats)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import sqlalchemy
 import tracked_runs
+from compare_runs import select
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from transfer_fixtures import call, refused
@@ -210,7 +211,6 @@ def test_only_the_run_that_the_report_uses_is_exported(
         grid.open(10)
     counted = set(tracked_runs.counted(client).values())
     assert counted == {later, *runs[1:]}
-    from mnist_ops.compare import select
 
     selection = select(tracking.cell_runs(client), lambda _: [], {}, "custom-60-40")
     assert {cell.run_id for cell in selection.cells if cell.finished} == counted

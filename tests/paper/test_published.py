@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from mnist_ops.compare import published
-from mnist_ops.compare.published import find, numbers
+from pipelines.paper import PAPER
+
+find = PAPER.published.find
 
 # Copied from the study's report by hand, some of every table: table, metric, printed, params.
 SAMPLE = [
@@ -46,7 +47,9 @@ def test_number_stands_as_printed(table, metric, printed, params):
 
 
 def test_every_table_is_complete():
-    counts = pd.Series([number.table for number in numbers()]).value_counts().to_dict()
+    counts = (
+        pd.Series([number.table for number in PAPER.published.numbers]).value_counts().to_dict()
+    )
     assert counts == {2: 16, 3: 16, 4: 8, 5: 36, 6: 36, 7: 6, 8: 16, 9: 12, 10: 6, 11: 8}
 
 
@@ -73,17 +76,6 @@ def test_published_numbers_agree_with_each_other():
     assert find(4, "accuracy", optimizer="Adam", epochs=5, pin_memory=False).value == 99.01
 
 
-def test_frame_is_typed():
-    frame = published.published()
-    assert len(frame) == 160
-    assert str(frame["batch_size"].dtype) == "Int64"
-    assert str(frame["pin_memory"].dtype) == "boolean"
-    assert frame["value"].dtype == "float64"
-    svm = frame[(frame["table"] == 5) & (frame["metric"] == "f1")]
-    assert svm["value"].max() == 0.956
-    assert svm["batch_size"].isna().all()
-
-
 def test_a_cell_that_the_study_lacks_has_no_number():
     assert find(2, "accuracy", batch_size=64) is None
-    assert published.value(2, "accuracy", batch_size=64) == ""
+    assert PAPER.published.value(2, "accuracy", batch_size=64) == ""

@@ -8,10 +8,11 @@ import pytest
 from mnist_ops import compare
 from mnist_ops.compare.extra_analyses import to_markdown
 from mnist_ops.compare.findings import baseline
-from mnist_ops.compare.markdown_summary import FIGURES, digest
+from mnist_ops.compare.markdown_summary import markdown_summary
 from mnist_ops.compare.sections import BEYOND, RESULTS, marks
 from mnist_ops.ops.reports import write_report
 from mnist_ops.tracking import exchange
+from pipelines.paper import PAPER
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "mlruns" / "recorded"
@@ -26,36 +27,40 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> compare.Report:
 
 
 def test_they_are_of_the_study_s_own_size_and_have_a_past(report: compare.Report) -> None:
-    assert report.selection.preset == "paper"
-    runs = report.selection.runs
-    assert len(runs) == sum(row.finished + row.extra for row in report.selection.coverage)
+    assert report.results.selection.preset == "paper"
+    runs = report.results.selection.runs
+    assert len(runs) == sum(row.finished + row.extra for row in report.results.selection.coverage)
     assert (runs["git_commit"].str.len() == 40).all()
     assert runs["hardware_cpu"].notna().all()
     assert runs["version_torch"].notna().all()
 
 
 def test_every_table_is_rebuilt(report: compare.Report) -> None:
-    assert [table.number for table in report.tables] == list(range(1, 12))
-    assert len(report.agreement) == 160
-    lacking = report.agreement[report.agreement["agrees"] == "not measured"]
+    assert [table.number for table in report.results.tables] == list(range(1, 12))
+    assert len(report.results.agreement) == 160
+    lacking = report.results.agreement[report.results.agreement["agrees"] == "not measured"]
     assert (lacking["note"] != "").all()
 
 
 def test_the_readme_says_what_they_say(report: compare.Report) -> None:
-    expected = digest(report, {stem: f"docs/results/{stem}.png" for stem in FIGURES})
+    expected = markdown_summary(
+        PAPER, report.results, {stem: f"docs/results/{stem}.png" for stem in PAPER.summary_figures}
+    )
     assert _section(ROOT / "README.md", RESULTS) == expected.strip(), "run: make results"
-    for stem in FIGURES:
+    for stem in PAPER.summary_figures:
         assert (PICTURES / f"{stem}.png").is_file()
 
 
 def test_the_baseline_is_what_they_found(report: compare.Report) -> None:
     assert report.lost() == []
-    assert baseline.read() == json.loads(baseline.to_json(report.findings)), "run: make results"
+    assert baseline.recorded(PAPER.baseline) == json.loads(
+        baseline.to_json(report.results.findings)
+    ), "run: make results"
 
 
 def test_the_page_beyond_the_study_says_what_they_say(report: compare.Report) -> None:
-    stems = [topic.figure.stem for topic in report.topics if topic.figure is not None]
-    expected = to_markdown(report.topics, {stem: f"results/{stem}.png" for stem in stems})
+    stems = [topic.figure.stem for topic in report.results.topics if topic.figure is not None]
+    expected = to_markdown(report.results.topics, {stem: f"results/{stem}.png" for stem in stems})
     page = ROOT / "docs" / "beyond-the-study.md"
     assert _section(page, BEYOND) == expected.strip(), "run: make results"
     for stem in stems:

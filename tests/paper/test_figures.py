@@ -8,30 +8,27 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from compare_runs import cuda_not_measured, expected, row, store
+from compare_runs import all_tables, cuda_not_measured, expected, row, select, store
 from plotly import graph_objects as go
 from requirements import unavailable
 
-from mnist_ops.compare.figures import (
+from mnist_ops.compare import Results, Source
+from mnist_ops.compare.figures import agreement, confusion
+from mnist_ops.compare.figures.axes import error_bars, percent_range, time_range
+from mnist_ops.compare.figures.export import export, inline_json, to_json
+from mnist_ops.compare.figures.figure import Figure
+from mnist_ops.study.specs import ResNetSpec
+from pipelines.paper import PAPER
+from pipelines.paper.figures import (
     accuracy,
-    agreement,
-    all_figures,
     complexity,
-    confusion,
     devices,
-    export,
     heatmaps,
     learning,
     svms,
     times,
 )
-from mnist_ops.compare.figures.axes import error_bars, percent_range, time_range
-from mnist_ops.compare.figures.export import inline_json, to_json
-from mnist_ops.compare.figures.figure import Figure
-from mnist_ops.compare.figures.style import colour
-from mnist_ops.compare.selection import select
-from mnist_ops.compare.tables import all_tables
-from mnist_ops.study.specs import ResNetSpec
+from pipelines.paper.looks import colour
 
 QUICK = expected("quick")
 REASONS = cuda_not_measured(QUICK)
@@ -124,7 +121,8 @@ def figures_of(selection, **changed):
         "predictions": predictions,
         "pixels": pixels,
     } | changed
-    return all_figures(selection, all_tables(selection), **arguments)
+    results = Results(selection, tuple(all_tables(selection)), agreement=arguments.pop("agreement"))
+    return PAPER.figures(results, Source(selection.runs, **arguments))
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +345,7 @@ def test_flops_stand_with_accuracies():
 
 
 def test_confusions_are_counted_and_the_most_frequent_shown():
-    frame = confusion.confusion_numbers("MNIST", [predictions(""), predictions("")])
+    frame = confusion.confusion_numbers((), [predictions(""), predictions("")])
     assert len(frame) == 100
     assert frame["count"].sum() == 26
     assert only(frame, label="9", predicted="4")["count"] == 4
@@ -363,16 +361,29 @@ def test_confusions_are_counted_and_the_most_frequent_shown():
         asked.append((dataset, index.tolist()))
         return pixels(dataset, index)
 
-    with_images = confusion.confusion_figure(selection, "MNIST", predictions, shown)
+    with_images = confusion.confusion_figure(
+        selection,
+        "resnet_grid",
+        "MNIST",
+        Source(selection.runs, predictions=predictions, pixels=shown),
+    )
     assert asked == [("MNIST", [110, 111]), ("MNIST", [112])]
     sheet = with_images.drawing.data[1].z
     assert (sheet[0][0], sheet[0][31], sheet[31][0]) == (110, 111, 112)
     assert sheet[0][28] is None
     assert "3 of 13 are wrong" in with_images.caption
     for without in (None, lambda dataset, index: None):
-        figure = confusion.confusion_figure(selection, "MNIST", predictions, without)
+        figure = confusion.confusion_figure(
+            selection,
+            "resnet_grid",
+            "MNIST",
+            Source(selection.runs, predictions=predictions, pixels=without),
+        )
         assert len(figure.drawing.data) == 1
-    assert confusion.confusion_figure(selection, "MNIST", lambda run_id: None) is None
+    assert (
+        confusion.confusion_figure(selection, "resnet_grid", "MNIST", Source(selection.runs))
+        is None
+    )
 
 
 def test_published_against_measured_leaves_out_what_was_not_measured():

@@ -1,13 +1,15 @@
 """The answers to the study's questions, and what a report says to terminals and programs."""
 
+import dataclasses
 import json
 
 import pytest
-from compare_runs import cuda_not_measured, expected, store
+from compare_runs import cuda_not_measured, expected, store, summarize
 from statsmodels.stats.proportion import proportion_confint
 
-from mnist_ops.compare import NoBaseline, summarize
-from mnist_ops.compare.findings import to_json
+from mnist_ops.compare import NoBaseline
+from mnist_ops.compare.findings.baseline import to_json
+from pipelines.paper import PAPER
 
 QUICK = expected("quick")
 REASONS = cuda_not_measured(QUICK)
@@ -20,7 +22,7 @@ def accuracy(spec):
 
 
 def answers(report):
-    return {headline.question: headline.answer for headline in report.headlines}
+    return {headline.question: headline.answer for headline in report.results.headlines}
 
 
 def test_headlines_with_intervals(tmp_path):
@@ -75,16 +77,16 @@ def test_everything_for_programs_is_json(tmp_path):
     assert read["headlines"][0]["question"] == "Best on MNIST, by validation"
 
 
-def test_what_was_lost_since_a_baseline(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_ops.compare.findings.baseline.RECORDED", "nothing.json")
+def test_what_was_lost_since_a_baseline(tmp_path):
     before = summarize(store(ON_CPU, change=accuracy), expected, REASONS, tmp_path / "a")
     after = summarize(store(ON_CPU), expected, REASONS, tmp_path / "b")
     baseline = tmp_path / "findings.json"
-    baseline.write_text(to_json(before.findings))
+    baseline.write_text(to_json(before.results.findings))
     assert before.lost(baseline) == []
     assert "2.8.1" in [finding.id for finding in after.lost(baseline)]
+    paper = dataclasses.replace(PAPER, baseline=None)
     with pytest.raises(NoBaseline):
-        before.lost()
+        dataclasses.replace(before, paper=paper).lost()
 
 
 def test_each_run_is_asked_once(tmp_path):

@@ -6,20 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from compare_runs import cuda_not_measured, expected, frame, row, store
+from compare_runs import cuda_not_measured, evidence, expected, frame, row, select, store
 from scipy import stats
 
-from mnist_ops.compare.findings import (
-    CLAIMS,
-    NoBaseline,
-    Verdict,
-    all_findings,
-    check,
-    read,
-    to_json,
-)
-from mnist_ops.compare.selection import select
+from mnist_ops.compare.findings import all_findings
+from mnist_ops.compare.findings.baseline import NoBaseline, check, read, recorded, to_json
+from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.core.errors import InvalidInput
+from pipelines.paper import PAPER
 
 QUICK = expected("quick")
 ON_CPU = [spec for spec in QUICK if spec.device == "cpu"]
@@ -37,7 +31,9 @@ def with_seeds(specs, count):
 
 
 def judge(runs, specs=QUICK, predictions=lambda run_id: None, reasons=REASONS):
-    findings = all_findings(select(runs, lambda preset: specs, reasons), predictions)
+    findings = all_findings(
+        evidence(select(runs, lambda preset: specs, reasons), predictions), PAPER.claims
+    )
     return {finding.id: finding for finding in findings}
 
 
@@ -63,8 +59,9 @@ def model_effect(size):
 
 
 def test_every_claim_of_the_study_is_there():
-    assert [claim.id for claim in CLAIMS] == IDS
-    for claim in CLAIMS:
+    claims = [claim for section in PAPER.claims for claim in section.claims]
+    assert [claim.id for claim in claims] == IDS
+    for claim in claims:
         assert claim.hypothesis.__doc__
         assert "\n" not in claim.text
 
@@ -453,13 +450,12 @@ def test_runs_of_one_size_cannot_lose_what_another_found():
 
 
 def test_the_recorded_baseline_can_be_read():
-    assert [row["id"] for row in read()] == IDS
+    assert [row["id"] for row in recorded(PAPER.baseline)] == IDS
 
 
-def test_no_baseline(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_ops.compare.findings.baseline.RECORDED", "nothing.json")
+def test_no_baseline(tmp_path):
     with pytest.raises(NoBaseline, match="no baseline is recorded") as raised:
-        read()
+        recorded(None)
     assert raised.value.exit_code == 1
     with pytest.raises(InvalidInput, match="no such file"):
         read(tmp_path / "findings.json")

@@ -4,10 +4,7 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from compare_runs import cuda_not_measured, expected, frame, row, store
-
-from mnist_ops.compare.selection import select
-from mnist_ops.compare.tables import all_tables
+from compare_runs import all_tables, cuda_not_measured, expected, frame, row, select, store
 
 QUICK = expected("quick")
 REASONS = cuda_not_measured(QUICK)

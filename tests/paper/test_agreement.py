@@ -7,14 +7,13 @@ import math
 
 import numpy as np
 import pytest
-from compare_runs import cuda_not_measured, expected, store
+from compare_runs import all_tables, cuda_not_measured, evidence, expected, select, store
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from mnist_ops.compare import published
 from mnist_ops.compare.agreement import COLUMNS, agreement, to_csv
-from mnist_ops.compare.selection import select
-from mnist_ops.compare.tables import all_tables
+from pipelines.paper import PAPER as PUBLICATION
 
 PAPER = expected("paper")
 ON_CPU = [spec for spec in PAPER if spec.device == "cpu"]
@@ -23,7 +22,7 @@ REASONS = cuda_not_measured(PAPER)
 
 def compared(runs, specs=PAPER, reasons=REASONS, preset=None):
     selection = select(runs, lambda preset: specs, reasons, preset)
-    return agreement(selection, all_tables(selection))
+    return agreement(PUBLICATION, evidence(selection), all_tables(selection))
 
 
 def one(frame, **wanted):
@@ -42,7 +41,9 @@ def as_published(spec):
     if spec.model == "svm":
         table = 5 if spec.dataset == "MNIST" else 6
         found = {
-            metric: published.value(table, metric, kernel=spec.kernel, C=spec.C, gamma=spec.gamma)
+            metric: PUBLICATION.published.value(
+                table, metric, kernel=spec.kernel, C=spec.C, gamma=spec.gamma
+            )
             for metric in (published.ACCURACY, published.F1, published.TRAIN_TIME_S)
         }
         return {
@@ -53,21 +54,23 @@ def as_published(spec):
     if spec.study == "device_compare":
         fields = {"model": spec.model, "optimizer": spec.optimizer, "device": spec.device}
         return {
-            "test_accuracy": published.value(8, published.ACCURACY, **fields) / 100,
-            "train_time_s": published.value(8, published.TRAIN_TIME_S, **fields),
+            "test_accuracy": PUBLICATION.published.value(8, published.ACCURACY, **fields) / 100,
+            "train_time_s": PUBLICATION.published.value(8, published.TRAIN_TIME_S, **fields),
         }
     fields = dataclasses.asdict(spec)
     axes = ("model", "batch_size", "optimizer", "learning_rate", "epochs")
     table = 2 if spec.dataset == "MNIST" else 3
-    value = published.value(table, published.ACCURACY, **{name: fields[name] for name in axes})
+    value = PUBLICATION.published.value(
+        table, published.ACCURACY, **{name: fields[name] for name in axes}
+    )
     return {"test_accuracy": value / 100} if value else {}
 
 
 def test_every_published_number_is_there_in_order():
     frame = compared(store(ON_CPU, "paper"))
     assert tuple(frame.columns) == COLUMNS
-    assert len(frame) == len(published.numbers()) == 160
-    assert frame["table"].tolist() == [number.table for number in published.numbers()]
+    assert len(frame) == len(PUBLICATION.published.numbers) == 160
+    assert frame["table"].tolist() == [number.table for number in PUBLICATION.published.numbers]
     assert set(frame["agrees"]) <= {"yes", "no", "not comparable", "not measured"}
 
 

@@ -5,13 +5,14 @@ import math
 from statistics import stdev
 
 import pytest
-from compare_runs import expected, store
+from compare_runs import expected, select, store
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from mnist_ops.compare.extra_analyses import all_topics, to_markdown
-from mnist_ops.compare.selection import Selection, select
+from mnist_ops.compare.extra_analyses import to_markdown
+from mnist_ops.compare.selection import Selection
 from mnist_ops.study.specs import ResNetSpec, Spec
+from pipelines.paper.extra_analyses import extra_analyses
 from pipelines.paper.extra_analyses.all_images import all_images_topic
 from pipelines.paper.extra_analyses.budget import budget_topic
 from pipelines.paper.extra_analyses.noise import noise_numbers, noise_topic
@@ -191,7 +192,7 @@ def test_weights_that_never_learn() -> None:
 
 
 def test_topics_as_markdown() -> None:
-    topics = all_topics(chosen(PAPER), None)
+    topics = extra_analyses(chosen(PAPER), lambda preset: None)
     text = to_markdown(topics, {"differences-against-noise": "a/b.png"})
     assert "![Published differences, and what chance makes](a/b.png)" in text
     assert all(f"## {topic.title}\n" in text for topic in topics)
