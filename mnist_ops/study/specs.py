@@ -126,10 +126,6 @@ class Spec:
         fields = dataclasses.asdict(self)
         return {k: v for k, v in fields.items() if k not in ("study", "train_limit", "test_limit")}
 
-    def on(self, device: str) -> "Spec":
-        """Return the same cell on another device; raises `InvalidInput` if it cannot run there."""
-        return dataclasses.replace(self, device=device)
-
     @property
     def length(self) -> int:
         """In how many parts its fit reports progress."""
@@ -271,10 +267,6 @@ class ResNetSpec(Spec):
     def params(self) -> dict[str, Any]:
         """The spec as the run's params, `amp` among them."""
         return super().params | {"amp": self.amp}
-
-    def on(self, device: str) -> "ResNetSpec":
-        """Return the same cell on another device, in the usual precision of that."""
-        return dataclasses.replace(self, device=device, precision="auto")
 
     @property
     def departures(self) -> tuple[str, ...]:
