@@ -179,7 +179,7 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
             "class_name": names[found],
             "probability": probabilities[found],
             "probabilities": dict(zip(names, probabilities, strict=True)),
-            "unlike": list(answers.unlike[row]),
+            "unlike": list(answers.alarms[row]),
         }
         yield Row(_shown(path), file_uri(path), read[number], answer)
 

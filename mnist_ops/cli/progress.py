@@ -40,7 +40,7 @@ class GridDisplay:
     def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:
         """A study begins, of whose `cells` `skipped` are finished already.
 
-        What is left costs as much as `costs` says, by trajectory, in units of their own.
+        What is left costs as much as `costs` says, by fit group, in units of their own.
         """
         before = f", {skipped} of them finished before" if skipped else ""
         self.log(f"{title}: {cells} {'cell' if cells == 1 else 'cells'}{before}")
@@ -63,7 +63,7 @@ class GridDisplay:
             )
 
     def progress(self, progress: CellProgress) -> None:
-        """A trajectory got further."""
+        """A fit group got further."""
         self._estimate.report(progress.key, progress.epoch, progress.epochs, time.monotonic())
         if self._bars is None:
             return

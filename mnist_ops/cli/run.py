@@ -167,7 +167,7 @@ class Output:
     "--share/--no-share",
     default=True,
     show_default=True,
-    help="Train cells that are one trajectory once; --no-share times each on its own.",
+    help="Fit cells that one fit serves once; --no-share times each on its own.",
 )
 @click.option(
     "--svm-memory",

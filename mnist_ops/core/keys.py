@@ -57,7 +57,7 @@ ROLE = "mnist_ops.role"
 SPEC = "mnist_ops.spec"
 ERROR = "mnist_ops.error"
 NOT_MEASURED = "mnist_ops.not_measured"
-TRAJECTORY = "mnist_ops.trajectory"
+FIT_GROUP = "mnist_ops.trajectory"
 TIME = "mnist_ops.time"
 # In how many parts a fit was computed: more than 1 if it was cut and went on.
 SEGMENTS = "mnist_ops.parts"
@@ -83,7 +83,7 @@ METRIC = "mnist_ops.metric"
 CELLS = "mnist_ops.cells"
 CELLS_BEFORE = "mnist_ops.cells_before"
 # Those that failed before, and are not tried again; and what the rest costs, in the units of
-# `trajectories`.
+# `grouped`.
 CELLS_FAILED_BEFORE = "mnist_ops.cells_failed_before"
 COST = "mnist_ops.cost"
 

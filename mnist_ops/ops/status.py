@@ -13,7 +13,7 @@ from mnist_ops import tracking
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.runner.eta import Fit, seconds_left
-from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.study.specs import Spec, from_canonical
 from mnist_ops.study.validity import is_measurement, shown
 from mnist_ops.tracking import LeftOut, claims
@@ -157,7 +157,7 @@ def _fits(
     """Return how far each group of the grid is, the fits that run, and the cost of all groups."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in cells:
-        groups[run.data.tags.get(keys.TRAJECTORY, run.info.run_id)].append(run)
+        groups[run.data.tags.get(keys.FIT_GROUP, run.info.run_id)].append(run)
     alive = {run.info.run_id for run in living}
     fits: list[Fit] = []
     running: list[RunningFit] = []
@@ -168,7 +168,7 @@ def _fits(
         longest = max(specs, key=lambda run_id: specs[run_id].length)
         (run,) = [found for found in group if found.info.run_id == longest]
         spec = specs[longest]
-        cost = Trajectory(key, (spec,)).cost
+        cost = FitGroup(key, (spec,)).cost
         at_work = any(found.info.run_id in alive for found in group)
         if not at_work and run.info.status == "FAILED":
             fits.append(Fit(cost, 1.0, 1.0))

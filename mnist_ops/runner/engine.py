@@ -19,7 +19,7 @@ from mnist_ops.core import cancellation, keys, paths
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.fitting import svm
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S
-from mnist_ops.runner.fit_groups import trajectories
+from mnist_ops.runner.fit_groups import grouped
 from mnist_ops.runner.task import CellContext, Outcome, Progress
 from mnist_ops.runner.workers import Needs, Pool, WorkersUnavailable, open_pool
 from mnist_ops.study.grids import Choices, Study
@@ -53,7 +53,7 @@ class Settings:
         checkpoint_s: seconds of training that may be lost.
         streams: cells that may train side by side on a CUDA device; those of a study that is about
             time never do.
-        share: cells of one trajectory are trained once.
+        share: cells of one fit group are fitted once.
         svm_memory_gb: see `open_pool`.
         experiment: where runs go, unless ``mlflow run`` has opened one; None takes the one that
             MLflow's variables name.
@@ -133,11 +133,11 @@ class Display(Protocol):
     def start(self, title: str, cells: int, skipped: int, costs: Mapping[str, float]) -> None:
         """A study begins, of whose `cells` `skipped` are finished already.
 
-        What is left costs as much as `costs` says, by trajectory, in units of their own.
+        What is left costs as much as `costs` says, by fit group, in units of their own.
         """
 
     def progress(self, progress: Progress) -> None:
-        """A trajectory got further."""
+        """A fit group got further."""
 
     def outcome(self, outcome: Outcome) -> None:
         """A cell ended."""
@@ -276,7 +276,7 @@ class _Grids:
         skipped = tuple(cell for cell in a_plan.cells if cell.fingerprint in done)
         to_do = [c for c in a_plan.cells if c.fingerprint not in done and c not in failed_before]
         reasons = {cell.fingerprint: why for cell, why in a_plan.not_measured.items()}
-        costs = {t.key: t.cost for t in trajectories(to_do, share=settings.share)}
+        costs = {t.key: t.cost for t in grouped(to_do, share=settings.share)}
         tags = {
             keys.STUDY: study.name,
             keys.PRESET: settings.preset,
@@ -337,7 +337,7 @@ class _Grids:
         waiting: list[Spec] = list(cells)
         began, told = round(time.time() * 1000), False
         while waiting and not cancellation.requested():
-            work = trajectories(waiting, share=self.settings.share)
+            work = grouped(waiting, share=self.settings.share)
             waiting = []
             # Closed before the parent is: no worker may open a run under a parent that ended.
             running = pool.run(work, context, self.display.progress, self.display.log)

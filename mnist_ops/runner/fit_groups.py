@@ -1,8 +1,8 @@
-"""Which cells one fit serves.
+"""Group cells that can share one fit.
 
 With a constant learning rate a training of 2 epochs is the beginning of one of 5, bit for bit; and
 without an accelerator there is no transfer that pinned memory could change. Cells that differ in
-nothing else are one trajectory through weight space: it is trained once, to its longest, and gives
+nothing else are one path through weight space: it is trained once, to its longest, and gives
 each cell its result on the way.
 
 Support vector machines that differ in C, or in how gamma follows from the pixels, share their inner
@@ -16,11 +16,11 @@ from mnist_ops.study.specs import Spec
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class FitGroup:
     """Cells that one fit serves.
 
     Attributes:
-        key: names the trajectory; the same for the same trajectory in every grid.
+        key: names the group; the same in every grid.
         cells: the one that is fitted first, then those that get its results.
     """
 
@@ -41,8 +41,8 @@ class Trajectory:
         return methods.cost(self.fitted)
 
 
-def trajectories(cells: Iterable[Spec], *, share: bool) -> list[Trajectory]:
-    """Group `cells` by trajectory, the costliest first so that no worker ends long after others.
+def grouped(cells: Iterable[Spec], *, share: bool) -> list[FitGroup]:
+    """Group `cells`, the costliest group first so that no worker ends long after others.
 
     Args:
         cells: of one study.
@@ -52,7 +52,7 @@ def trajectories(cells: Iterable[Spec], *, share: bool) -> list[Trajectory]:
     for cell in cells:
         groups.setdefault(cell.fit_group if share else cell.fingerprint, []).append(cell)
     found = [
-        Trajectory(key, tuple(sorted(group, key=lambda cell: cell.fit_order)))
+        FitGroup(key, tuple(sorted(group, key=lambda cell: cell.fit_order)))
         for key, group in groups.items()
     ]
-    return sorted(found, key=lambda trajectory: -trajectory.cost)
+    return sorted(found, key=lambda group: -group.cost)

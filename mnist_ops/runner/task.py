@@ -1,4 +1,4 @@
-"""Compute a trajectory and track its cells: the code that every worker runs."""
+"""Compute a fit group and track its cells: the code that every worker runs."""
 
 import traceback
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from mnist_ops.data import Images, load
 from mnist_ops.fitting import methods
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S, Checkpoint
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
@@ -57,7 +57,7 @@ class CellContext:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a trajectory is: `epoch` of `epochs`, 0 at its start."""
+    """How far a fit group is: `epoch` of `epochs`, 0 at its start."""
 
     key: str
     name: str
@@ -88,62 +88,62 @@ class Outcome:
 
 
 def compute(
-    trajectory: Trajectory,
+    group: FitGroup,
     context: CellContext,
     report: Callable[[Progress], None],
     log: Log = lambda line: None,
 ) -> list[Outcome]:
-    """Fit `trajectory`, and track each of its cells as a run of its own.
+    """Fit `group`, and track each of its cells as a run of its own.
 
     Goes on from where a process that died on this machine had come. A failure ends those runs that
     have no result yet as FAILED; it does not reach the caller.
     """
     if cancellation.requested(context.grid):
-        return [Outcome(spec, "stopped") for spec in trajectory.cells]
+        return [Outcome(spec, "stopped") for spec in group.cells]
     tracker = tracking.shared_tracker(context.address, log)
     if not context.forced:
-        tracker.upload_finished((cell.fingerprint for cell in trajectory.cells), UPLOAD_S)
-    mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
-    outcomes = [Outcome(spec, "claimed elsewhere") for spec in trajectory.cells if spec not in mine]
+        tracker.upload_finished((cell.fingerprint for cell in group.cells), UPLOAD_S)
+    mine, claimed = _claim(tracker, group.cells, forced=context.forced)
+    outcomes = [Outcome(spec, "claimed elsewhere") for spec in group.cells if spec not in mine]
     if mine:
-        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, report, log)
+        work = _Work(FitGroup(group.key, tuple(mine)), context, tracker, report, log)
         outcomes += work.compute(claimed=claimed)
     return outcomes
 
 
 def give_up(
-    trajectory: Trajectory, context: CellContext, reason: str, log: Log = lambda line: None
+    group: FitGroup, context: CellContext, reason: str, log: Log = lambda line: None
 ) -> list[Outcome]:
-    """End the cells of a trajectory whose workers keep dying, as FAILED for `reason`."""
+    """End the cells of a fit group whose workers keep dying, as FAILED for `reason`."""
     tracker = tracking.shared_tracker(context.address, log)
-    mine, claimed = _claim(tracker, trajectory.cells, forced=context.forced)
-    outcomes = [Outcome(spec, "claimed elsewhere") for spec in trajectory.cells if spec not in mine]
+    mine, claimed = _claim(tracker, group.cells, forced=context.forced)
+    outcomes = [Outcome(spec, "claimed elsewhere") for spec in group.cells if spec not in mine]
     if mine:
-        work = _Work(Trajectory(trajectory.key, tuple(mine)), context, tracker, lambda _: None, log)
+        work = _Work(FitGroup(group.key, tuple(mine)), context, tracker, lambda _: None, log)
         outcomes += work.give_up(reason, claimed=claimed)
     return outcomes
 
 
 class _Work:
-    """The cells of one trajectory that this process computes."""
+    """The cells of one fit group that this process computes."""
 
     def __init__(
         self,
-        trajectory: Trajectory,
+        group: FitGroup,
         context: CellContext,
         tracker: tracking.Tracker,
         report: Callable[[Progress], None],
         log: Log,
     ):
-        self.trajectory = trajectory
+        self.group = group
         self.context = context
         self.tracker = tracker
         self.report = report
         self.runs: dict[Spec, tracking.CellRun] = {}
         self.outcomes: dict[Spec, Outcome] = {}
-        training = {"training": trajectory.key} | provenance.arithmetic(trajectory.fitted.device)
+        training = {"training": group.key} | provenance.arithmetic(group.fitted.device)
         self.checkpoint = Checkpoint(
-            paths.checkpoint_path(context.address.store, trajectory.key),
+            paths.checkpoint_path(context.address.store, group.key),
             training,
             context.checkpoint_s,
             log,
@@ -151,10 +151,10 @@ class _Work:
 
     def compute(self, *, claimed: bool) -> list[Outcome]:
         try:
-            images = load(self.trajectory.fitted.dataset, self.context.data_dir)
+            images = load(self.group.fitted.dataset, self.context.data_dir)
             self._open_runs(images.digest, claimed=claimed)
             if self.runs:
-                self.report(_progress(self.trajectory, 0))
+                self.report(_progress(self.group, 0))
                 with reproducible(THREADS):
                     self._fit(images)
                 self.checkpoint.discard()
@@ -165,7 +165,7 @@ class _Work:
             self._end_early(Stopped("interrupted"))
             raise
         finally:
-            self.report(_progress(self.trajectory, self.trajectory.fitted.length))
+            self.report(_progress(self.group, self.group.fitted.length))
         self.tracker.uploader.flush(UPLOAD_S, retry=False)
         return self._with_run_ids()
 
@@ -180,12 +180,12 @@ class _Work:
         return self._with_run_ids()
 
     def _open_runs(self, digest: str, *, claimed: bool) -> None:
-        for spec in self.trajectory.cells:
+        for spec in self.group.cells:
             place = tracking.CellPlace(
                 self.context.parent,
                 self.context.presets[spec.fingerprint],
                 digest,
-                self.trajectory.key,
+                self.group.key,
                 self._whose_time(spec),
                 forced=self.context.forced,
             )
@@ -195,7 +195,7 @@ class _Work:
                 self.outcomes[spec] = Outcome(spec, "claimed elsewhere")
 
     def _whose_time(self, spec: Spec) -> str:
-        if spec != self.trajectory.fitted and not spec.timed_each:
+        if spec != self.group.fitted and not spec.timed_each:
             return keys.TIME_ATTRIBUTED
         beside_others = spec.device == "cuda" and self.context.streams > 1
         return keys.TIME_SHARED if beside_others else keys.TIME_MEASURED
@@ -213,7 +213,7 @@ class _Work:
         for spec, run in self.runs.items():
             if epoch.number <= spec.length:
                 run.log_epoch(epoch)
-        self.report(_progress(self.trajectory, epoch.number))
+        self.report(_progress(self.group, epoch.number))
 
     def _finish(self, spec: Spec, result: FitResult) -> None:
         self.runs[spec].finish(result)
@@ -228,7 +228,7 @@ class _Work:
         """End the cells that have no result; whose fault it is decides how."""
         if not isinstance(error, MnistOpsError) or not error.resumable:
             self.checkpoint.discard()
-        for spec in self.trajectory.cells:
+        for spec in self.group.cells:
             if spec not in self.outcomes:
                 self.outcomes[spec] = _ended(spec, self.runs.get(spec), error)
 
@@ -277,10 +277,10 @@ def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcom
     return Outcome(spec, "stopped" if resumable else "failed", error=reason)
 
 
-def _progress(trajectory: Trajectory, epoch: int) -> Progress:
-    spec, others = trajectory.fitted, len(trajectory.cells) - 1
+def _progress(group: FitGroup, epoch: int) -> Progress:
+    spec, others = group.fitted, len(group.cells) - 1
     name = f"{spec.name} (and {others} more)" if others else spec.name
-    return Progress(trajectory.key, name, epoch, spec.length)
+    return Progress(group.key, name, epoch, spec.length)
 
 
 def _reason(error: Exception) -> str:

@@ -43,7 +43,7 @@ class ServedClassifier(PythonModel):
                 "class": answers.classes.astype(np.int64),
                 "class_name": names[answers.classes],
                 "probability": answers.probabilities[rows, answers.classes],
-                "unlike": [",".join(beyond) for beyond in answers.unlike],
+                "unlike": [",".join(beyond) for beyond in answers.alarms],
             }
         )
 

@@ -41,9 +41,9 @@ class LeftoverJournal:
         return self._tags.get(keys.FINGERPRINT)
 
     @property
-    def trajectory(self) -> str | None:
+    def fit_group(self) -> str | None:
         """The key of the checkpoint from which the run continues."""
-        return self._tags.get(keys.TRAJECTORY)
+        return self._tags.get(keys.FIT_GROUP)
 
     @property
     def name(self) -> str:

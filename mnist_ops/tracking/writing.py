@@ -51,7 +51,7 @@ class CellPlace:
         parent: the grid's run.
         preset: value of the preset tag.
         dataset_digest: names the very images that the cell draws from.
-        trajectory: names the fit that gives the result; several cells may share it.
+        fit_group: names the fit that gives the result; several cells may share it.
         time: one of the values of the time tag: whose times the run's are.
         forced: whether a finished run of the cell is to be replaced.
     """
@@ -59,7 +59,7 @@ class CellPlace:
     parent: Parent
     preset: str
     dataset_digest: str
-    trajectory: str
+    fit_group: str
     time: str
     forced: bool = False
 
@@ -287,7 +287,7 @@ def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:
         keys.FINGERPRINT: spec.fingerprint,
         keys.PRESET: place.preset,
         keys.SPEC: spec.canonical,
-        keys.TRAJECTORY: place.trajectory,
+        keys.FIT_GROUP: place.fit_group,
         keys.TIME: place.time,
         keys.JOURNAL: uuid.uuid4().hex,
         **provenance.tags(spec.device),

@@ -10,7 +10,7 @@ which would flatter us. Where fewer than three pairs remain, no ratio is given.
 Beside the ratio: the peak memory of a worker; the share of the floor, which is what the machine's
 own rates of one large matrix product and of a copy, measured in the same minutes, leave as the
 shortest step; and what the whole grid of the study costs at the measured rates, where cells that
-are one trajectory are trained once.
+are one fit group are trained once.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import cropped_kernels, kernels
 from mnist_ops.fitting.resnet import models, train
-from mnist_ops.runner.fit_groups import trajectories
+from mnist_ops.runner.fit_groups import grouped
 from mnist_ops.runner.workers import local
 from mnist_ops.study.specs import ResNetSpec
 from mnist_ops.tracking import provenance
@@ -304,7 +304,7 @@ def our_rate(case: Case, precision: str, seconds: float) -> float:
 def grid_hours(rates: dict[Case, float]) -> dict[str, float]:
     """Hours of the `paper` grid's trainings on the cores that `rates`, in images/s, were had on."""
     cells = resnet_grid.STUDY.with_axes({"device": ("cpu",)}).cells("paper")
-    fitted = [trajectory.fitted for trajectory in trajectories(cells, share=True)]
+    fitted = [group.fitted for group in grouped(cells, share=True)]
     seconds = sum(
         spec.epochs * TRAINING_IMAGES / rates[Case(spec.model, spec.batch_size, spec.optimizer)]
         for spec in fitted

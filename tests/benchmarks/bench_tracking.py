@@ -63,7 +63,7 @@ def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, o
     from mnist_ops.fitting.determinism import reproducible
     from mnist_ops.fitting.resnet import train
     from mnist_ops.runner import task
-    from mnist_ops.runner.fit_groups import Trajectory
+    from mnist_ops.runner.fit_groups import FitGroup
     from mnist_ops.study.specs import ResNetSpec
 
     images = data.load("MNIST")
@@ -94,7 +94,7 @@ def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, o
             {one.fingerprint: "paper"},
             forced=True,
         )
-        (outcome,) = task.compute(Trajectory(one.fingerprint, (one,)), context, lambda _: None)
+        (outcome,) = task.compute(FitGroup(one.fingerprint, (one,)), context, lambda _: None)
         assert outcome.state == "finished", outcome.error
 
     untracked()
@@ -131,7 +131,7 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     from mnist_ops.core import keys
     from mnist_ops.fitting.fast import Prepared
     from mnist_ops.runner import task
-    from mnist_ops.runner.fit_groups import Trajectory
+    from mnist_ops.runner.fit_groups import FitGroup
     from mnist_ops.study.specs import ResNetSpec
 
     server = Server(folder)
@@ -160,8 +160,8 @@ def outage(folder: Path, seconds: float) -> dict[str, object]:
     Prepared.eager_step = clocked  # type: ignore[method-assign,assignment]
     parent = tracking.Parent("0" * 32, tracking.experiment(tracker.client, "outage"))
     context = task.CellContext(tracker.address, parent, None, {spec.fingerprint: "custom"})
-    trajectory = Trajectory(spec.fingerprint, (spec,))
-    working = threading.Thread(target=task.compute, args=(trajectory, context, lambda _: None))
+    group = FitGroup(spec.fingerprint, (spec,))
+    working = threading.Thread(target=task.compute, args=(group, context, lambda _: None))
     working.start()
     time.sleep(seconds / 3)
     gone = time.perf_counter()

@@ -21,7 +21,7 @@ from mnist_ops.data import Images
 from mnist_ops.fitting.checkpoints import Checkpoint
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import catalog, train
-from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.runner.task import CellContext, Outcome, Progress
 from mnist_ops.runner.workers import pool
 from mnist_ops.runner.workers.pool import GPU, DaskPool
@@ -161,13 +161,13 @@ _running: list[None] = []
 _how_many: list[int] = []
 
 
-def note_how_many_run(trajectory: Trajectory, context: CellContext) -> list[Outcome]:
+def note_how_many_run(group: FitGroup, context: CellContext) -> list[Outcome]:
     """In place of a training: Dask's threads call it in this process."""
     _running.append(None)
     _how_many.append(len(_running))
     time.sleep(0.1)
     _running.pop()
-    return [Outcome(spec, "finished") for spec in trajectory.cells]
+    return [Outcome(spec, "finished") for spec in group.cells]
 
 
 def ignore(progress: Progress) -> None: ...
@@ -183,7 +183,7 @@ def test_as_many_cells_share_a_device_as_the_grid_says(
     context = CellContext(
         Address("none", "none"), Parent("none", "none"), None, {}, streams=streams
     )
-    cells = [Trajectory(str(spec.seed), (spec,)) for spec in specs]
+    cells = [FitGroup(str(spec.seed), (spec,)) for spec in specs]
     dask = DaskPool(lambda: client, lambda: None, has_cuda=True)
     outcomes = list(dask.run(cells, context, ignore, print))
     assert {outcome.spec for outcome in outcomes} == set(specs)

@@ -16,13 +16,13 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.ops.status import GridStatus, RunningFit, grid_status
 from mnist_ops.runner.eta import Fit, duration, seconds_left
-from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.study.specs import SvmSpec, from_canonical
 
 OTHER = dataclasses.replace(RESNET, seed=1)
 SHORT = dataclasses.replace(RESNET, epochs=1)
 THIRD = dataclasses.replace(RESNET, seed=2)
-COST = Trajectory("", (RESNET,)).cost
+COST = FitGroup("", (RESNET,)).cost
 
 
 # The estimate.
@@ -73,15 +73,15 @@ def grid_tags(
 def test_a_running_grid_is_told_cell_by_cell(client: MlflowClient) -> None:
     with opened(client) as tracker:
         grid = open_grid(tracker, **grid_tags(10, before=3, failed_before=1, cost=4 * COST))
-        first = open_cell(tracker, grid.parent, trajectory="one")
-        shared = open_cell(tracker, grid.parent, SHORT, trajectory="one", time=keys.TIME_ATTRIBUTED)
+        first = open_cell(tracker, grid.parent, fit_group="one")
+        shared = open_cell(tracker, grid.parent, SHORT, fit_group="one", time=keys.TIME_ATTRIBUTED)
         for epoch in EPOCHS:
             first.log_epoch(epoch)
         first.finish(result())
         shared.finish(result())
-        running = open_cell(tracker, grid.parent, OTHER, trajectory="two")
+        running = open_cell(tracker, grid.parent, OTHER, fit_group="two")
         running.log_epoch(EPOCHS[0])
-        open_cell(tracker, grid.parent, THIRD, trajectory="three").fail("too hot", "")
+        open_cell(tracker, grid.parent, THIRD, fit_group="three").fail("too hot", "")
         assert tracker.uploader.flush(30, retry=True)
         began = client.get_run(grid.parent.run_id).info.start_time / 1000
         (status,) = grid_status(client, began + 300)
@@ -98,7 +98,7 @@ def test_a_running_grid_is_told_cell_by_cell(client: MlflowClient) -> None:
 def test_what_was_computed_before_the_grid_began_is_no_speed(client: MlflowClient) -> None:
     with opened(client) as tracker:
         grid = open_grid(tracker, **grid_tags(2, cost=2 * COST))
-        run = open_cell(tracker, grid.parent, trajectory="one")
+        run = open_cell(tracker, grid.parent, fit_group="one")
         assert tracker.uploader.flush(30, retry=True)
         began = client.get_run(grid.parent.run_id).info.start_time
         client.log_metric(run.run_id, keys.TRAIN_LOSS, 1.5, timestamp=began - 60_000, step=1)

@@ -90,7 +90,7 @@ def test_finished_cells_are_not_computed_again(run, client: MlflowClient) -> Non
     assert len(tracking.cell_runs(client)) == 4
 
 
-def test_one_training_serves_the_cells_of_its_trajectory(run, client: MlflowClient) -> None:
+def test_one_training_serves_the_cells_of_its_fit_group(run, client: MlflowClient) -> None:
     grid = RESNET.with_axes({"epochs": (1, 2), "pin_memory": (False, True), "optimizer": ("SGD",)})
     (shared,), display = run(grid)
     assert [p.epoch for p in display.epochs] == [0, 1, 2, 2]
@@ -111,7 +111,7 @@ def test_one_training_serves_the_cells_of_its_trajectory(run, client: MlflowClie
     assert losses.to_dict() == runs.groupby("fingerprint")[keys.TRAIN_LOSS].first().to_dict()
 
 
-def test_failure_fails_every_cell_of_the_trajectory(run, client: MlflowClient) -> None:
+def test_failure_fails_every_cell_of_the_fit_group(run, client: MlflowClient) -> None:
     hot = RESNET.with_axes({"learning_rate": (1e30,), "optimizer": ("SGD",), "epochs": (1, 2)})
     (report,), _ = run(hot)
     assert len(report.failed) == 2

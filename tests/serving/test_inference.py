@@ -277,7 +277,7 @@ def test_an_image_of_something_else_is_called_unlike() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)
     blank, grey = np.zeros((1, 28, 28), np.uint8), np.full((1, 28, 28), 128, np.uint8)
     strange = np.concatenate([noise, blank, grey])
-    assert all(made.look.unlike(strange, model.predict(strange)[1]))
+    assert all(made.detector.alarms(strange, model.predict(strange)[1]))
 
 
 def test_limits_leave_the_agreed_share_of_validation_images() -> None:
@@ -285,8 +285,8 @@ def test_limits_leave_the_agreed_share_of_validation_images() -> None:
     images = fixture_images("MNIST").images.numpy()
     train_images, val = images[:300], images[300:]
     scores = chance.normal(size=(len(val), 10))
-    look = out_of_distribution.fit(train_images, val, scores)
-    beyond = look.statistics(val, scores) > look.limits
+    detector = out_of_distribution.fit(train_images, val, scores)
+    beyond = detector.statistics(val, scores) > detector.limits
     assert (
         beyond.mean(axis=0) <= out_of_distribution.ALARMS / len(out_of_distribution.STATISTICS)
     ).all()

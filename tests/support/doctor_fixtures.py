@@ -69,7 +69,7 @@ def open_grid(tracker: tracking.Tracker, **tags: str) -> tracking.ParentRun:
 def open_cell(
     tracker: tracking.Tracker, parent: tracking.Parent, spec: Spec = RESNET, **place: object
 ) -> tracking.CellRun:
-    where = {"trajectory": "a trajectory", "time": keys.TIME_MEASURED} | place
+    where = {"fit_group": "a fit group", "time": keys.TIME_MEASURED} | place
     return tracking.CellRun(
         tracker,
         spec,
@@ -123,7 +123,7 @@ def dead_journal(
         keys.STUDY: spec.study,
         keys.FINGERPRINT: spec.fingerprint,
         keys.SPEC: spec.canonical,
-        keys.TRAJECTORY: "a trajectory",
+        keys.FIT_GROUP: "a fit group",
         keys.JOURNAL: "0123456789abcdef",
         keys.OWNER: str(DEAD),
     }

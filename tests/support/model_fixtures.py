@@ -27,7 +27,7 @@ def write_model(spec: Spec, folder: Path) -> Path:
     """The folder of the model of `spec`, below `folder`."""
     model = Path(tempfile.mkdtemp(dir=folder))
     made = fitted(spec)
-    inference.write(model, made.description, made.made, made.look, made.test)
+    inference.write(model, made.description, made.made, made.detector, made.test)
     return model
 
 

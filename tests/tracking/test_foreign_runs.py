@@ -68,7 +68,7 @@ def bad_column(run_id: str, key: str, value: object) -> None:
         (bad_tag, keys.FINGERPRINT, GOOD.fingerprint, "its fingerprint is not that of its spec"),
         (bad_tag, keys.STUDY, "x\0y", "its study is 'x\\x00y'"),
         (bad_tag, keys.SPEC, "[1]", "this version cannot read its spec"),
-        (bad_tag, keys.TRAJECTORY, "A" * 10**7, "has 10,000,000 characters"),
+        (bad_tag, keys.FIT_GROUP, "A" * 10**7, "has 10,000,000 characters"),
     ],
 )
 def test_bad_run_is_named_and_the_other_counts(

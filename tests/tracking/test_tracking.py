@@ -66,7 +66,7 @@ def open_cell(
     tracker: tracking.Tracker, parent: tracking.Parent, spec: Spec, *, forced: bool = False
 ) -> tracking.CellRun:
     place = tracking.CellPlace(
-        parent, "quick", "0123456789abcdef", "a trajectory", time=keys.TIME_MEASURED, forced=forced
+        parent, "quick", "0123456789abcdef", "a fit group", time=keys.TIME_MEASURED, forced=forced
     )
     return tracking.CellRun(tracker, spec, place, claimed=False)
 
@@ -124,7 +124,7 @@ def test_a_run_holds_what_the_contract_names(
     assert tags[keys.STUDY] == "resnet_grid"
     assert tags[keys.FINGERPRINT] == RESNET.fingerprint
     assert tags[keys.PRESET] == "quick"
-    assert (tags[keys.TRAJECTORY], tags[keys.TIME]) == ("a trajectory", "measured")
+    assert (tags[keys.FIT_GROUP], tags[keys.TIME]) == ("a fit group", "measured")
     assert tags["mlflow.parentRunId"] == parent.run_id
     assert json.loads(tags[keys.SPEC])["learning_rate"] == 0.0001
     assert tags["mnist_ops.hardware.cores"] == str(os.cpu_count())

@@ -57,7 +57,7 @@ def look_at_checkpoints(context: Context) -> Examination:
 
 
 def _orphaned(context: Context) -> Iterator[Path]:
-    needed = {found.trajectory for found in leftover_journals(paths.journals_dir(_store(context)))}
+    needed = {found.fit_group for found in leftover_journals(paths.journals_dir(_store(context)))}
     for file in _folder(context).glob(f"*{checkpoints.SUFFIX}"):
         if file.name.removesuffix(checkpoints.SUFFIX) not in needed:
             yield file
@@ -70,7 +70,7 @@ def _set_aside(context: Context) -> Iterator[Path]:
 def _leftovers(context: Context) -> Iterator[Path]:
     journals = list(leftover_journals(paths.journals_dir(_store(context))))
     unused = unused_of(context, journals)
-    written_now = {found.trajectory for found in journals if found not in unused}
+    written_now = {found.fit_group for found in journals if found not in unused}
     for file in _folder(context).glob(".*.new"):
         training = file.name.removeprefix(".").removesuffix(f"{checkpoints.SUFFIX}.new")
         if training not in written_now:

@@ -1,4 +1,4 @@
-"""Compute trajectories on the workers of a Dask client, or in this process.
+"""Compute groups on the workers of a Dask client, or in this process.
 
 A CUDA cell goes to a worker with the Dask resource ``GPU``, by default one at a time on each: cells
 that share a device are timed wrong. Those that do all the same are threads of its worker.
@@ -20,7 +20,7 @@ from distributed.scheduler import KilledWorker
 from mnist_ops import tracking
 from mnist_ops.core import cancellation
 from mnist_ops.core.errors import MnistOpsError, Stopped
-from mnist_ops.runner.fit_groups import Trajectory
+from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.runner.task import CellContext, Outcome, Progress, compute, give_up
 from mnist_ops.runner.workers.worker_watch import WorkerWatch
 
@@ -53,12 +53,12 @@ class Pool(Protocol):
 
     def run(
         self,
-        trajectories: Sequence[Trajectory],
+        groups: Sequence[FitGroup],
         context: CellContext,
         on_progress: OnProgress,
         log: Log,
     ) -> Generator[Outcome]:
-        """Compute every trajectory, and yield the outcome of each of its cells as it comes.
+        """Compute every group, and yield the outcome of each of its cells as it comes.
 
         Ends early where somebody asks to stop (see `stopping`): cells that run then are saved.
         """
@@ -81,14 +81,14 @@ class InProcess:
 
     def run(
         self,
-        trajectories: Sequence[Trajectory],
+        groups: Sequence[FitGroup],
         context: CellContext,
         on_progress: OnProgress,
         log: Log,
     ) -> Generator[Outcome]:
         """As `Pool.run`."""
-        for trajectory in trajectories:
-            yield from compute(trajectory, context, on_progress, log)
+        for group in groups:
+            yield from compute(group, context, on_progress, log)
 
     def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
         """See `Pool.flush`; there is no other process."""
@@ -122,33 +122,33 @@ class DaskPool:
 
     def run(
         self,
-        trajectories: Sequence[Trajectory],
+        groups: Sequence[FitGroup],
         context: CellContext,
         on_progress: OnProgress,
         log: Log,
     ) -> Generator[Outcome]:
         """As `Pool.run`."""
-        if not trajectories:
+        if not groups:
             return
         try:
             client = self._client()
         except Stopped:
-            yield from (Outcome(spec, "stopped") for each in trajectories for spec in each.cells)
+            yield from (Outcome(spec, "stopped") for each in groups for spec in each.cells)
             return
         worker_watch = self._worker_watch = WorkerWatch(client, log)
         client.subscribe_topic(_PROGRESS, lambda event: on_progress(Progress(*event[1])))
         client.subscribe_topic(LINES, lambda event: log(event[1]))
         ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        futures: dict[Future, Trajectory] = {}
+        futures: dict[Future, FitGroup] = {}
         try:
-            for trajectory in trajectories:
-                future = self._submit(client, trajectory, context)
-                futures[future] = trajectory
+            for group in groups:
+                future = self._submit(client, group, context)
+                futures[future] = group
                 future.add_done_callback(ended.put)
             for future in self._until_all_ended(client, worker_watch, set(futures), ended, context):
                 yield from _outcomes(future, futures.pop(future), context, log)
-            for trajectory in futures.values():
-                yield from (Outcome(spec, "stopped") for spec in trajectory.cells)
+            for group in futures.values():
+                yield from (Outcome(spec, "stopped") for spec in group.cells)
         except BaseException:
             # A cancelled cell that runs already runs on: only its worker's end is its end.
             client.cancel(list(futures))
@@ -175,14 +175,14 @@ class DaskPool:
         pending = (found for found in left.values() if isinstance(found, Counter))
         return sum(pending, Counter[str]())
 
-    def _submit(self, client: Client, trajectory: Trajectory, context: CellContext) -> Future:
-        on_cuda = trajectory.fitted.device == "cuda"
+    def _submit(self, client: Client, group: FitGroup, context: CellContext) -> Future:
+        on_cuda = group.fitted.device == "cuda"
         return client.submit(
             _compute_on_worker,
-            trajectory,
+            group,
             context,
             # A key of its own each time: Dask would answer a key it knows from memory.
-            key=f"{trajectory.fitted.name}-{uuid4().hex}",
+            key=f"{group.fitted.name}-{uuid4().hex}",
             pure=False,
             resources={GPU: _SHARE / context.streams} if on_cuda else self._for_cpu,
             # A worker with a GPU takes what only it can do first, and then helps the others.
@@ -222,10 +222,10 @@ class DaskPool:
             yield future
 
 
-def _compute_on_worker(trajectory: Trajectory, context: CellContext) -> list[Outcome]:
+def _compute_on_worker(group: FitGroup, context: CellContext) -> list[Outcome]:
     worker = get_worker()
     return compute(
-        trajectory,
+        group,
         context,
         # Not as a dictionary: Dask writes into those.
         lambda progress: worker.log_event(_PROGRESS, astuple(progress)),
@@ -240,9 +240,7 @@ async def _flush_on_worker(context: CellContext, timeout_s: float) -> Counter[st
     return uploader.pending
 
 
-def _outcomes(
-    future: Future, trajectory: Trajectory, context: CellContext, log: Log
-) -> list[Outcome]:
+def _outcomes(future: Future, group: FitGroup, context: CellContext, log: Log) -> list[Outcome]:
     error = future.exception()
     if error is None:
         outcomes: list[Outcome] = future.result()
@@ -252,8 +250,8 @@ def _outcomes(
             f"poisonous: its worker died {ALLOWED_FAILURES + 1} times, perhaps for lack of memory; "
             "try fewer --workers"
         )
-        return give_up(trajectory, context, reason, log)
-    return [Outcome(spec, "stopped", error=one_line(error)) for spec in trajectory.cells]
+        return give_up(group, context, reason, log)
+    return [Outcome(spec, "stopped", error=one_line(error)) for spec in group.cells]
 
 
 def one_line(error: Exception) -> str:

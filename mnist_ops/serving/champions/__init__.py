@@ -1,6 +1,6 @@
 """The best models of the tracked runs, fitted again, registered, and one of them made champion.
 
-Of each data set the best finished run of each family, network and support vector machine, is found
+Of each data set the best finished run of each method, network and support vector machine, is found
 by validation accuracy (`candidates`). Runs keep no weights, 45 MB a cell; a fit is deterministic,
 so the best is fitted again from its spec, and its test predictions are compared with the logged
 ones (`refit`). It becomes a version of the data set's registered model; the better of the two, by

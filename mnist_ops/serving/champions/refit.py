@@ -19,7 +19,7 @@ from mnist_ops.fitting.resnet import feed
 from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import verify
 from mnist_ops.serving.inference import Description, ModelPredictions, out_of_distribution, scorer
-from mnist_ops.serving.inference.out_of_distribution import Likeness
+from mnist_ops.serving.inference.out_of_distribution import Detector
 from mnist_ops.serving.verify import Agreement
 from mnist_ops.study.results import scores
 from mnist_ops.study.specs import Spec
@@ -41,21 +41,21 @@ class Refit:
     Attributes:
         description: what it is.
         made: the fitted model, as its method makes it.
-        look: how its training images look.
+        detector: of images unlike its training images.
         test: what it predicts for its test images, in the form in which it is used.
     """
 
     description: Description
     made: Any
-    look: Likeness
+    detector: Detector
     test: ModelPredictions
 
 
 def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None) -> Refit:
     """Fit `spec` to `images`, and measure what its model needs to be used.
 
-    Limits of likeness and the temperature of probabilities come from all images of the validation
-    part, however many of them the cell was limited to: no training saw one.
+    Limits of the out-of-distribution check and the temperature of probabilities come from all
+    images of the validation part, however many of them the cell was limited to: no training saw one.
 
     Args:
         spec: of the cell; one for a CUDA device is fitted on the CPU where there is none.
@@ -86,9 +86,9 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
         temperature=temperature(val_scores, val_labels),
         metrics=scores(labels, predicted) | of_fit,
     )
-    look = out_of_distribution.fit(_part(images, whole.train)[0], val_images, val_scores)
+    detector = out_of_distribution.fit(_part(images, whole.train)[0], val_images, val_scores)
     test = ModelPredictions(predicted, labels, own.test.numpy().astype(np.int32))
-    return Refit(description, fitted.state, look, test)
+    return Refit(description, fitted.state, detector, test)
 
 
 def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:

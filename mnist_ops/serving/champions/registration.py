@@ -153,7 +153,7 @@ def _registered(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / inference.FOLDER
         folder.mkdir()
-        inference.write(folder, made.description, made.made, made.look, made.test)
+        inference.write(folder, made.description, made.made, made.detector, made.test)
         example = images.images[int(made.test.index[0])].numpy()
         note = agreement.text[0].upper() + agreement.text[1:] + "."
         version = registry.register(client, folder, made.description, run, example, note)

@@ -4,7 +4,7 @@ The folder has nothing that is run when it is loaded:
 
 * ``model.json``: what it is (`Description`), each field checked on reading,
 * ``weights.safetensors``: a stock torchvision state dict, or what a scikit-learn `SVC` consists of,
-* ``likeness.safetensors``: how its training images look,
+* ``likeness.safetensors``: the detector of images unlike its training images,
 * ``test_predictions.safetensors``: what it predicted for its test images.
 """
 
@@ -22,7 +22,7 @@ from scipy.special import softmax
 
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.serving.inference import out_of_distribution, tensors
-from mnist_ops.serving.inference.out_of_distribution import Likeness
+from mnist_ops.serving.inference.out_of_distribution import Detector
 from mnist_ops.serving.inference.tensors import ModelRefused
 from mnist_ops.study.method import method_of
 from mnist_ops.study.specs import Spec, from_canonical
@@ -32,7 +32,7 @@ FORMAT = 1
 FOLDER = "classifier"
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
-LIKENESS = "likeness.safetensors"
+DETECTOR = "likeness.safetensors"
 TEST_PREDICTIONS = "test_predictions.safetensors"
 _MAX_DESCRIPTION_BYTES = 2**20
 
@@ -136,13 +136,13 @@ class Answers:
     Attributes:
         classes: uint8, shape (n,).
         probabilities: float64, shape (n, classes): of each class; rows sum to 1.
-        unlike: for each image the statistics of `likeness` that are beyond their limit; none for
-            an image that looks like the training images.
+        alarms: for each image the statistics of the `Detector` that are beyond their limit; none
+            for an image that looks like the training images.
     """
 
     classes: NDArray[np.uint8]
     probabilities: NDArray[np.float64]
-    unlike: list[tuple[str, ...]]
+    alarms: list[tuple[str, ...]]
 
 
 class Scorer(Protocol):
@@ -168,11 +168,11 @@ class ModelFormat(Protocol):
 class Classifier:
     """A model that answers raw images."""
 
-    def __init__(self, description: Description, scorer: Scorer, look: Likeness):
+    def __init__(self, description: Description, scorer: Scorer, detector: Detector):
         """Answer with the classes of `scorer`."""
         self.description = description
         self.scorer = scorer
-        self.likeness = look
+        self.detector = detector
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
@@ -184,8 +184,8 @@ class Classifier:
         description = Description.read(folder / DESCRIPTION)
         spec = description.spec
         made = _format(spec).read(folder / WEIGHTS, spec)
-        look = out_of_distribution.read(folder / LIKENESS, spec.data.image_size)
-        return cls(description, scorer(spec, made, description.mean, description.std), look)
+        detector = out_of_distribution.read(folder / DETECTOR, spec.data.image_size)
+        return cls(description, scorer(spec, made, description.mean, description.std), detector)
 
     def answer(self, images: NDArray[np.uint8]) -> Answers:
         """Classify `images`, uint8 of shape (n, height, width): grey levels, 0 is background.
@@ -201,7 +201,7 @@ class Classifier:
             )
         classes, scores = self.scorer.predict(images)
         probabilities = softmax(scores / self.description.temperature, axis=1)
-        return Answers(classes, probabilities, self.likeness.unlike(images, scores))
+        return Answers(classes, probabilities, self.detector.alarms(images, scores))
 
 
 def scorer(spec: Spec, made: Any, mean: float, std: float) -> Scorer:
@@ -213,13 +213,13 @@ def write(
     folder: Path,
     description: Description,
     made: Any,
-    look: Likeness,
+    detector: Detector,
     test: ModelPredictions,
 ) -> None:
     """Write a model into `folder`, which is there and empty."""
     description.write(folder / DESCRIPTION)
     _format(description.spec).write(folder / WEIGHTS, made, description.spec)
-    out_of_distribution.write(folder / LIKENESS, look)
+    out_of_distribution.write(folder / DETECTOR, detector)
     tensors.write(folder / TEST_PREDICTIONS, dataclasses.asdict(test))
 
 

@@ -1,4 +1,4 @@
-"""Does an image look like those that a model was trained on?
+"""The out-of-distribution check: is an image unlike those that a model was trained on?
 
 A classifier gives every image one of its classes, a photograph of a cat too. Four statistics say
 how unusual an image is, each small for images like the training images:
@@ -43,8 +43,8 @@ _CHUNK = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
-    """How the training images look.
+class Detector:
+    """Detects images that are unlike the training images.
 
     Attributes:
         mean: float32, shape (pixels,): the mean training image, grey levels 0 to 1.
@@ -58,10 +58,10 @@ class Likeness:
     neighbours: NDArray[np.uint8]
     limits: NDArray[np.float64]
 
-    def unlike(
+    def alarms(
         self, images: NDArray[np.uint8], scores: NDArray[np.float64]
     ) -> list[tuple[str, ...]]:
-        """For each image the statistics that are beyond their limit; none for one like training.
+        """Return for each image the statistics that are beyond their limit; none for a usual one.
 
         Args:
             images: uint8, shape (n, height, width).
@@ -101,8 +101,8 @@ class Likeness:
 
 def fit(
     train: NDArray[np.uint8], val: NDArray[np.uint8], val_scores: NDArray[np.float64]
-) -> Likeness:
-    """What the training images look like, with limits from the validation images.
+) -> Detector:
+    """Fit a detector to the training images, with limits from the validation images.
 
     Args:
         train: uint8, shape (n, height, width), in any order that is not by class.
@@ -112,27 +112,27 @@ def fit(
     flat = _flat(train).astype(np.float64)
     _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
     kept = min(COMPONENTS, len(train) - 1)
-    likeness = Likeness(
+    detector = Detector(
         mean=flat.mean(axis=0).astype(np.float32),
         components=np.ascontiguousarray(vectors[:, ::-1][:, :kept].T, np.float32),
         neighbours=train[:NEIGHBOURS],
         limits=np.full(len(STATISTICS), np.inf),
     )
-    found = likeness.statistics(val, val_scores)
+    found = detector.statistics(val, val_scores)
     share = 1 - ALARMS / len(STATISTICS)
-    return replace(likeness, limits=np.quantile(found, share, axis=0, method="higher"))
+    return replace(detector, limits=np.quantile(found, share, axis=0, method="higher"))
 
 
-def write(path: Path, likeness: Likeness) -> None:
-    """Write `likeness` to a safetensors file."""
-    tensors.write(path, {name: getattr(likeness, name) for name in _TYPES})
+def write(path: Path, detector: Detector) -> None:
+    """Write `detector` to a safetensors file."""
+    tensors.write(path, {name: getattr(detector, name) for name in _TYPES})
 
 
-def read(path: Path, image_size: tuple[int, int]) -> Likeness:
-    """The likeness that `write` was given, of images of a height and width.
+def read(path: Path, image_size: tuple[int, int]) -> Detector:
+    """Return the detector that `write` was given, of images of a height and width.
 
     Raises:
-        ModelRefused: the file is not that of a likeness; see `tensors.read`.
+        ModelRefused: the file is not that of a detector; see `tensors.read`.
     """
     arrays = tensors.read(path, _TYPES)
     pixels = math.prod(image_size)
@@ -146,7 +146,7 @@ def read(path: Path, image_size: tuple[int, int]) -> Likeness:
         tensors.shaped(path, name, arrays[name], shape)
     if not len(arrays["neighbours"]):
         raise tensors.ModelRefused(f"model file {path.name} is refused: 'neighbours' is empty")
-    return Likeness(**arrays)
+    return Detector(**arrays)
 
 
 def _flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
