@@ -55,7 +55,7 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     """Fit `spec` to `images`, and measure what its model needs to be used.
 
     Limits of the out-of-distribution check and the temperature of probabilities come from all
-    images of the validation part, however many of them the cell was limited to: no training saw one.
+    images of the validation part, even where the cell was limited to fewer: no training saw one.
 
     Args:
         spec: of the cell; one for a CUDA device is fitted on the CPU where there is none.
