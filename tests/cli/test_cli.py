@@ -145,9 +145,9 @@ def test_run_then_summarize(small_data: Path, home: Path) -> None:
 
 def test_formats_of_the_command_line_are_those_of_the_figures() -> None:
     """They are written twice, since the figures take plotly a second to load."""
-    from mnist_ops.compare import figures
+    from mnist_ops.compare.figures import export
 
-    assert FORMATS == figures.FORMATS
+    assert FORMATS == export.FORMATS
 
 
 def test_summarize_takes_formats_and_an_experiment(small_data: Path, home: Path) -> None:
