@@ -124,8 +124,9 @@ def summarize(
     preset: str | None = None,
     *,
     formats: Sequence[str] = ("html", "json"),
+    log: Callable[[str], None] = lambda line: None,
     **more: Any,
 ) -> Report:
     """The report on the paper; `more` are fields of `Source`."""
     source = Source(runs, not_measured, **more)
-    return report.summarize(source, PAPER, out, preset, expected=wanted, formats=formats)
+    return report.summarize(source, PAPER, out, preset, expected=wanted, formats=formats, log=log)

@@ -40,7 +40,7 @@ def rows_of(table: Table) -> list[dict[str, Value]]:
 
 
 def models_in(table: Table, quantity: str) -> list[str]:
-    """The models that have columns for `quantity`, as ``resnet18_accuracy_pct_measured`` is."""
+    """Return the models with a column ``<model>_<quantity>_measured``."""
     ending = f"_{quantity}{_MEASURED}"
     names = [column.name for column in table.columns]
     return [name.removesuffix(ending) for name in names if name.endswith(ending)]

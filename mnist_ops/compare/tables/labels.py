@@ -16,7 +16,7 @@ _SHORT = {
 
 
 def model_label(model: str) -> str:
-    """``ResNet-18`` for ``resnet18``, ``SVM`` for ``svm``; another name as it is."""
+    """Return the title of a model: ``ResNet-N`` of ``resnetN``, ``SVM`` of ``svm``, or its name."""
     if match := re.fullmatch(r"resnet(\d+)", model):
         return f"ResNet-{match[1]}"
     return "SVM" if model == "svm" else model
