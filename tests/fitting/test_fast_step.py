@@ -201,9 +201,11 @@ def test_a_users_model_trains_by_the_whole_step(
     monkeypatch: pytest.MonkeyPatch, build: type[nn.Module], precision: str
 ) -> None:
     """Its losses are those of its plain training, within rounding."""
-    users = catalog.Model("resnet18", "a user's", lambda channels, classes: build())
-    monkeypatch.setitem(catalog.MODELS, "resnet18", users)
-    spec = dataclasses.replace(SPEC, learning_rate=0.0001, optimizer="SGD", precision=precision)
+    users = catalog.Model("users", "a user's", lambda channels, classes: build())
+    monkeypatch.setitem(catalog.MODELS, "users", users)
+    spec = dataclasses.replace(
+        SPEC, model="users", learning_rate=0.0001, optimizer="SGD", precision=precision
+    )
     fast, state = trained(spec)
     plain, plain_state = trained(dataclasses.replace(spec, plain=True))
     assert fast == pytest.approx(plain, abs=1e-3 if precision == "float32" else 0.1)

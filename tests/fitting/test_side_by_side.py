@@ -40,7 +40,7 @@ def images() -> Images:
 
 @pytest.fixture
 def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ResNet-50 is a ResNet-18 that drops features at random while it trains."""
+    """Declare a ResNet-18 that drops features at random while it trains."""
     resnet18 = catalog.named("resnet18").build
 
     def build(channels: int, n_classes: int) -> nn.Module:
@@ -48,7 +48,7 @@ def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
         network.fc = nn.Sequential(nn.Dropout(0.5), network.fc)
         return network
 
-    monkeypatch.setitem(catalog.MODELS, "resnet50", catalog.Model("resnet50", "dropping", build))
+    monkeypatch.setitem(catalog.MODELS, "dropping", catalog.Model("dropping", "Dropping", build))
 
 
 def fit(spec: ResNetSpec, images: Images) -> FitResult:
@@ -85,8 +85,8 @@ def test_each_training_is_as_if_it_were_alone(images: Images) -> None:
 
 def test_so_is_one_that_draws_random_numbers(images: Images, dropping: None) -> None:
     specs = [
-        dataclasses.replace(SPEC, model="resnet50"),
-        dataclasses.replace(SPEC, model="resnet50", seed=1),
+        dataclasses.replace(SPEC, model="dropping"),
+        dataclasses.replace(SPEC, model="dropping", seed=1),
         SPEC,
     ]
     together = fit_side_by_side(specs, images)
@@ -99,7 +99,7 @@ def test_so_is_one_that_draws_random_numbers(images: Images, dropping: None) -> 
 def test_one_that_draws_goes_on_from_its_checkpoint_with_the_numbers_that_were_next(
     images: Images, dropping: None, tmp_path: Path
 ) -> None:
-    spec = dataclasses.replace(SPEC, model="resnet50")
+    spec = dataclasses.replace(SPEC, model="dropping")
     with reproducible(threads=1):
         kept = Checkpoint(tmp_path / "a.checkpoint", {"training": "a"}, 0)
         steps = iter(range(6))
@@ -113,7 +113,7 @@ def test_one_that_draws_goes_on_from_its_checkpoint_with_the_numbers_that_were_n
 def test_the_callers_random_numbers_are_not_missing(images: Images, dropping: None) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
-    for model in ("resnet18", "resnet50"):
+    for model in ("resnet18", "dropping"):
         torch.manual_seed(5)
         fit(dataclasses.replace(SPEC, model=model), images)
         assert torch.equal(torch.rand(3), expected)
