@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 _WORD_WIDTH, _SUBJECT_WIDTH = 8, 15
 _INDENT = " " * (_WORD_WIDTH + _SUBJECT_WIDTH)
-_STYLES = {"well": "green", "note": "cyan", "wrong": "bold red", "mended": "bold green", "-": "dim"}
+_STYLES = {
+    "ok": "green",
+    "note": "cyan",
+    "problem": "bold red",
+    "fixed": "bold green",
+    "-": "dim",
+}
 _ITEMS_SHOWN = 3
 
 
@@ -89,29 +95,28 @@ def _print_undone(undone: "Undone | None", *, as_json: bool) -> None:
 
 
 def _left(found: "Sequence[Diagnosis]", *, fix: bool) -> str:
-    wrong = [f for d in found for f in d.seen.issues if f.severity == "problem"]
-    curable = sum(f.fix is not None for f in wrong)
-    if not wrong:
+    problems = [f for d in found for f in d.seen.issues if f.severity == "problem"]
+    fixable = sum(f.fix is not None for f in problems)
+    if not problems:
         return ""
-    told = f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong"
+    told = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
     if fix:
-        return f"{told} still, and named above with what to do"
-    if not curable:
-        return f"{told}, and named above with what to do"
-    return f"{told}; `mnist-ops doctor --fix` mends {curable}"
+        return f"{told} left: see above for what to do"
+    if not fixable:
+        return f"{told}: see above for what to do"
+    return f"{told}; `mnist-ops doctor --fix` fixes {fixable}"
 
 
 def _print(terminal: Console, diagnosis: "Diagnosis") -> None:
     subject = diagnosis.seen.subject
     for fixed in diagnosis.fixed:
-        _line(terminal, "mended", subject, f"{fixed.issue.what}: {fixed.did}")
+        _line(terminal, "fixed", subject, f"{fixed.issue.what}: {fixed.did}")
     for issue in diagnosis.seen.issues:
-        word = "wrong" if issue.severity == "problem" else "note"
-        _line(terminal, word, subject, issue.what)
+        _line(terminal, issue.severity.value, subject, issue.what)
         for detail in _details(issue, diagnosis.failed.get(issue)):
             terminal.print(printable(_INDENT + detail), style="dim", soft_wrap=True)
     if not diagnosis.seen.issues:
-        word = "well" if diagnosis.seen.looked else "-"
+        word = "ok" if diagnosis.seen.looked else "-"
         _line(terminal, word, subject, diagnosis.seen.ok)
 
 
@@ -125,7 +130,7 @@ def _details(issue: "Issue", failed: str | None) -> list[str]:
     more = len(issue.items) - _ITEMS_SHOWN
     lines = [f"- {item}" for item in issue.items[:_ITEMS_SHOWN]]
     lines += [f"- and {more} more (--json lists all)"] if more > 0 else []
-    lines += [f"not mended: {failed}"] if failed else []
+    lines += [f"not fixed: {failed}"] if failed else []
     return [*lines, f"> {issue.cure}"]
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cells:
-    """Which cells."""
+    """Selection of cells."""
 
     preset: str
     datasets: str
@@ -73,7 +73,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Computing:
-    """How they are computed."""
+    """Computation."""
 
     workers: str
     streams: int
@@ -85,7 +85,7 @@ class Computing:
 
 @dataclass(frozen=True)
 class Places:
-    """Where data and runs are."""
+    """Data and tracking."""
 
     data_dir: Path | None
     experiment: str | None
@@ -93,7 +93,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Output:
-    """What follows, and what is printed."""
+    """Output."""
 
     report: Path | None
     with_champions: bool
@@ -161,7 +161,7 @@ class Output:
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="Training that may be lost when a process dies.",
+    help="Training that may be lost when a process is killed.",
 )
 @click.option(
     "--share/--no-share",

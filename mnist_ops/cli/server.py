@@ -14,7 +14,7 @@ from mnist_ops.core.redaction import redacted
 
 @dataclass(frozen=True)
 class Storage:
-    """Where runs and artifacts are."""
+    """Storage of runs and artifacts."""
 
     backend_store_uri: str | None
     artifacts_destination: str
@@ -22,7 +22,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Network:
-    """How it is reached."""
+    """Network."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Users:
-    """Who may use it."""
+    """Access."""
 
     auth: bool
     admin_password_file: Path | None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _STATES = {
     "running": ("running", "bold green"),
-    "died": ("died; the same command goes on", "bold red"),
+    "died": ("interrupted; the same command goes on", "bold red"),
     "finished": ("finished", "green"),
     "failed": ("ended with failures", "bold red"),
     "killed": ("was stopped; the same command goes on", "yellow"),

@@ -18,7 +18,7 @@ FORMATS = ("html", "json", "svg", "png")
 
 @dataclass(frozen=True)
 class Runs:
-    """Which runs."""
+    """Selection of runs."""
 
     preset: str
     sources: tuple[Path, ...]
@@ -27,7 +27,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Output:
-    """What is written."""
+    """Output."""
 
     out: Path
     formats: str
@@ -39,7 +39,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Baseline:
-    """Against which findings."""
+    """Comparison with earlier findings."""
 
     check: bool
     baseline: Path | None

@@ -1,7 +1,7 @@
 """By how much a score differs from run to run, and what that is known from.
 
 A configuration's own seeds tell, where they are enough; else those of its family do, pooled. But a
-few seeds can lie closer together than the chance in their test images makes likely (and machines
+few seeds can lie closer together than the chance in their test images makes likely (and SVMs
 of one seed share these images, so that all of them do at once): it is never taken for less than
 that. Where nothing has a second seed, that is all that is known.
 

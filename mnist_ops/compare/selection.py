@@ -1,6 +1,5 @@
 """From all runs of a store to the cells that the tables are made of."""
 
-import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +25,7 @@ from mnist_ops.compare.runs import (
     typed,
 )
 from mnist_ops.core import keys
-from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.escaping import printable
 from mnist_ops.study.grids import Study
 from mnist_ops.study.specs import DEVICES, Spec
@@ -328,9 +327,7 @@ def _moved(spec: Spec, used: Mapping[str, str]) -> Spec:
     """`spec` on the device that its study ran on, which need not be one of this machine."""
     device = used.get(spec.study, spec.device)
     if device != spec.device and device in DEVICES:
-        # A spec of another method may not be able to run there.
-        with contextlib.suppress(InvalidInput):
-            return spec.on(device)
+        return spec.on(device)
     return spec
 
 

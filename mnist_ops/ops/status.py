@@ -55,7 +55,7 @@ class GridStatus:
         run_id: of the grid.
         study: its study.
         preset: as it was asked for.
-        state: ``died`` where the store has RUNNING and its process is dead.
+        state: ``died`` where the store has RUNNING and its process has ended.
         host: the machine of the process that drives it.
         cells: how many it has.
         before: of them those that were finished before it began.

@@ -95,8 +95,8 @@ def compute(
 ) -> list[Outcome]:
     """Fit `group`, and track each of its cells as a run of its own.
 
-    Goes on from where a process that died on this machine had come. A failure ends those runs that
-    have no result yet as FAILED; it does not reach the caller.
+    Resume from the checkpoint of a process that ended on this machine. A failure ends those runs
+    that have no result yet as FAILED; it does not reach the caller.
     """
     if cancellation.requested(context.grid):
         return [Outcome(spec, "stopped") for spec in group.cells]

@@ -88,8 +88,8 @@ def load(place: str) -> Any:
     try:
         found = _file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
         return getattr(found, name)
-    except Exception as error:
-        # Whatever the module of another raises when it is imported.
+    except (Exception, SystemExit) as error:
+        # Whatever the module of another raises when it is imported, as a script that ends itself.
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InvalidInput(f"{place} cannot be loaded: {reason}") from error
 

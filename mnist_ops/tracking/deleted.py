@@ -14,7 +14,7 @@ _NAMED = 3
 
 
 def deleted_experiments(client: MlflowClient) -> list[Experiment]:
-    """Return the deleted experiments that have runs of ours, apart from the ledger's."""
+    """Return the deleted experiments that have runs of ours, apart from that of the claims."""
     return [
         experiment
         for experiment in experiments(client, ViewType.DELETED_ONLY)

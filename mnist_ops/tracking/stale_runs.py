@@ -38,20 +38,20 @@ def ended_among(
         log: gets a line while processes are watched.
     """
     entries = claims.entries()
-    dead = {owner for owner in owners if not entries.is_alive(owner)}
-    elsewhere = {owner for owner in dead if owner in entries.heartbeats and not owner.is_here}
+    ended = {owner for owner in owners if not entries.is_alive(owner)}
+    elsewhere = {owner for owner in ended if owner in entries.heartbeats and not owner.is_here}
     if elsewhere:
         hosts = ", ".join(sorted({owner.host for owner in elsewhere}))
         log(f"waiting {WATCH_S:.0f} s for heartbeats of processes on {hosts}")
         time.sleep(WATCH_S)
         later = claims.entries().heartbeats
-        dead -= {
+        ended -= {
             o for o in elsewhere if later.get(o, entries.heartbeats[o]) != entries.heartbeats[o]
         }
-    return dead
+    return ended
 
 
-def find_stale_runs(client: MlflowClient, claims: Claims, dead: EndedAmong) -> list[Run]:
+def find_stale_runs(client: MlflowClient, claims: Claims, ended: EndedAmong) -> list[Run]:
     """Return the RUNNING runs of this program whose process has certainly ended."""
     is_open = f"{tag(keys.ROLE)} LIKE '%' and attributes.status = 'RUNNING'"
     runs = list(search(client, is_open))
@@ -64,7 +64,7 @@ def find_stale_runs(client: MlflowClient, claims: Claims, dead: EndedAmong) -> l
             suspects[run.info.run_id] = owner
         elif time.time() - run.info.start_time / 1000 > _NO_SIGN_LIVES_S:
             found.append(run)
-    gone = dead(set(suspects.values())) if suspects else set()
+    gone = ended(set(suspects.values())) if suspects else set()
     return found + [run for run in runs if suspects.get(run.info.run_id) in gone]
 
 
@@ -87,12 +87,12 @@ def recover_stale_runs(
     """
     left = tracker.take_over(keep=lambda fingerprint: fingerprint in planned)
 
-    def dead(owners: set[ProcessId]) -> set[ProcessId]:
+    def ended(owners: set[ProcessId]) -> set[ProcessId]:
         if watch:
             return ended_among(owners, tracker.claims, watch)
         return ended_among({owner for owner in owners if owner.is_here}, tracker.claims)
 
-    for run in find_stale_runs(tracker.client, tracker.claims, dead):
+    for run in find_stale_runs(tracker.client, tracker.claims, ended):
         fingerprint = run.data.tags.get(keys.FINGERPRINT, "")
         if not (fingerprint in planned and (tracker.journals / fingerprint).exists()):
             tracker.client.set_tag(run.info.run_id, keys.ERROR, ENDED_BEFORE)

@@ -34,13 +34,13 @@ def test_without_fix_nothing_is_changed(
     assert files_below(home) == before
 
 
-def test_command_names_mends_and_is_clean_at_the_second_look(
+def test_command_names_fixes_and_is_clean_at_the_second_look(
     client: MlflowClient, home: Path, store: str
 ) -> None:
     kinds = plant_everything(client, home, store)
     looked = CliRunner().invoke(main, ["doctor"])
     assert looked.exit_code == 1
-    assert "`mnist-ops doctor --fix` mends" in looked.stderr
+    assert "`mnist-ops doctor --fix` fixes" in looked.stderr
     found = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)
     assert found["well"] is False
     named = {f["kind"] for s in found["subjects"] for f in s["findings"]}
@@ -48,7 +48,7 @@ def test_command_names_mends_and_is_clean_at_the_second_look(
     fixed = CliRunner().invoke(main, ["doctor", "--fix", "--force"])
     assert fixed.exit_code == 0, fixed.output
     assert "`mnist-ops doctor --undo` takes this back" in fixed.stdout
-    assert fixed.stdout.count("mended") >= len(kinds)
+    assert sum(line.startswith("fixed ") for line in fixed.stdout.splitlines()) >= len(kinds)
     again = CliRunner().invoke(main, ["doctor", "--json"])
     assert again.exit_code == 0
     left = {f["kind"] for s in json.loads(again.stdout)["subjects"] for f in s["findings"]}
@@ -56,7 +56,7 @@ def test_command_names_mends_and_is_clean_at_the_second_look(
 
 
 @pytest.mark.slow
-def test_a_grid_that_runs_is_well_and_one_that_was_killed_is_mended(
+def test_a_grid_that_runs_is_ok_and_one_that_was_killed_is_fixed(
     home: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""The doctor on what a machine keeps, and on the machine: each defect named, mended, and gone."""
+"""The doctor on what a machine keeps, and on the machine: each defect named, fixed, and gone."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def test_cut_run_that_the_store_never_heard_of_is_delivered(
 ) -> None:
     dead_journal(store, "0")
     done = doctor.fix()
-    assert done == {"undelivered": "1 run handed over"}
+    assert done == {"undelivered": "1 run uploaded"}
     # What it had come to is kept for the same command to go on with.
     found = doctor.issues()
     assert {kind: f.severity for kind, f in found.items()} == {"resumable": Severity.NOTE}
@@ -96,7 +96,7 @@ def test_refused_journal_is_offered_once_more(
     assert "refused" in doctor.issues()
     assert refused
     client.restore_experiment(experiment)
-    assert doctor.fix() == {"refused": "1 run handed over"}
+    assert doctor.fix() == {"refused": "1 run uploaded"}
     assert doctor.issues().keys() == {"resumable"}
     assert [run.info.status for run in client.search_runs([experiment])] == ["KILLED"]
 

@@ -1,4 +1,4 @@
-"""The doctor on stores and runs: each defect, planted for real, is named, mended, and gone."""
+"""The doctor on stores and runs: each defect, planted for real, is named, fixed, and gone."""
 
 import shutil
 import sqlite3
@@ -42,7 +42,7 @@ def test_a_sound_store_is_well(client: MlflowClient, doctor: Doctor) -> None:
     finished_run(client)
     assert doctor.issues() == {}
     subjects = {d.seen.subject: d.seen.ok for d in doctor.examine()}
-    assert subjects["finished runs"] == "1 run, each whole and the only one of its cell"
+    assert subjects["finished runs"] == "1 run, each complete and the only one of its cell"
 
 
 def test_no_store_yet_is_a_note(home: Path, doctor: Doctor) -> None:
@@ -122,7 +122,7 @@ def test_server_that_is_gone(
 
 
 @pytest.mark.parametrize("deleted", ["run", "experiment"])
-def test_deleted_ledger_is_restored(
+def test_deleted_claims_are_restored(
     client: MlflowClient, store: str, doctor: Doctor, deleted: str
 ) -> None:
     if deleted == "run":
@@ -136,7 +136,7 @@ def test_deleted_ledger_is_restored(
 # Runs.
 
 
-def test_ghosts_are_ended(client: MlflowClient, store: str, doctor: Doctor) -> None:
+def test_stale_runs_are_ended(client: MlflowClient, store: str, doctor: Doctor) -> None:
     tags = {keys.ROLE: keys.ROLE_CELL, keys.FINGERPRINT: CELL, keys.OWNER: str(DEAD)}
     ghost = client.create_run("0", tags=tags).info.run_id
     fixed(doctor, "ghost")

@@ -133,8 +133,8 @@ def test_gain_from_all_images_is_paired_by_seed() -> None:
 @pytest.mark.parametrize(
     ("of_network", "told"),
     [
-        (0.96, "96.00% (1 seed), is 1.00 points ahead of it, and 6.00 points ahead of the machine"),
-        (0.94, "94.00% (1 seed), is 1.00 points behind it, and 4.00 points ahead of the machine"),
+        (0.96, "96.00% (1 seed), is 1.00 points ahead of it, and 6.00 points ahead of the SVM"),
+        (0.94, "94.00% (1 seed), is 1.00 points behind it, and 4.00 points ahead of the SVM"),
     ],
 )
 def test_the_lead_of_the_networks(of_network: float, told: str) -> None:

@@ -432,7 +432,7 @@ def test_a_wish_to_stop_saves_and_ends(small_data: Path, client: MlflowClient) -
     assert state_files(small_data.parent) == []
 
 
-def test_ghosts_of_dead_grids_end(run, client: MlflowClient) -> None:
+def test_stale_runs_of_ended_grids_end(run, client: MlflowClient) -> None:
     place = tracking.ProcessId.this_process().place
     dead = tracking.ProcessId(place, 2**22 + 1, 1.0)
     tags = {keys.ROLE: keys.ROLE_GRID, keys.OWNER: str(dead)}

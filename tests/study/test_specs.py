@@ -5,20 +5,13 @@ import subprocess
 import sys
 
 import pytest
+import specs
 
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.study.specs import ResNetSpec, SvmSpec
+from mnist_ops.study.specs import ResNetSpec
 
-RESNET = ResNetSpec(
-    study="resnet_grid",
-    dataset="MNIST",
-    model="resnet18",
-    batch_size=16,
-    optimizer="Adam",
-    learning_rate=0.001,
-    epochs=5,
-)
-SVM = SvmSpec(study="svm_grid", dataset="FashionMNIST", kernel="rbf", C=10.0)
+RESNET = dataclasses.replace(specs.RESNET, epochs=5)
+SVM = dataclasses.replace(specs.SVM, dataset="FashionMNIST")
 
 
 def test_names() -> None:

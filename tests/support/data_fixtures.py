@@ -58,3 +58,13 @@ def fixture_images(name: str) -> Images:
         digest=info.digest,
         class_names=info.class_names,
     )
+
+
+def flip_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+def nothing_staged(folder: Path) -> bool:
+    return not list(folder.glob(".staging-*"))

@@ -176,7 +176,7 @@ class Doctor:
 
 
 def fixed(doctor: Doctor, *kinds: str, force: bool = False) -> dict[str, str]:
-    """Each of `kinds`, and nothing else, is found, mended, and not found again."""
+    """Each of `kinds`, and nothing else, is found, fixed, and not found again."""
     assert doctor.issues().keys() == set(kinds)
     done = doctor.fix(force=force)
     assert done.keys() == set(kinds)

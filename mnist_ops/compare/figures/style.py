@@ -40,6 +40,26 @@ def colour(entity: str) -> str:
     return _COLOURS[crc32(entity.encode()) % len(_COLOURS)]
 
 
+def panel_grid(title: str, columns: Sequence[str], rows: int, height: int) -> go.Figure:
+    """Return an empty figure with a heading over each column and one y axis a row.
+
+    Args:
+        title: of the figure.
+        columns: their headings.
+        rows: how many there are.
+        height: pixels of each row.
+    """
+    return panels(
+        title,
+        [name if row == 0 else "" for row in range(rows) for name in columns],
+        [height] * rows,
+        columns=len(columns),
+        between=40,
+        shared_yaxes=True,
+        horizontal_spacing=0.06,
+    )
+
+
 def panels(
     title: str,
     titles: Sequence[str],

@@ -58,7 +58,7 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Fixed:
-    """A finding that was put right.
+    """An issue that was fixed.
 
     Attributes:
         issue: as it was.
@@ -71,12 +71,12 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is so of one subject, after mending where that was asked for.
+    """What one check found, after its fixes where these were asked for.
 
     Attributes:
-        seen: by the last look.
-        fixed: what was put right before it.
-        failed: finding that could not be put right -> why.
+        seen: by the last check.
+        fixed: what was fixed before it.
+        failed: issue that could not be fixed -> why.
     """
 
     seen: Examination
@@ -85,17 +85,17 @@ class Diagnosis:
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing is wrong, notes aside."""
+        """Whether there is no problem, notes aside."""
         return not any(f.severity is Severity.PROBLEM for f in self.seen.issues)
 
 
 def diagnose(context: Context, fixes: Fixes | None = None) -> Iterator[Diagnosis]:
-    """Look at everything, one subject after the other.
+    """Run all checks, one after the other.
 
     Args:
         context: where to look.
-        fixes: makes and records what fixes change, after which is looked again; None: nothing is
-            changed.
+        fixes: makes and records the changes of fixes, after which the check runs again; with None
+            nothing is changed.
     """
     with closing(fixes) if fixes else nullcontext():
         for check in CHECKS:
@@ -128,5 +128,5 @@ def _look(check: Check, context: Context) -> Examination:
     except (MnistOpsError, OSError) as error:
         # Whatever keeps one check from looking, the others look.
         subject = check.__name__.removeprefix("look_at_").replace("_", " ")
-        issue = Issue("not-looked-at", str(error), "mend that, and look again")
+        issue = Issue("not-looked-at", str(error), "fix that, and run doctor again")
         return Examination(subject, "", (issue,))

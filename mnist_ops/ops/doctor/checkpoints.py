@@ -15,20 +15,20 @@ from mnist_ops.ops.doctor.journals import unused_of
 from mnist_ops.tracking.leftover_journals import leftover_journals
 
 Find = Callable[[Context], Iterator[Path]]
-Mend = Callable[[Find, Context, Fixes], str]
+FixFiles = Callable[[Find, Context, Fixes], str]
 
 _SUBJECT = "checkpoints"
 
 
 def look_at_checkpoints(context: Context) -> Examination:
-    """Files that no training will read again."""
+    """Check for files that no training will read again."""
     if context.store is None:
         return Examination(_SUBJECT, "none yet")
     folder = paths.checkpoint_path(context.store, "").parent
-    # Asked for again at the moment of mending: a grid may have begun.
+    # Each fix looks for its files again: a grid may have begun.
     moves = "--fix moves them into a folder set-aside beside; nothing is deleted"
     deletes = "--fix deletes them for good: nothing reads them again"
-    kinds: dict[str, tuple[Find, str, str, Mend]] = {
+    kinds: dict[str, tuple[Find, str, str, FixFiles]] = {
         "orphaned-checkpoint": (_orphaned, "without a journal of its training", moves, _move),
         "set-aside-checkpoint": (
             _set_aside,
@@ -36,7 +36,7 @@ def look_at_checkpoints(context: Context) -> Examination:
             deletes,
             _delete,
         ),
-        "leftover": (_leftovers, "half written when its process died", deletes, _delete),
+        "leftover": (_leftovers, "half written when its process ended", deletes, _delete),
     }
     issues = []
     for kind, (find, why, cure, fix) in kinds.items():

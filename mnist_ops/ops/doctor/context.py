@@ -39,19 +39,19 @@ class Context:
     _ended: dict[tracking.ProcessId, bool] = field(default_factory=dict, init=False)
 
     def ended_among(self, owners: Collection[tracking.ProcessId]) -> set[tracking.ProcessId]:
-        """Return the `owners` that are certainly dead; each is looked for once."""
+        """Return the `owners` whose process has certainly ended; each is looked up once."""
         if self.client is None or self.store is None:
             return set()
         new = {owner for owner in owners if owner not in self._ended}
-        dead = (
+        ended = (
             tracking.ended_among(new, Claims(self.client, self.store), self.log) if new else set()
         )
-        self._ended |= {owner: owner in dead for owner in new}
+        self._ended |= {owner: owner in ended for owner in new}
         return {owner for owner in owners if self._ended[owner]}
 
     @property
     def entries(self) -> tracking.Entries:
-        """The ledger as it is now, an empty one where there is none."""
+        """The claims of the store as they are now; empty where there are none."""
         if self.client is None or self.store is None:
             return tracking.Entries({}, {})
         return Claims(self.client, self.store).entries()

@@ -1,4 +1,4 @@
-"""What a check finds, and what it says where it finds nothing."""
+"""Issues that checks find, and the results of checks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """Severity of an issue."""
 
     # Worth knowing; nothing is wrong.
     NOTE = "note"
@@ -22,10 +22,10 @@ Fix = Callable[["Fixes"], str]
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is not as it should be, however often it occurs.
+    """A kind of defect, however often it occurs.
 
     Attributes:
-        kind: names the sort of finding for a program, always the same.
+        kind: stable code of the issue, for programs.
         what: one line, what is wrong.
         cure: one line, what to do, or what ``--fix`` does.
         items: the runs, cells, files or packages it is about.
@@ -44,13 +44,13 @@ class Issue:
 
 @dataclass(frozen=True)
 class Examination:
-    """What one check saw.
+    """Result of one check.
 
     Attributes:
-        subject: what was looked at.
-        ok: in a few words what is well, for where there is no finding.
-        issues: what is not.
-        looked: whether it could be looked at.
+        subject: what was checked.
+        ok: a few words for where there is no issue.
+        issues: what was found.
+        looked: whether it could be checked.
     """
 
     subject: str
@@ -62,22 +62,22 @@ class Examination:
 def note(
     kind: str, what: str, cure: str, items: tuple[str, ...] = (), *, fix: "Fix | None" = None
 ) -> Issue:
-    """A finding that is no problem."""
+    """Return an issue that is no problem."""
     return Issue(kind, what, cure, items, Severity.NOTE, fix)
 
 
 def not_looked_at(subject: str) -> Examination:
-    """What there is to say where the store cannot be read."""
-    return Examination(subject, "not looked at without a store", looked=False)
+    """Return the result of a check that needs a store where there is none."""
+    return Examination(subject, "not checked without a store", looked=False)
 
 
 def counted(number: int, noun: str) -> str:
-    """For example ``1 run``, ``2,000 runs``."""
+    """Format a number of things, for example ``1 run``, ``2,000 runs``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def size(number: float) -> str:
-    """Bytes for people, for example ``1.5 GiB``."""
+    """Format a number of bytes, for example ``1.5 GiB``."""
     for unit in ("B", "KiB", "MiB"):
         if number < 1024:
             return f"{number:.0f} {unit}"

@@ -22,7 +22,7 @@ UPLOAD_S = 120.0
 
 
 def look_at_journals(context: Context) -> Examination:
-    """What dead processes of this machine have left; what a living one has open is passed over."""
+    """Check for journals of processes of this machine that have ended."""
     if context.client is None:
         return not_looked_at(_SUBJECT)
     if context.store is None:
@@ -130,7 +130,7 @@ def _damaged(damaged: list[LeftoverJournal]) -> Iterable[Issue]:
 
 
 def _upload(context: Context, refused: list[LeftoverJournal]) -> str:
-    """Hand over what dead processes left, and those that were refused before."""
+    """Upload the journals of processes that have ended, and those refused before."""
     tracker = tracking.open_tracker(context.uri, context.log)
     try:
         for found in refused:
@@ -145,7 +145,7 @@ def _upload(context: Context, refused: list[LeftoverJournal]) -> str:
     if waiting:
         reason = last_error or "another process computes their cells"
         raise TrackingUnavailable(f"{counted(waiting, 'run')} left: {reason}")
-    return f"{counted(taken, 'run')} handed over"
+    return f"{counted(taken, 'run')} uploaded"
 
 
 def _offer_again(tracker: tracking.Tracker, found: LeftoverJournal) -> None:

@@ -28,7 +28,7 @@ Defects = dict[str, Defect]
 
 
 def look_at_open_runs(context: Context) -> Examination:
-    """Runs that say RUNNING though nobody works on them."""
+    """Check for RUNNING runs whose process has ended."""
     client = context.client
     if client is None:
         return not_looked_at(_OPEN)
@@ -40,7 +40,7 @@ def look_at_open_runs(context: Context) -> Examination:
         issues.append(
             Issue(
                 "ghost",
-                f"{counted(len(stale), 'run')} RUNNING whose process is dead",
+                f"{counted(len(stale), 'run')} RUNNING whose process has ended",
                 "--fix ends them as KILLED; the same command that began them goes on",
                 _names(stale),
                 fix=lambda fixes: _kill(context, fixes, stale, lambda run: ENDED_BEFORE),
@@ -51,17 +51,17 @@ def look_at_open_runs(context: Context) -> Examination:
             Issue(
                 "never-begun",
                 f"{counted(len(left), 'run')} that `mlflow run` opened over three hours ago and "
-                "never handed over: building the environment failed",
+                "never started: building the environment failed",
                 "--fix ends them as KILLED; with `--env-manager local` nothing needs to be built",
                 _names(left),
                 fix=lambda fixes: _kill(context, fixes, left, lambda run: _NEVER_BUILT),
             )
         )
-    return Examination(_OPEN, "none without a living process", tuple(issues))
+    return Examination(_OPEN, "none whose process has ended", tuple(issues))
 
 
 def look_at_finished_runs(context: Context) -> Examination:
-    """Runs that say FINISHED, and are not whole or not the only one of their cell."""
+    """Check for FINISHED runs that are incomplete, or not the only one of their cell."""
     if context.client is None:
         return not_looked_at(_FINISHED)
     odd: list[str] = []
@@ -78,26 +78,26 @@ def look_at_finished_runs(context: Context) -> Examination:
         *_undecided(needed, found),
         *_odd(runs, found, odd),
     ]
-    ok = f"{counted(len(runs), 'run')}, each whole and the only one of its cell"
+    ok = f"{counted(len(runs), 'run')}, each complete and the only one of its cell"
     return Examination(_FINISHED, ok if runs else "none yet", tuple(issues))
 
 
 def look_at_claims(context: Context) -> Examination:
-    """Claims of cells by processes that are dead: the next grid takes them over anyway."""
+    """Check for claims of processes that have ended: the next grid takes these over anyway."""
     client, store = context.client, context.store
     if client is None:
         return not_looked_at(_CLAIMS)
     owners = {f: owner for f, (_, owner) in context.entries.claims.items() if owner is not None}
     gone = context.ended_among(owners.values())
-    dead = [fingerprint for fingerprint, owner in owners.items() if owner in gone]
-    if not dead or store is None:
-        return Examination(_CLAIMS, "none by a dead process")
+    abandoned = [fingerprint for fingerprint, owner in owners.items() if owner in gone]
+    if not abandoned or store is None:
+        return Examination(_CLAIMS, "none of a process that has ended")
 
     def release(fixes: Fixes) -> str:
         claims = Claims(client, store)
         with tracking.tracking_errors(context.uri):
             # Of what another process takes meanwhile nothing is released.
-            claims.release(claims.claim(dead))
+            claims.release(claims.claim(abandoned))
             claims.close()
         return "released"
 
@@ -107,7 +107,7 @@ def look_at_claims(context: Context) -> Examination:
         (
             note(
                 "dead-claim",
-                f"{counted(len(dead), 'cell')} claimed by processes that are dead: harmless",
+                f"{counted(len(abandoned), 'cell')} claimed by processes that have ended: harmless",
                 "the next grid takes them over, --fix releases them",
                 fix=release,
             ),

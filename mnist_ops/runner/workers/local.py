@@ -93,11 +93,11 @@ def local_cluster(
 
 
 def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
-    """A cluster of workers that have all started; one that dies while it does is no reason yet.
+    """Return a cluster whose workers have all started; one that ends meanwhile is started again.
 
     Raises:
-        Stopped: somebody asks to stop before they have.
-        WorkersUnavailable: they keep dying.
+        Stopped: cancelled before they have started.
+        WorkersUnavailable: they end again and again.
     """
 
     def begin() -> SpecCluster:

@@ -197,7 +197,7 @@ class DaskPool:
         ended: "queue.SimpleQueue[Future]",
         context: CellContext,
     ) -> Iterator[Future]:
-        """Each future as it ends; after a wish to stop those that end soon."""
+        """Yield each future as it ends; after a cancellation only those that end soon."""
         deadline: float | None = None
         while running:
             try:
@@ -235,7 +235,7 @@ def _compute_on_worker(group: FitGroup, context: CellContext) -> list[Outcome]:
 
 async def _flush_on_worker(context: CellContext, timeout_s: float) -> Counter[str]:
     uploader = tracking.shared_tracker(context.address).uploader
-    # Beside the worker's own business, which must go on.
+    # In a thread, so that the worker goes on answering the scheduler.
     await asyncio.to_thread(uploader.flush, timeout_s, retry=True)
     return uploader.pending
 
@@ -247,7 +247,7 @@ def _outcomes(future: Future, group: FitGroup, context: CellContext, log: Log) -
         return outcomes
     if isinstance(error, KilledWorker):
         reason = (
-            f"poisonous: its worker died {ALLOWED_FAILURES + 1} times, perhaps for lack of memory; "
+            f"its worker process ended {ALLOWED_FAILURES + 1} times, perhaps for lack of memory; "
             "try fewer --workers"
         )
         return give_up(group, context, reason, log)
@@ -255,5 +255,5 @@ def _outcomes(future: Future, group: FitGroup, context: CellContext, log: Log) -
 
 
 def one_line(error: Exception) -> str:
-    """An error of Dask, whose text may have many lines, in one."""
+    """Format an error of Dask, whose text may have many lines, in one."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 _SCRATCH = "scratch"
-# Without these a run is no cell's, nor one that is ended because its process is dead.
+# Without these a run is no cell's, nor one that is ended because its process has.
 _LAST = frozenset({keys.FINGERPRINT, keys.ROLE})
 # Beside a batch's params.
 _METRICS_PER_BATCH = MAX_ENTITIES_PER_BATCH - MAX_PARAMS_TAGS_PER_BATCH

@@ -22,15 +22,15 @@ from mnist_ops.core import keys
 from pipelines.paper.looks import colour
 from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
 
-_TITLE = "Accuracy of the machines by number of images"
+_TITLE = "Accuracy of the SVMs by number of images"
 _STEM = "svms-on-all-images"
-_MACHINE = (keys.DATASET, keys.KERNEL, keys.C, keys.GAMMA)
+_CONFIGURATION = (keys.DATASET, keys.KERNEL, keys.C, keys.GAMMA)
 _COLUMNS = ["dataset", "kernel", "configuration", "fewer", "all", "seeds"]
 
 
 @dataclass(frozen=True)
 class _Gain:
-    """A machine at both sizes, the same seeds in the same order; accuracies in percent."""
+    """An SVM at both sizes, the same seeds in the same order; accuracies in percent."""
 
     params: dict[str, Any]
     fewer: list[float]
@@ -38,11 +38,11 @@ class _Gain:
 
 
 def all_images_topic(selection: Selection, whole: Selection | None) -> Topic | None:
-    """The gain; None where no machine ran at both sizes.
+    """The gain; None where no SVM ran at both sizes.
 
     Args:
         selection: the cells of the report.
-        whole: those of the size at which machines see all images.
+        whole: those of the size at which SVMs see all images.
     """
     gains = _gains(selection, whole) if whole is not None else []
     if not gains or whole is None:
@@ -53,13 +53,13 @@ def all_images_topic(selection: Selection, whole: Selection | None) -> Topic | N
         title="Support vector machines on all training images",
         paragraphs=(
             f"The study gives its networks 49,000 images and its support vector machines "
-            f"{n_fewer:,}, and concludes that networks are more accurate. Here the same machines "
+            f"{n_fewer:,}, and concludes that networks are more accurate. Here the same SVMs "
             f"are fitted to {n_all:,}, as the networks are, and tested on as many as these.",
             *lines,
         ),
         head=(
             "Data set",
-            "Machine",
+            "SVM",
             f"{n_fewer:,} images (%)",
             f"{n_all:,} images (%)",
             "Gain (points)",
@@ -74,7 +74,7 @@ def _gains(selection: Selection, whole: Selection) -> list[_Gain]:
     fewer, all_ = (
         grouped(
             [cell for cell in chosen.of(SVM_GRID) if cell.finished],
-            lambda cell: cell.key(*_MACHINE),
+            lambda cell: cell.key(*_CONFIGURATION),
         )
         for chosen in (selection, whole)
     )
@@ -121,7 +121,7 @@ def _best(selection: Selection, whole: Selection, dataset: str) -> str:
         fmean(values_of(c.cells, keys.TEST_ACCURACY, TO_PERCENT)) for c in (fewer, all_)
     )
     text = (
-        f"{dataset}: the best machine, chosen on validation, reaches {after:.2f}% ({all_.text}; "
+        f"{dataset}: the best SVM, chosen on validation, reaches {after:.2f}% ({all_.text}; "
         f"{_seeds(all_)}) in place of {before:.2f}%."
     )
     if not network.model:
@@ -129,7 +129,7 @@ def _best(selection: Selection, whole: Selection, dataset: str) -> str:
     best = fmean(values_of(network.cells, keys.TEST_ACCURACY, TO_PERCENT))
     return (
         f"{text} The best network, {network.model} with {best:.2f}% ({_seeds(network)}), is "
-        f"{_lead(best - after)} it, and {_lead(best - before)} the machine with fewer images."
+        f"{_lead(best - after)} it, and {_lead(best - before)} the SVM with fewer images."
     )
 
 

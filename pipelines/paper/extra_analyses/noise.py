@@ -113,7 +113,7 @@ def noise_topic(selection: Selection) -> Topic | None:
             (
                 LIKE_IT,
                 "fewer than five seeds: there the noise is that of all seeds of the same network, "
-                "data set and epochs, or of the same machine's kernel and C",
+                "data set and epochs, or of the same SVM's kernel and C",
             ),
             (
                 IMAGES,

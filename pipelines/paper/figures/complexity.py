@@ -3,24 +3,20 @@
 from typing import Any
 
 import pandas as pd
-from plotly import graph_objects as go
 
 from mnist_ops.compare import published
-from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.numbers import entity, number, without_seed
 from mnist_ops.compare.figures.style import (
     PRINTED,
     name_published,
     panels,
-    published_marker,
-    say_absent,
 )
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, grouped, mean
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour, symbol
+from pipelines.paper.figures.scatter import draw_points
 from pipelines.paper.printed import PUBLISHED
 from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
 
@@ -69,32 +65,7 @@ def flops_figure(selection: Selection) -> Figure:
     in_legend: set[str] = set()
     for row, dataset in enumerate(DATASETS, start=1):
         panel = frame[frame["dataset"] == dataset]
-        for (source, model), points in panel.groupby(["source", "model"], sort=False):
-            name = str(model) if source == "measured" else f"{model}, {PRINTED}"
-            tint = colour(str(model))
-            drawing.add_trace(
-                go.Scatter(
-                    mode="markers",
-                    name=name,
-                    legendgroup=name,
-                    showlegend=source == "measured" and name not in in_legend,
-                    x=points["flops"].tolist(),
-                    y=points["accuracy_pct"].tolist(),
-                    marker=published_marker(tint, symbol(dataset), 8)
-                    if source == PRINTED
-                    else {"color": tint, "symbol": symbol(dataset), "size": 8, "opacity": 0.8},
-                    text=points["configuration"].tolist(),
-                    hovertemplate=f"{name}<br>%{{text}}<br>%{{x:.3s}} FLOPs, %{{y:.2f}}%"
-                    "<extra></extra>",
-                ),
-                row=row,
-                col=1,
-            )
-            in_legend.add(name)
-        if panel[panel["source"] == "measured"].empty:
-            say_absent(drawing, "no finished cells", row)
-        low, high = axes.time_range(panel["flops"])
-        start, end = axes.percent_range(panel["accuracy_pct"])
+        low, high = draw_points(drawing, row, panel, "flops", "%{x:.3s} FLOPs", in_legend)
         drawing.update_xaxes(
             row=row,
             type="log",
@@ -103,12 +74,11 @@ def flops_figure(selection: Selection) -> Figure:
             tickformat="~s",
             title_text="FLOPs for one image, logarithmic",
         )
-        drawing.update_yaxes(row=row, range=[start, end], title_text="Test accuracy (%)")
     name_published(drawing)
     return Figure(
         "accuracy-against-flops",
         title,
-        "A point a configuration. A machine's FLOPs are its kernel evaluations for one image and "
+        "A point a configuration. The FLOPs of an SVM are its kernel evaluations for one image and "
         "grow with its support vectors. Filled markers are measured, hollow ones published.",
         "Scatter plot of test accuracy over the FLOPs that one image takes, for networks and "
         "support vector machines, a panel a data set.",

@@ -10,7 +10,7 @@ from plotly import graph_objects as go
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.figure import Figure
-from mnist_ops.compare.figures.style import SOFT, panels, say_absent
+from mnist_ops.compare.figures.style import SOFT, panel_grid, say_absent
 from mnist_ops.compare.results import History
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champion import champion
@@ -70,15 +70,7 @@ def learning_figure(selection: Selection, history: History) -> Figure | None:
     if frame.empty:
         return None
     title = "Learning curves"
-    drawing = panels(
-        title,
-        [name if row == 0 else "" for row in range(len(_METRICS)) for name in DATASETS],
-        [250] * len(_METRICS),
-        columns=len(DATASETS),
-        between=40,
-        shared_yaxes=True,
-        horizontal_spacing=0.06,
-    )
+    drawing = panel_grid(title, DATASETS, len(_METRICS), 250)
     in_legend: set[str] = set()
     for row, (metric, name) in enumerate(_METRICS.items(), start=1):
         of_metric = frame[frame["metric"] == metric]

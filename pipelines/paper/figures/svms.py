@@ -19,7 +19,7 @@ from mnist_ops.compare.figures.numbers import (
 from mnist_ops.compare.figures.style import (
     PRINTED,
     name_published,
-    panels,
+    panel_grid,
     published_marker,
     say_absent,
 )
@@ -60,15 +60,7 @@ def svm_figure(tables: Sequence[Table]) -> Figure:
     """Figure 5."""
     frame = svm_numbers(tables)
     title = "Support vector machines by kernel, C and gamma"
-    drawing = panels(
-        title,
-        [name if row == 0 else "" for row in range(len(_QUANTITIES)) for name in _TABLES],
-        [220] * len(_QUANTITIES),
-        columns=len(_TABLES),
-        between=40,
-        shared_yaxes=True,
-        horizontal_spacing=0.06,
-    )
+    drawing = panel_grid(title, list(_TABLES), len(_QUANTITIES), 220)
     for row, (quantity, name) in enumerate(_QUANTITIES.items(), start=1):
         of_row = frame[frame["quantity"] == quantity]
         for column, dataset in enumerate(_TABLES, start=1):

@@ -23,7 +23,6 @@ from mnist_ops.compare.figures.style import (
     PRINTED,
     name_published,
     panels,
-    published_marker,
     say_absent,
 )
 from mnist_ops.compare.runs import STUDY, TIME
@@ -31,7 +30,8 @@ from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT, grouped, mean
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour, symbol
+from pipelines.paper.figures.scatter import draw_points
+from pipelines.paper.looks import colour
 from pipelines.paper.printed import PUBLISHED
 from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
 
@@ -191,34 +191,8 @@ def frontier_figure(selection: Selection) -> Figure:
             row=row,
             col=1,
         )
-        for (source, model), points in panel.groupby(["source", "model"], sort=False):
-            tint = colour(str(model))
-            name = str(model) if source == "measured" else f"{model}, {PRINTED}"
-            drawing.add_trace(
-                go.Scatter(
-                    mode="markers",
-                    name=name,
-                    legendgroup=name,
-                    showlegend=source == "measured" and name not in in_legend,
-                    x=points["time_s"].tolist(),
-                    y=points["accuracy_pct"].tolist(),
-                    marker=published_marker(tint, symbol(dataset), 8)
-                    if source == PRINTED
-                    else {"color": tint, "symbol": symbol(dataset), "size": 8, "opacity": 0.8},
-                    text=points["configuration"].tolist(),
-                    hovertemplate=f"{name}<br>%{{text}}<br>%{{x:.3g}} s, %{{y:.2f}}%"
-                    "<extra></extra>",
-                ),
-                row=row,
-                col=1,
-            )
-            in_legend.add(name)
-        if panel[panel["source"] == "measured"].empty:
-            say_absent(drawing, "no finished cells", row)
-        low, high = axes.time_range(panel["time_s"])
-        start, end = axes.percent_range(panel["accuracy_pct"])
+        low, high = draw_points(drawing, row, panel, "time_s", "%{x:.3g} s", in_legend)
         drawing.update_xaxes(row=row, range=[low, high], **_TIME_AXIS)
-        drawing.update_yaxes(row=row, range=[start, end], title_text="Test accuracy (%)")
     name_published(drawing)
     return Figure(
         "accuracy-against-time",

@@ -1,0 +1,63 @@
+"""Points of configurations, measured and published, in the panel of a data set."""
+
+from collections.abc import MutableSet
+
+import pandas as pd
+from plotly import graph_objects as go
+
+from mnist_ops.compare.figures import axes
+from mnist_ops.compare.figures.style import PRINTED, published_marker, say_absent
+from pipelines.paper.looks import colour, symbol
+
+_SIZE = 8
+
+
+def draw_points(
+    drawing: go.Figure,
+    row: int,
+    panel: pd.DataFrame,
+    column: str,
+    hover: str,
+    in_legend: MutableSet[str],
+) -> tuple[float, float]:
+    """Draw the accuracy of each configuration of a data set over another of its numbers.
+
+    Args:
+        drawing: the figure.
+        row: of the panel, from 1.
+        panel: rows of one data set, with the columns ``source``, ``dataset``, ``model``,
+            ``configuration``, ``accuracy_pct`` and `column`.
+        column: what the x axis shows.
+        hover: plotly's format and the unit of an x value, as ``%{x:.3g} s``.
+        in_legend: names that the legend has; those of this panel are added.
+
+    Returns:
+        The range of a logarithmic x axis, as powers of ten.
+    """
+    for (source, model), points in panel.groupby(["source", "model"], sort=False):
+        measured = source == "measured"
+        name = str(model) if measured else f"{model}, {PRINTED}"
+        tint, mark = colour(str(model)), symbol(str(points["dataset"].iloc[0]))
+        filled = {"color": tint, "symbol": mark, "size": _SIZE, "opacity": 0.8}
+        drawing.add_trace(
+            go.Scatter(
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                showlegend=measured and name not in in_legend,
+                x=points[column].tolist(),
+                y=points["accuracy_pct"].tolist(),
+                marker=filled if measured else published_marker(tint, mark, _SIZE),
+                text=points["configuration"].tolist(),
+                hovertemplate=f"{name}<br>%{{text}}<br>{hover}, %{{y:.2f}}%<extra></extra>",
+            ),
+            row=row,
+            col=1,
+        )
+        in_legend.add(name)
+    if panel[panel["source"] == "measured"].empty:
+        say_absent(drawing, "no finished cells", row)
+    start, end = axes.percent_range(panel["accuracy_pct"])
+    drawing.update_yaxes(row=row, range=[start, end], title_text="Test accuracy (%)")
+    low, high = axes.time_range(panel[column])
+    return low, high
