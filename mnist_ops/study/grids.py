@@ -67,6 +67,10 @@ class Study:
         presets: sizes at which it can be run, by name.
         grid: axis name -> values, in the order in which the cells are listed.
         is_about_time: whether no cell may run beside another on a device.
+
+    Raises:
+        InvalidInput: the grid has an axis that its cells do not have, lacks one that they need, or
+            has no values for one; the message names it.
     """
 
     name: str
@@ -76,6 +80,22 @@ class Study:
     presets: Mapping[str, Preset]
     grid: Mapping[str, tuple[Any, ...]]
     is_about_time: bool = False
+
+    def __post_init__(self) -> None:
+        fields = {field.name: field.default for field in dataclasses.fields(self.spec)}
+        # Seeds are those of the preset.
+        known = fields.keys() - {"study", "seed"}
+        needed = {name for name in known if fields[name] is dataclasses.MISSING} | {"device"}
+        if unknown := sorted(self.grid.keys() - known):
+            axes = ", ".join(sorted(known))
+            raise InvalidInput(f"study {self.name} has no axis {unknown[0]!r}; its axes: {axes}")
+        if absent := sorted(needed - self.grid.keys()):
+            raise InvalidInput(f"study {self.name} needs the axis {absent[0]!r} in its grid")
+        for axis, values in self.grid.items():
+            if not isinstance(values, tuple) or not values:
+                raise InvalidInput(
+                    f"axis {axis} of study {self.name} takes a tuple of values, as ({values!r},)"
+                )
 
     def preset(self, name: str) -> Preset:
         """Return the preset called `name`; raises `InvalidInput` where there is none."""
@@ -102,7 +122,7 @@ class Study:
         fields |= {name: value for name, value in own.items() if name in has}
         return list(
             dict.fromkeys(
-                self.spec(study=self.name, **dict(zip(axes, values, strict=True)), **fields)
+                self.spec(study=self.name, **fields | dict(zip(axes, values, strict=True)))
                 for values in itertools.product(*axes.values())
             )
         )

@@ -90,7 +90,8 @@ def load(place: str) -> Any:
         return getattr(found, name)
     except (Exception, SystemExit) as error:
         # Whatever the module of another raises when it is imported, as a script that ends itself.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        kind = "" if isinstance(error, InvalidInput) else f"{type(error).__name__}: "
+        reason = kind + " ".join(str(error).split())
         raise InvalidInput(f"{place} cannot be loaded: {reason}") from error
 
 

@@ -1,5 +1,9 @@
 """Grids: the study's cells, and what a user changes of them."""
 
+import dataclasses
+import re
+from typing import Any
+
 import pytest
 
 from mnist_ops.core.errors import InvalidInput
@@ -106,3 +110,31 @@ def test_networks_have_one_size_at_paper_and_rigorous() -> None:
     assert networks.same_size("rigorous") == ("rigorous", "paper")
     assert networks.same_size("custom-1000-all") == ("custom-1000-all",)
     assert STUDIES["svm_grid"].same_size("paper") == ("paper",)
+
+
+@pytest.mark.parametrize(
+    ("axes", "told"),
+    [
+        ({"depth": (3,)}, "has no axis 'depth'; its axes: C, "),
+        ({"seed": (3,)}, "has no axis 'seed'"),
+        ({"C": 1.0}, "axis C of study mine takes a tuple of values"),
+        ({"C": ()}, "axis C of study mine takes a tuple of values"),
+        ({"dataset": "MNIST"}, "axis dataset of study mine takes a tuple of values"),
+    ],
+)
+def test_a_grid_that_its_cells_cannot_have_is_named(axes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(told)):
+        dataclasses.replace(STUDIES["svm_grid"], name="mine").with_axes(axes)
+
+
+@pytest.mark.parametrize("axis", ["kernel", "C", "dataset", "device"])
+def test_an_axis_that_cells_need_is_named(axis: str) -> None:
+    study = STUDIES["svm_grid"]
+    grid = {name: values for name, values in study.grid.items() if name != axis}
+    with pytest.raises(InvalidInput, match=f"needs the axis '{axis}'"):
+        dataclasses.replace(study, grid=grid)
+
+
+def test_a_grid_may_fix_what_an_option_decides_otherwise() -> None:
+    study = STUDIES["resnet_grid"].with_axes({"precision": ("float32",), "device": ("cpu",)})
+    assert {cell.precision for cell in study.cells("quick")} == {"float32"}
