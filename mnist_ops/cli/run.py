@@ -28,7 +28,8 @@ from mnist_ops.study.grids import Choices, Study, parse_values
 from mnist_ops.study.specs import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
-    from mnist_ops.runner.engine import Plan, StudyReport
+    from mnist_ops.runner.plan import Plan
+    from mnist_ops.runner.study_report import StudyReport
 
 
 @dataclass(frozen=True)
@@ -204,8 +205,10 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     from mnist_ops.cli.progress import GridDisplay
     from mnist_ops.ops.reports import write_report
     from mnist_ops.runner import engine
+    from mnist_ops.runner.plan import plan_locally
+    from mnist_ops.runner.settings import Settings
 
-    settings = engine.Settings(
+    settings = Settings(
         preset=which.preset,
         choices=choices,
         device=which.device,
@@ -221,14 +224,14 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
         experiment=places.experiment,
     )
     if output.dry_run:
-        _print_plans(engine.plan_locally(studies, settings), as_json=output.as_json)
+        _print_plans(plan_locally(studies, settings), as_json=output.as_json)
         return
     cancellation.on_signals()
     reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
     if output.report is not None:
         labels = {
             a_plan.study.label(which.preset, cell)
-            for a_plan in engine.plan_locally(studies, settings)
+            for a_plan in plan_locally(studies, settings)
             for cell in a_plan.cells
         }
         write_report(output.report, preset=labels.pop() if len(labels) == 1 else None, log=log)

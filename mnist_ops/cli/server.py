@@ -107,7 +107,8 @@ def server(storage: Storage, network: Network, users: Users, as_json: bool) -> N
     Ctrl-C ends it.
     """
     from mnist_ops import tracking
-    from mnist_ops.ops.server import ServerSettings, serve
+    from mnist_ops.ops.server.process import serve
+    from mnist_ops.ops.server.settings import ServerSettings
 
     settings = ServerSettings(
         backend_store_uri=storage.backend_store_uri or tracking.sqlite_uri(Path("mlflow.db")),

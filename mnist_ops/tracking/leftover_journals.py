@@ -10,8 +10,8 @@ from filelock import FileLock, Timeout
 from mnist_ops.core import keys
 from mnist_ops.tracking.events import Event
 from mnist_ops.tracking.journal import DAMAGED, LOCK, JournalDamaged, read
+from mnist_ops.tracking.journal_upload import REFUSED
 from mnist_ops.tracking.process_id import ProcessId
-from mnist_ops.tracking.uploader import REFUSED
 
 
 @dataclass(frozen=True)

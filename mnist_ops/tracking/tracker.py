@@ -19,8 +19,9 @@ from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.database import open_sqlite, sqlite_path, without_password
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
+from mnist_ops.tracking.journal_upload import REFUSED
 from mnist_ops.tracking.store import check_writable, connect, tracking_errors
-from mnist_ops.tracking.uploader import REFUSED, Uploader
+from mnist_ops.tracking.uploader import Uploader
 
 _OF_MLFLOW = {
     # The uploader retries by itself, and must not block in MLflow's own retries.

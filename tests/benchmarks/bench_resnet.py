@@ -34,7 +34,7 @@ from torch import nn
 from mnist_ops.data import default_data_dir, load, split
 from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.fast import cropped_kernels, kernels
+from mnist_ops.fitting.fast import cropped_kernels, kernel_check
 from mnist_ops.fitting.resnet import models, train
 from mnist_ops.runner.fit_groups import grouped
 from mnist_ops.runner.workers import local
@@ -319,7 +319,7 @@ def grid_hours(rates: dict[Case, float]) -> dict[str, float]:
 
 def _has_kernels() -> bool:
     with reproducible(threads=1):
-        return kernels.usable()
+        return kernel_check.usable()
 
 
 def main() -> None:

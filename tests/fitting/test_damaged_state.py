@@ -29,6 +29,7 @@ from mnist_ops.fitting.resnet import train
 from mnist_ops.ops.doctor import Context
 from mnist_ops.ops.doctor.fixes import RECORD, undo_last
 from mnist_ops.runner import engine
+from mnist_ops.runner.settings import Settings
 from mnist_ops.study.grids import Choices
 from mnist_ops.study.results import EpochResult
 from mnist_ops.tracking.journal import DAMAGED
@@ -292,7 +293,7 @@ class Grids:
 
     def run(self, *, cut_after: int | None = None) -> None:
         display = self.display = Recorder()
-        settings = engine.Settings(
+        settings = Settings(
             choices=Choices(train_limit=48, test_limit=40),
             device="cpu",
             workers=0,

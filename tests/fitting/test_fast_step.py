@@ -15,7 +15,7 @@ from user_models import Transformer, mobilenet, vgg
 from mnist_ops.data import split_of
 from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.fast import Prepared, fast_norm, flat_weights, kernels
+from mnist_ops.fitting.fast import Prepared, fast_norm, flat_weights, kernel_check, kernel_library
 from mnist_ops.fitting.fast.cropped_kernels import rewrite
 from mnist_ops.fitting.fast.flat_weights import FlatWeights
 from mnist_ops.fitting.resnet import catalog, models, train
@@ -35,13 +35,13 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def compiled() -> None:
-    if not kernels.usable():
+    if not kernel_check.usable():
         pytest.skip("no compiled kernels here")
 
 
 @pytest.fixture
 def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "usable", lambda: False)
+    monkeypatch.setattr(kernel_check, "usable", lambda: False)
 
 
 def trainer_of(spec: ResNetSpec) -> train.Trainer:
@@ -71,7 +71,7 @@ def test_kernels_give_torchs_bits(
 ) -> None:
     spec = dataclasses.replace(SPEC, model=model, optimizer=optimizer, precision=precision)
     losses, state = trained(spec)
-    monkeypatch.setattr(kernels, "usable", lambda: False)
+    monkeypatch.setattr(kernel_check, "usable", lambda: False)
     expected_losses, expected = trained(spec)
     assert losses == expected_losses
     assert_same_state(state, expected)
@@ -134,20 +134,20 @@ def test_a_weight_without_gradient_is_not_moved() -> None:
 def test_without_a_compiler_torch_does_the_work(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kernels.load.cache_clear()
+    kernel_library.load.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(kernels, "user_cache_path", lambda name: tmp_path)
+        patch.setattr(kernel_library, "user_cache_path", lambda name: tmp_path)
         patch.setenv("CXX", "no-such-compiler")
-        assert not kernels.usable()
+        assert not kernel_check.usable()
         losses, _ = trained(SPEC)
-    kernels.load.cache_clear()
+    kernel_library.load.cache_clear()
     assert losses == trained(SPEC)[0]
     assert not list(tmp_path.rglob("*.so"))
 
 
 def test_kernels_are_for_one_thread() -> None:
     torch.set_num_threads(2)
-    assert not kernels.usable()
+    assert not kernel_check.usable()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

@@ -192,9 +192,10 @@ def test_as_many_cells_share_a_device_as_the_grid_says(
 
 def test_streams_without_workers_are_refused() -> None:
     from mnist_ops.runner import engine
+    from mnist_ops.runner.settings import Settings
     from pipelines import STUDIES
 
-    settings = engine.Settings(workers=0, streams=2)
+    settings = Settings(workers=0, streams=2)
     with pytest.raises(InvalidInput, match="with 0 workers there are none"):
         engine.run([STUDIES["resnet_grid"]], settings, None)  # type: ignore[arg-type]
 

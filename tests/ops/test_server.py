@@ -18,7 +18,9 @@ from requirements import require
 from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.core.errors import TrackingUnavailable
-from mnist_ops.ops.server import ServerSettings, restrict_access, server_command, server_environment
+from mnist_ops.ops.server.access import restrict_access
+from mnist_ops.ops.server.command import server_command, server_environment
+from mnist_ops.ops.server.settings import ServerSettings
 
 PUBLIC = ["--host", "0.0.0.0"]
 TLS = ["--behind-tls-proxy"]

@@ -16,6 +16,9 @@ from mnist_ops import tracking
 from mnist_ops.core import cancellation, keys, paths
 from mnist_ops.core.errors import DataUnavailable, InvalidInput
 from mnist_ops.runner import engine
+from mnist_ops.runner.plan import plan
+from mnist_ops.runner.settings import Settings
+from mnist_ops.runner.study_report import StudyReport
 from mnist_ops.runner.task import Outcome, Progress
 from mnist_ops.runner.workers import WorkersUnavailable
 from mnist_ops.study.grids import Choices, Study
@@ -36,13 +39,13 @@ RESNET = STUDIES["resnet_grid"].with_axes(
 SVM = STUDIES["svm_grid"].with_axes({"dataset": ("FashionMNIST",), "C": (1.0,)})
 
 
-def here(choices: Choices = SMALL, **changes: object) -> engine.Settings:
-    return engine.Settings(choices=choices, device="cpu", workers=0, **changes)
+def here(choices: Choices = SMALL, **changes: object) -> Settings:
+    return Settings(choices=choices, device="cpu", workers=0, **changes)
 
 
 @pytest.fixture
 def run(small_data: Path):
-    def go(*studies: Study, **changes: object) -> tuple[list[engine.StudyReport], Recorder]:
+    def go(*studies: Study, **changes: object) -> tuple[list[StudyReport], Recorder]:
         display = Recorder()
         return engine.run(studies, here(**changes), display), display
 
@@ -241,9 +244,9 @@ def test_interrupted_grid_leaves_no_open_run(small_data: Path, client: MlflowCli
 
 
 def test_without_cuda_the_other_half_is_named() -> None:
-    plan = engine.plan(STUDIES["device_compare"], engine.Settings(preset="paper"), has_cuda=False)
-    assert len(plan.cells) == len(plan.not_measured) == 4
-    assert set(plan.not_measured.values()) == {"not measured: no CUDA device"}
+    planned = plan(STUDIES["device_compare"], Settings(preset="paper"), has_cuda=False)
+    assert len(planned.cells) == len(planned.not_measured) == 4
+    assert set(planned.not_measured.values()) == {"not measured: no CUDA device"}
 
 
 @pytest.mark.parametrize(
@@ -260,13 +263,13 @@ def test_without_cuda_the_other_half_is_named() -> None:
     ],
 )
 def test_device(study: str, asked: str, has_cuda: bool, devices: set[str]) -> None:
-    plan = engine.plan(STUDIES[study], engine.Settings(device=asked), has_cuda=has_cuda)
-    assert {cell.device for cell in plan.cells} == devices
+    planned = plan(STUDIES[study], Settings(device=asked), has_cuda=has_cuda)
+    assert {cell.device for cell in planned.cells} == devices
 
 
 def test_cuda_asked_for_by_name_must_be_there() -> None:
     with pytest.raises(WorkersUnavailable, match="no CUDA device found"):
-        engine.plan(STUDIES["resnet_grid"], engine.Settings(device="cuda"), has_cuda=False)
+        plan(STUDIES["resnet_grid"], Settings(device="cuda"), has_cuda=False)
 
 
 def test_wrong_values_end_before_anything_is_opened(home: Path) -> None:
@@ -295,7 +298,7 @@ def test_missing_data_ends_before_the_grid_begins(
 
 
 def test_scheduler_that_is_not_there(small_data: Path) -> None:
-    settings = engine.Settings(choices=SMALL, scheduler="tcp://127.0.0.1:1")
+    settings = Settings(choices=SMALL, scheduler="tcp://127.0.0.1:1")
     with pytest.raises(WorkersUnavailable, match="no Dask scheduler answers"):
         engine.run([SVM], settings, Recorder())
 
@@ -308,7 +311,7 @@ def test_worker_processes_give_the_predictions_of_this_process(
     display = Recorder()
     found = []
     for workers in (0, 2):
-        settings = engine.Settings(choices=SMALL, device="cpu", workers=workers, force=True)
+        settings = Settings(choices=SMALL, device="cpu", workers=workers, force=True)
         engine.run([RESNET, SVM], settings, display)
         found.append(predictions_of(client))
     assert not [outcome.error for outcome in display.outcomes if outcome.error]
@@ -333,7 +336,7 @@ def test_existing_dask_cluster(home: Path, client: MlflowClient) -> None:
         while not (home / "scheduler.json").exists() and time.monotonic() < deadline:
             time.sleep(0.2)
         address = json.loads((home / "scheduler.json").read_text())["address"]
-        settings = engine.Settings(choices=SMALL, scheduler=address)
+        settings = Settings(choices=SMALL, scheduler=address)
         (report,) = engine.run([SVM], settings, Recorder())
     finally:
         for process in (worker, scheduler):

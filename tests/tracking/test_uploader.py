@@ -16,8 +16,8 @@ from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import SvmSpec
 from mnist_ops.tracking import claims, provenance
 from mnist_ops.tracking.journal import Journal, JournalBusy, JournalGone, read
+from mnist_ops.tracking.journal_upload import REFUSED
 from mnist_ops.tracking.tracker import Address, Tracker
-from mnist_ops.tracking.uploader import REFUSED
 
 SPEC = SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=10.0)
 EPOCHS = [EpochResult(1, 1.5, 0.5, 10.0), EpochResult(2, 0.7, 0.8, 20.5)]

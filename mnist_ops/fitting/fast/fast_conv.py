@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mnist_ops.fitting.fast import kernels
+from mnist_ops.fitting.fast import kernel_check, kernels
 
 Pair = tuple[int, int]
 
@@ -178,7 +178,7 @@ def _columns(x: Tensor, geometry: Geometry, *, reverse: bool = False) -> Tensor:
         reverse: the order of a window's taps.
     """
     alone = geometry.kernel == geometry.stride == (1, 1)
-    if not alone and x.device.type == "cpu" and kernels.usable():
+    if not alone and x.device.type == "cpu" and kernel_check.usable():
         return kernels.gather(
             x.contiguous(),
             geometry.windows,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet
 
-from mnist_ops.fitting.fast import kernels
+from mnist_ops.fitting.fast import kernel_check, kernels
 
 
 def fuse(network: nn.Module) -> nn.Module:
@@ -58,7 +58,7 @@ def _has_kernel(x: Tensor, norm: nn.BatchNorm2d, added: Tensor | None) -> bool:
         and x.shape[1] % kernels.BLOCK == 0
         and _channels_last(x)
         and (added is None or (added.dtype == x.dtype and _channels_last(added)))
-        and kernels.usable()
+        and kernel_check.usable()
     )
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnist_ops.fitting.fast import kernels
+from mnist_ops.fitting.fast import kernel_check, kernels
 from mnist_ops.fitting.fast.cropped_kernels import CroppedConv2d
 
 # torch updates weights in vectors of 16, and what is left of one in another precision.
@@ -111,7 +111,7 @@ class FlatWeights:
         for source in self._sources:
             source.grad = None
         self.gradients = None
-        if self.updated_by_kernel and kernels.usable():
+        if self.updated_by_kernel and kernel_check.usable():
             found = [g.contiguous() for g in gradients if g is not None]
             if len(found) == len(gradients):
                 self.gradients = kernels.Gradients(found)

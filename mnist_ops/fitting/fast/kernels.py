@@ -4,57 +4,23 @@ Each passes over memory once where torch's operators pass several times: the upd
 batch norm with what is added to it and ReLU, the gathering of a convolution's windows. Without
 them a step took 1.1 times as long (a quiet AMD EPYC, 2026-11-25) and about 1.2 times (a busy Intel
 Xeon with AMX, 2026-11-26). Each gives the same bits as torch's operators on one thread, and every
-process verifies that before it uses one: where there is no compiler, or where another torch,
-compiler or processor rounds differently, `usable` is False and torch's operators do the work.
-MNIST_OPS_KERNELS=0 does the same by hand.
-
-The source, kernels.cpp, is compiled with torch's extension tools at the first use, in a few
-seconds, into the user's cache; the file there is named after all that the outcome depends on.
+process verifies that before it uses one (`kernel_check.usable`). Where there is no compiler, or
+where another torch, compiler or processor rounds differently, torch's operators do the work.
+MNIST_OPS_KERNELS=0 turns the kernels off.
 """
 
 import ctypes
-import hashlib
-import logging
 import math
-import os
-import platform
-import tempfile
 from collections.abc import Sequence
-from ctypes import c_bool, c_double, c_float, c_int64, c_void_p
-from functools import cache
-from pathlib import Path
+from ctypes import c_bool, c_int64, c_void_p
 
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
-from torch.nn import functional
 
-SOURCE = Path(__file__).with_suffix(".cpp")
-NAME = "mnist_ops_kernels"
-FLAGS = [
-    "-O3",
-    "-march=native",
-    "-mprefer-vector-width=512",
-    # Where torch fuses a product with a sum the source says fma(): nowhere else.
-    "-ffp-contract=off",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-]
+from mnist_ops.fitting.fast.kernel_library import load
+
 # Channels that the batch norm takes at a time: other numbers of them are left to torch.
 BLOCK = 64
-
-_SIGNATURES = {
-    "adam_step": [c_int64, *[c_void_p] * 7, *[c_float] * 6],
-    "sgd_step": [c_int64, *[c_void_p] * 6, c_float, c_float, c_bool],
-    "norm_forward": [*[c_void_p] * 9, c_int64, c_int64, c_double, c_float, c_bool],
-    "norm_backward": [*[c_void_p] * 10, c_int64, c_int64, c_bool],
-    "gather": [c_void_p, c_void_p, *[c_int64] * 14, c_bool],
-}
-
-
-def usable() -> bool:
-    """Return whether the kernels are compiled, and give torch's bits on the present threads."""
-    return torch.get_num_threads() == 1 and load() is not None and _agree_with_torch()
 
 
 class Gradients:
@@ -254,140 +220,3 @@ def _call() -> ctypes.CDLL:
     library = load()
     assert library is not None, "ask usable() first"
     return library
-
-
-@cache
-def load() -> ctypes.CDLL | None:
-    """Load the kernels, compiled for this processor; None where they cannot be, or are off."""
-    if os.environ.get("MNIST_OPS_KERNELS") == "0":
-        return None
-    try:
-        return _compiled()
-    # No compiler, no ninja, no folder to write to, a compiler with other flags: all the same here.
-    except Exception as error:
-        logging.getLogger(__name__).info("no compiled kernels: %s", error)
-        return None
-
-
-def _compiled() -> ctypes.CDLL:
-    processor = Path("/proc/cpuinfo")
-    flags = (
-        processor.read_text(encoding="utf-8", errors="replace")
-        .partition("\nflags")[2]
-        .partition("\n")[0]
-    )
-    made_of = [
-        SOURCE.read_text(encoding="utf-8"),
-        *FLAGS,
-        torch.__version__,
-        platform.platform(),
-        flags,
-    ]
-    digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
-    built = user_cache_path("mnist-ops") / "kernels" / f"{digest}.so"
-    if not built.exists():
-        built.parent.mkdir(parents=True, exist_ok=True)
-        # Put in place in one piece: processes that start together, or are killed, cannot spoil it.
-        with tempfile.TemporaryDirectory(dir=built.parent) as folder:
-            _compile(folder)
-            Path(folder, f"{NAME}.so").replace(built)
-    library = ctypes.CDLL(str(built))
-    for function, arguments in _SIGNATURES.items():
-        getattr(library, function).argtypes = arguments
-        getattr(library, function).restype = None
-    return library
-
-
-def _compile(folder: str) -> None:
-    log = logging.getLogger("torch.utils.cpp_extension")
-    before = log.level
-    # Its import warns of a CUDA toolkit that is not needed here.
-    log.setLevel(logging.ERROR)
-    try:
-        from torch.utils import cpp_extension
-
-        cpp_extension.load(
-            NAME, [str(SOURCE)], FLAGS, build_directory=folder, is_python_module=False
-        )
-    finally:
-        log.setLevel(before)
-
-
-@cache
-def _agree_with_torch() -> bool:
-    """Return whether each kernel gives torch's bits, on random numbers of sizes that occur."""
-    random = torch.Generator().manual_seed(0)
-    return (
-        all(_norm_agrees(random, added) for added in (False, True))
-        and all(_step_agrees(random, kind) for kind in (torch.optim.Adam, torch.optim.SGD))
-        and _gather_agrees(random)
-    )
-
-
-def _norm_agrees(random: torch.Generator, added: bool) -> bool:
-    shape, channels = (9, 2 * BLOCK, 5, 5), 2 * BLOCK
-    x, other, dy = (_map(random, shape) for _ in range(3))
-    weight, bias, mean, var = (torch.rand(channels, generator=random) + 0.1 for _ in range(4))
-    ours, theirs = (mean.clone(), var.clone()), (mean.clone(), var.clone())
-
-    got = norm_forward(x, other if added else None, weight, bias, ours, 0.1, 1e-5, relu=True)
-    dx, dadded, *rest = norm_backward(dy, got[0], x, weight, *got[1:], relu=True, added=added)
-
-    y, *saved = torch.native_batch_norm(x, weight, bias, *theirs, True, 0.1, 1e-5)
-    y = torch.relu_(y.add_(other) if added else y)
-    dz = torch.ops.aten.threshold_backward(dy, y, 0)
-    expected = torch.ops.aten.native_batch_norm_backward(
-        dz, x, weight, *theirs, *saved, True, 1e-5, [True] * 3
-    )
-    return _same([*got, *ours, dx, *rest], [y, *saved, *theirs, *expected]) and (
-        dadded is None or torch.equal(dadded, dz)
-    )
-
-
-def _step_agrees(random: torch.Generator, kind: type[torch.optim.Adam | torch.optim.SGD]) -> bool:
-    # Two gradients of each type, in sizes that leave a rest of a vector of 16.
-    sizes = (35, 4096, 77, 64)
-    weights = torch.randn(sum(sizes), generator=random)
-    ours, mean, square = weights.clone(), torch.zeros_like(weights), torch.zeros_like(weights)
-    theirs = torch.nn.Parameter(weights)
-    optimizer: torch.optim.Optimizer
-    if kind is torch.optim.Adam:
-        optimizer = torch.optim.Adam([theirs], lr=0.01, fused=True)
-    else:
-        optimizer = torch.optim.SGD([theirs], lr=0.01, momentum=0.9, fused=True)
-    cast = torch.empty(sum(sizes[:2]), dtype=torch.bfloat16)
-    for step in (1, 2, 3):
-        gradient = torch.randn(len(weights), generator=random) / 10
-        parts = list(gradient.split(sizes))
-        parts[:2] = [part.bfloat16() for part in parts[:2]]
-        theirs.grad = torch.cat([part.float() for part in parts])
-        optimizer.step()
-        if kind is torch.optim.Adam:
-            moments = mean, square
-            adam_step(Gradients(parts), ours, moments, cast, step, 0.01, (0.9, 0.999), 1e-8)
-        else:
-            sgd_step(Gradients(parts), ours, mean, cast, 0.01, 0.9, first=step == 1)
-    # torch computes a rest of a vector in another precision: `flat_weights` has none.
-    whole = len(weights) // 16 * 16
-    return torch.equal(ours[:whole], theirs.detach()[:whole]) and torch.equal(
-        cast, ours[: len(cast)].bfloat16()
-    )
-
-
-def _gather_agrees(random: torch.Generator) -> bool:
-    x = _map(random, (3, 5, 4, 6))
-    got = gather(x.permute(0, 2, 3, 1), (3, 4), (3, 2), (2, 1), (1, 2), (2, 0), backwards=False)
-    # unfold's windows have the channels first.
-    expected = functional.unfold(functional.pad(x.float(), (0, 0, 2, 1)), (3, 2), (1, 2), 0, (2, 1))
-    return torch.equal(
-        got.view(3, 12, 6, 5).transpose(2, 3).reshape(3, 12, 30).transpose(1, 2).float(), expected
-    )
-
-
-def _map(random: torch.Generator, shape: tuple[int, ...]) -> Tensor:
-    x = torch.randn(shape, generator=random).bfloat16()
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _same(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))

@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 import mnist_ops
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.fast import kernels
+from mnist_ops.fitting.fast import kernel_check
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.issue import Examination, Issue, note
 from mnist_ops.runner.task import THREADS
@@ -115,7 +115,7 @@ def _compiler() -> Iterator[Issue]:
         return
     # As a worker trains: the kernels are checked against torch's sums on one thread.
     with reproducible(THREADS):
-        usable = kernels.usable()
+        usable = kernel_check.usable()
     if not usable:
         yield note(
             "no-kernels",

@@ -1,0 +1,1 @@
+"""The team's tracking server: MLflow's own, started with safe settings."""
