@@ -15,7 +15,7 @@ COMMANDS = {
     "predict": "Classify IMAGES, of any size and colours, with a registered model.",
     "run": "Run the cells of STUDY that are not finished yet, each as an MLflow run.",
     "server": "Serve runs to a team: MLflow with one worker, by default on this machine only.",
-    "status": "Show how far the running grids are, or what the last one did.",
+    "status": "Show how far the running grids are, or those of the last command.",
     "summarize": "Rebuild tables, figures and findings from the tracked runs alone.",
     "sync": "Upload the runs that were computed on this machine while the store was away.",
     "verify": "Compute finished cells again, and compare with what their runs logged.",

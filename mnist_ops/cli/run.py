@@ -227,23 +227,26 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
         _print_plans(plan_locally(studies, settings), as_json=output.as_json)
         return
     cancellation.on_signals()
+    tell = (lambda line: None) if output.quiet else log
     reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
+    report_lines: list[str] = []
     if output.report is not None:
         labels = {
             a_plan.study.label(which.preset, cell)
             for a_plan in plan_locally(studies, settings)
             for cell in a_plan.cells
         }
-        write_report(output.report, preset=labels.pop() if len(labels) == 1 else None, log=log)
+        preset = labels.pop() if len(labels) == 1 else None
+        report_lines = write_report(output.report, preset=preset, log=tell).lines()
     if output.with_champions:
         fitted = [cell.dataset for each in studies for cell in each.cells(which.preset, choices)]
         for became in register(list(dict.fromkeys(fitted)), None, places.data_dir):
             for line in lines(became):
-                log(line)
+                tell(line)
     if output.as_json:
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
-    else:
-        _print_reports(reports, output.report)
+    elif not output.quiet:
+        _print_reports(reports, report_lines, output.report)
     if problems := _problems(reports):
         raise MnistOpsError(problems)
 
@@ -316,7 +319,9 @@ def _print_plans(plans: "Sequence[Plan]", *, as_json: bool) -> None:
     log(cells(len(listed)))
 
 
-def _print_reports(reports: "Sequence[StudyReport]", folder: Path | None) -> None:
+def _print_reports(
+    reports: "Sequence[StudyReport]", report_lines: Sequence[str], folder: Path | None
+) -> None:
     for report in reports:
         parts = [f"{cells(len(report.finished))} computed"]
         parts += [f"{len(report.skipped)} finished before"] if report.skipped else []
@@ -326,6 +331,8 @@ def _print_reports(reports: "Sequence[StudyReport]", folder: Path | None) -> Non
         reasons = Counter(report.not_measured.values())
         parts += [f"{cells(count)} {why}" for why, count in reasons.items()]
         answer(f"{report.study}: {', '.join(parts)}")
+    for line in report_lines:
+        answer(line)
     if folder is None:
         answer("Compare: `mlflow ui`. Tables: `mnist-ops summarize`.")
     else:

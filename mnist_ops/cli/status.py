@@ -1,4 +1,4 @@
-"""``mnist-ops status``: how far the running grids are, or what the last one did."""
+"""``mnist-ops status``: how far the running grids are, or those of the last command."""
 
 import json
 import time
@@ -43,7 +43,7 @@ _BAR_WIDTH = 40
 )
 @json_option
 def status(watch: bool, every: float, as_json: bool) -> None:
-    """Show how far the running grids are, or what the last one did.
+    """Show how far the running grids are, or those of the last command.
 
     Works from any terminal that reaches the tracking store (MLFLOW_TRACKING_URI). Cells that were
     finished before a grid began count as done, and not as its speed.

@@ -54,7 +54,9 @@ def verify(
             (log if as_json else answer)(_line(found))
     if as_json:
         click.echo(json.dumps([asdict(r) | {"confirms": r.confirms} for r in repeats], indent=2))
-    if lost := [found for found in repeats if not found.confirms]:
+    lost = [found for found in repeats if not found.confirms]
+    (log if as_json else answer)(f"{len(repeats) - len(lost)} of {len(repeats)} cells agree")
+    if lost:
         raise MnistOpsError(f"{cells(len(lost))} of {len(repeats)} not confirmed")
 
 

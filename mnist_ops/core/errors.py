@@ -1,5 +1,7 @@
 """Errors that a user can cause, each with a one-line message that says what to do."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -20,6 +22,17 @@ class InvalidInput(MnistOpsError, ValueError):
     """A value that the program was given is not usable: the command line exits with 2."""
 
     exit_code = 2
+
+    @classmethod
+    def not_one_of(cls, what: str, given: object, allowed: Iterable[str]) -> "InvalidInput":
+        """Return the error that `given` is none of the allowed values of `what`.
+
+        Its message lists them, and names the closest one where `given` looks misspelt.
+        """
+        allowed = list(allowed)
+        close = get_close_matches(str(given), allowed, n=1)
+        hint = f": did you mean {close[0]}?" if close else ""
+        return cls(f"{what} must be one of {', '.join(allowed)}; got {given!r}{hint}")
 
 
 class DataUnavailable(MnistOpsError):

@@ -52,7 +52,7 @@ def plan_locally(studies: Sequence[Study], settings: Settings) -> list[Plan]:
 def _devices(study: Study, asked: str, *, has_cuda: bool) -> tuple[Any, ...]:
     of_grid = study.grid["device"]
     if asked not in ("auto", *DEVICES):
-        raise InvalidInput(f"device must be one of auto, {', '.join(DEVICES)}; got {asked!r}")
+        raise InvalidInput.not_one_of("device", asked, ("auto", *DEVICES))
     if asked == "cuda" and "cuda" not in of_grid and "auto" not in of_grid:
         return of_grid
     if asked == "cuda" and not has_cuda:

@@ -100,7 +100,7 @@ class Study:
     def preset(self, name: str) -> Preset:
         """Return the preset called `name`; raises `InvalidInput` where there is none."""
         if name not in self.presets:
-            raise InvalidInput(f"preset must be one of {', '.join(self.presets)}; got {name!r}")
+            raise InvalidInput.not_one_of("preset", name, self.presets)
         return self.presets[name]
 
     def cells(self, preset: str, choices: Choices | None = None) -> list[Spec]:
@@ -161,9 +161,7 @@ class Study:
             InvalidInput: the cells have no such axis, or an entry cannot be read as its type.
         """
         if axis not in self.axes:
-            raise InvalidInput(
-                f"{self.name} has no axis {axis!r}; its axes: {', '.join(self.axes)}"
-            )
+            raise InvalidInput.not_one_of(f"an axis of {self.name}", axis, self.axes)
         return parse_values(axis, text, self.axes[axis])
 
     @property

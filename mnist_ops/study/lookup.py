@@ -64,7 +64,7 @@ def named(kind: str, name: str) -> Any:
         return found
     if name in _installed(kind):
         return load(_installed(kind)[name])
-    raise InvalidInput(f"{_SINGULAR[kind]} must be one of {', '.join(known(kind))}; got {name!r}")
+    raise InvalidInput.not_one_of(_SINGULAR[kind], name, known(kind))
 
 
 def known(kind: str) -> tuple[str, ...]:

@@ -358,7 +358,7 @@ def from_canonical(text: str) -> Spec:
 
 def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:
     if value not in (allowed := tuple(allowed)):
-        raise InvalidInput(f"{field} must be one of {', '.join(allowed)}; got {value!r}")
+        raise InvalidInput.not_one_of(field, value, allowed)
 
 
 def _whole(field: str, value: object, *, at_least: int) -> None:

@@ -122,11 +122,18 @@ def not_measured(client: MlflowClient, left_out: LeftOut = nobody) -> dict[str, 
 
 
 def grids_to_watch(client: MlflowClient, left_out: LeftOut = nobody) -> list[Run]:
-    """Return the RUNNING grids, the oldest first; where there is none, the one that began last."""
+    """Return the RUNNING grids or else the latest, with those started by the same command.
+
+    They are sorted by start time, the oldest first.
+    """
     grids = sorted(
         search(client, IS_GRID, left_out), key=lambda run: (run.info.start_time, run.info.run_id)
     )
-    return [run for run in grids if run.info.status == "RUNNING"] or grids[-1:]
+    chosen = [run for run in grids if run.info.status == "RUNNING"] or grids[-1:]
+    parents = {run.data.tags.get(MLFLOW_PARENT_RUN_ID) for run in chosen} - {None}
+    return [
+        run for run in grids if run in chosen or run.data.tags.get(MLFLOW_PARENT_RUN_ID) in parents
+    ]
 
 
 def cells_of(client: MlflowClient, grid: Run, left_out: LeftOut = nobody) -> Iterator[Run]:

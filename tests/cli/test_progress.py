@@ -3,12 +3,12 @@
 import dataclasses
 import io
 import re
-import time
 
 import pytest
 from rich.console import Console
 
 from mnist_ops.cli.progress import GridDisplay
+from mnist_ops.core import cancellation
 from mnist_ops.runner.eta import Estimate
 from mnist_ops.runner.task import Outcome, Progress
 from mnist_ops.study.specs import SvmSpec
@@ -27,7 +27,7 @@ def shown(outcomes: list[Outcome]) -> list[str]:
 
 
 def test_only_what_is_over_counts() -> None:
-    title, first, failed, last = shown(
+    title, first, failed, last, best = shown(
         [
             Outcome(CELLS[0], "finished", test_accuracy=0.9, train_time_s=1.0),
             Outcome(CELLS[1], "claimed elsewhere"),
@@ -40,6 +40,7 @@ def test_only_what_is_over_counts() -> None:
     assert first.startswith(f"[1/5] {CELLS[0].name}: test accuracy 90.00%, trained in 1.0 s")
     assert failed == f"FAILED {CELLS[3].name}: out of memory"
     assert last.startswith(f"[3/5] {CELLS[4].name}: test accuracy 80.00%")
+    assert best == f"best on MNIST: 90.00%, {CELLS[0].name}"
 
 
 def test_an_estimate_weighs_fits_by_what_they_cost() -> None:
@@ -81,24 +82,64 @@ def test_a_plain_line_says_how_long_is_left() -> None:
     assert re.search(r"trained in 1.0 s, about \d+ s left$", last)
 
 
-def plain(text: str) -> str:
-    """Remove the control sequences of a terminal."""
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
-
-
-def test_a_terminal_shows_each_running_cell_and_the_whole_grid() -> None:
-    out = io.StringIO()
-    display = GridDisplay(Console(file=out, width=120, force_terminal=True))
-    display.start("ResNet grid", cells=2, skipped=0, costs={"a": 1.0, "b": 1.0})
-    display.progress(Progress("a", "resnet18-mnist", 0, 5))
-    display.progress(Progress("a", "resnet18-mnist", 1, 5))
-    # Rich draws such a column anew every half second, when it next refreshes the bars.
-    deadline = time.monotonic() + 30
-    while "left about" not in plain(out.getvalue()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    said = out.getvalue()
+def drawn(width: int, *progress: Progress, outcomes: tuple[Outcome, ...] = ()) -> list[str]:
+    """Return the lines of the last picture on a terminal of `width` columns."""
+    display = GridDisplay(Console(file=io.StringIO(), width=width, force_terminal=True))
+    display.start("Q1(a) ResNet grid", cells=128, skipped=0, costs={"a": 1.0, "b": 1.0})
+    for each in progress:
+        display.progress(each)
+    for outcome in outcomes:
+        display.outcome(outcome)
+    picture = io.StringIO()
+    Console(file=picture, width=width).print(display.drawn())
     display.stop()
-    assert "resnet18-mnist" in said
-    assert "1/5" in said
-    assert "0/2" in said
-    assert re.search(r"left about \d+ s", plain(said))
+    return [line.rstrip() for line in picture.getvalue().splitlines()]
+
+
+NAME = "resnet18-fashionmnist-adam-lr0.0001-bs16-e5-pin0-s0"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_terminal_shows_what_runs_the_whole_grid_and_the_best(width: int) -> None:
+    lines = drawn(
+        width,
+        Progress("a", f"{NAME} (and 3 more)", 0, 5),
+        Progress("a", f"{NAME} (and 3 more)", 1, 5),
+        Progress("b", f"{NAME} (and 1 more)", 0, 5),
+        outcomes=(
+            Outcome(CELLS[0], "finished", test_accuracy=0.8, train_time_s=1.0),
+            Outcome(CELLS[1], "finished", test_accuracy=0.9, train_time_s=1.0),
+            Outcome(CELLS[2], "finished", test_accuracy=0.7, train_time_s=1.0),
+        ),
+    )
+    assert max(map(len, lines)) <= width
+    whole = "\n".join(lines)
+    assert "epoch 2 of 5" in whole
+    assert "epoch 1 of 5" in whole
+    assert "3 of 128" in whole
+    assert re.search(r"running for \d+ s, about \d+ s left$", whole, re.MULTILINE)
+    assert f"best on MNIST: 90.00%, {CELLS[1].name}"[: width - 1] in whole
+    if width >= 80:
+        # What tells two cells apart is not cut.
+        assert sum(NAME in line for line in lines) == 2
+
+
+def test_a_terminal_says_that_workers_start_and_that_a_grid_stops() -> None:
+    assert any(line.endswith("starting workers") for line in drawn(80))
+    cancellation.request()
+    try:
+        assert any("stopping" in line for line in drawn(80))
+    finally:
+        cancellation.reset()
+
+
+def test_a_dumb_terminal_and_a_file_get_lines_without_control_sequences() -> None:
+    for terminal in (False, True):
+        out = io.StringIO()
+        environment = {"TERM": "dumb"}
+        display = GridDisplay(Console(file=out, force_terminal=terminal, _environ=environment))
+        display.start("SVM grid", cells=1, skipped=0, costs={"a": 1.0})
+        display.outcome(Outcome(CELLS[0], "finished", test_accuracy=0.9, train_time_s=1.0))
+        display.stop()
+        assert "\x1b" not in out.getvalue()
+        assert f"[1/1] {CELLS[0].name}: test accuracy 90.00%" in out.getvalue()

@@ -166,6 +166,17 @@ def test_two_grids_at_once_are_both_told(client: MlflowClient) -> None:
         assert {s.study for s in grid_status(client, time.time())} == {"svm_grid", "resnet_grid"}
 
 
+def test_grids_of_one_command_are_told_together(client: MlflowClient) -> None:
+    with opened(client) as tracker:
+        for study in ("device_compare", "svm_grid", "resnet_grid"):
+            grid = open_grid(tracker, **grid_tags(1), **{keys.STUDY: study})
+            grid.close("FINISHED", "")
+            assert tracker.uploader.flush(30, retry=True)
+            if study != "device_compare":
+                client.set_tag(grid.parent.run_id, "mlflow.parentRunId", "the same")
+    assert [s.study for s in grid_status(client, time.time())] == ["svm_grid", "resnet_grid"]
+
+
 def test_grid_of_another_version_is_told_as_far_as_it_goes(client: MlflowClient) -> None:
     owner = str(tracking.ProcessId.this_process())
     study = {keys.STUDY: "a study"}

@@ -53,10 +53,11 @@ def local_cluster(
     Args:
         workers: how many; as many as there are cores get a core each.
         svm_memory_gb: what they may use together for support vector machines; None is the default.
-        log: gets a line for people: where Dask shows what they do.
+        log: gets lines for people: that they start, and where Dask shows what they do.
         streams: cells that may share the CUDA device.
     """
     _check_guard()
+    log(f"Starting {workers} worker {'process' if workers == 1 else 'processes'}.")
     cores = usable_cores()
 
     def options(number: int) -> dict[str, Any]:
