@@ -105,7 +105,7 @@ def test_unset_is_the_preset(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--set", "colour=red"], "its axes"),
+        (["--set", "colour=red"], "must be one of"),
         (["--set", "C"], "AXIS=VALUES"),
         (["--set", "C=-1"], "C must be a positive number"),
         (["--set", "C=lots"], "C takes numbers"),
