@@ -56,7 +56,7 @@ class Command:
                 **process,
             )
 
-    def wait(self, timeout: float = 300) -> int:
+    def wait(self, timeout: float = 900) -> int:
         """Its exit code."""
         return self.process.wait(timeout)
 
