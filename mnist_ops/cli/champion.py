@@ -55,7 +55,7 @@ def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None)
 
 
 def lines(report: "Report") -> list[str]:
-    """What became of a data set."""
+    """Return the lines on what happened with a data set's best run."""
     told = [report.contender.version.model]
     for each in report.registered:
         version = each.version

@@ -57,7 +57,7 @@ class Row:
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For a program."""
+        """Return the row as JSON types."""
         picture = self.picture
         return {
             "file": self.file,
@@ -150,7 +150,7 @@ def _classifier(dataset: str, alias: str) -> "Classifier":
 
 
 def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iterator[Row]:
-    """A row a file, in their order."""
+    """Return one row a file, in the files' order."""
     from mnist_ops.serving.inference import preprocessing
 
     read: dict[int, Picture] = {}
@@ -185,7 +185,7 @@ def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iter
 
 
 def _shown(text: str | Path) -> str:
-    """A file's name, which may have any bytes, as one line that can be printed."""
+    """Return a file's name, which may have any bytes, as one printable line."""
     known = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(character if character.isprintable() else "�" for character in known)
 
@@ -248,7 +248,7 @@ def _lines(row: Row) -> list[str]:
 
 
 def _told(row: Row, lines: Sequence[str]) -> Text:
-    """The lines, and a bar for each of the three likeliest classes."""
+    """Return the lines on a file, with a bar for each of its three likeliest classes."""
     assert row.answer is not None
     told = Text()
     told.append(f"{row.file}\n", style="bold")
@@ -266,7 +266,7 @@ def _told(row: Row, lines: Sequence[str]) -> Text:
 
 
 def drawn(picture: "Picture") -> Text:
-    """The image in lines of half blocks, two pixels each."""
+    """Return the image as lines of half blocks, two pixels each."""
     text = Text(no_wrap=True)
     for top in range(0, len(picture.pixels), 2):
         for above, below in zip(*picture.pixels[top : top + 2].tolist(), strict=True):

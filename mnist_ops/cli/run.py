@@ -50,7 +50,7 @@ class Cells:
 
     @property
     def choices(self) -> Choices:
-        """The user's changes to the preset."""
+        """Return the user's changes to the preset."""
         return Choices(
             seeds=None if self.seeds == UNSET else parse_values("seeds", self.seeds, 0),
             train_limit=count("--train-limit", self.train_limit, unset=UNSET),

@@ -27,7 +27,7 @@ def from_option(command: F) -> F:
 
 @contextmanager
 def store_of(sources: Sequence[Path]) -> Iterator[str]:
-    """The URI of MLflow's current store, or of one that has the runs of `sources` alone."""
+    """Yield the URI of MLflow's current store, or of one that has the runs of `sources` alone."""
     from mnist_ops import tracking
     from mnist_ops.tracking import exchange
 

@@ -80,7 +80,7 @@ def status(watch: bool, every: float, as_json: bool) -> None:
 
 
 def lines(grids: "Sequence[GridStatus]") -> list[str]:
-    """The grids as plain lines: one a grid, and below it one a running fit."""
+    """Return the grids as plain lines: one a grid, and below it one a running fit."""
     found = []
     for grid in grids:
         state, _ = _STATES[grid.state]
@@ -94,7 +94,7 @@ def lines(grids: "Sequence[GridStatus]") -> list[str]:
 
 
 def drawn(grids: "Sequence[GridStatus]") -> RenderableType:
-    """The grids for a terminal: a headline, a bar and a table each."""
+    """Return the grids for a terminal: a headline, a bar and a table each."""
     parts: list[RenderableType] = []
     for grid in grids:
         state, style = _STATES[grid.state]

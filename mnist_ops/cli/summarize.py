@@ -125,7 +125,7 @@ def summarize(which: Runs, output: Output, against: Baseline) -> None:
 
 
 def _has_desktop() -> bool:
-    """Whether a browser can show the page; without a desktop, Linux's opener prints errors."""
+    """Return whether there is a desktop; without one, the opener of Linux prints errors."""
     displays = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform != "linux" or any(os.environ.get(name) for name in displays)
 

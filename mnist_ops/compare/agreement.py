@@ -118,7 +118,7 @@ def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """The frame as CSV, numbers to six significant digits."""
+    """Return the frame as CSV, with numbers to six significant digits."""
     return csv_text(frame, float_format="%.6g")
 
 
@@ -174,7 +174,7 @@ def _row(compared: Compared, evidence: Evidence) -> dict[str, Any]:
 def _range(
     compared: Compared, measured: float, found: Mapping[str, Value], evidence: Evidence
 ) -> tuple[Interval, str] | None:
-    """Where a repeat falls, and what that rests on."""
+    """Return the range in which a repeated measurement falls, and what it is estimated from."""
     number, place = compared.number, compared.place
     if place.compare is not None:
         test = place.compare(evidence)
@@ -199,7 +199,7 @@ def _range(
 
 
 def _description(number: Number) -> str:
-    """Which number it is, in the tables' words."""
+    """Return what the number is, in the words of the tables."""
     fields = dict(number.fields)
     model = str(fields.get(keys.MODEL, ""))
     device = {"cpu": "CPU", "cuda": "GPU"}.get(str(fields.get(keys.DEVICE)), "")
@@ -209,7 +209,7 @@ def _description(number: Number) -> str:
 
 
 def _choice_note(table: Table, place: Place, found: Mapping[str, Value]) -> str:
-    """What the paper's own choice, the best on test, comes to, where that is another number."""
+    """Return a note on the value chosen as the paper does, best on test, where it differs."""
     if place.on_test:
         on_test = place.find(table, **place.on_test).get("measured", "")
     else:

@@ -72,12 +72,12 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Whether the cell has a usable result."""
+        """Return whether the cell has a usable result."""
         return self.status == FINISHED
 
     @property
     def variant(self) -> str:
-        """What sets the cell apart beyond the axes of the tables, for example ``momentum=0.0``.
+        """Return the non-default params beyond the axes of the tables, as ``momentum=0.0``.
 
         Cells of different variants are never averaged: a table gives each its own row.
         """
@@ -88,7 +88,7 @@ class Cell:
         )
 
     def key(self, *names: str) -> tuple[Any, ...]:
-        """The values of the params `names`; None for one that the cell does not have."""
+        """Return the values of the params `names`; None for those that the cell does not have."""
         return tuple(self.params.get(name) for name in names)
 
 
@@ -101,14 +101,14 @@ def usual_params(study: Study) -> dict[str, Any]:
 
 
 def spec_params(spec: Spec) -> dict[str, Any]:
-    """The params of `spec` as a cell holds them: as they would read back from its run."""
+    """Return the params of `spec` as they read back from its run."""
     return {
         name: _gamma(value) if name == keys.GAMMA else value for name, value in spec.params.items()
     }
 
 
 def run_params(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The params of a row of `runs.typed`, as plain Python values, absent ones left out."""
+    """Return the params of a row of `runs.typed` as Python values, without absent ones."""
     readers = {"text": str, "whole": int, "number": float, "flag": bool}
     params = {
         name: readers[kind](row[name])
@@ -122,7 +122,7 @@ def run_params(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    """The finite metrics of a row of `runs.typed`."""
+    """Return the finite metrics of a row of `runs.typed`."""
     return {name: float(row[name]) for name in METRICS if math.isfinite(row[name])}
 
 

@@ -32,7 +32,7 @@ class Topic:
 
 
 def to_markdown(topics: Sequence[Topic], pictures: Mapping[str, str]) -> str:
-    """The topics as Markdown.
+    """Return the topics as Markdown.
 
     Args:
         topics: in order.

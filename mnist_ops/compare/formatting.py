@@ -15,7 +15,7 @@ from mnist_ops.compare.tables.table import Kind
 
 
 def finding_texts(finding: Finding) -> dict[str, str]:
-    """The numbers of a finding as people read them."""
+    """Return the numbers of a finding as formatted texts."""
     interval = finding.interval
     return {
         "effect": "" if finding.effect is None else _short(finding.effect),
@@ -38,7 +38,7 @@ def _p_value(value: float) -> str:
 
 
 def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
-    """The published numbers as people read them, with what is said of each."""
+    """Return the published numbers as formatted texts, with a note on each."""
     rows = []
     for row in records(agreement):
         metric = str(row["metric"])
@@ -65,7 +65,7 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _official(row: Mapping[Any, Any], kind: Kind) -> str:
-    """What the official test images give for a number that disagrees; empty if nothing does."""
+    """Return the value on official test images for a number that disagrees; empty without any."""
     verdict = {YES: "agrees", NO: "does not agree either"}.get(row["agrees_official"])
     if verdict is None:
         return ""
@@ -74,7 +74,7 @@ def _official(row: Mapping[Any, Any], kind: Kind) -> str:
 
 
 def official_sentence(agreement: pd.DataFrame) -> str:
-    """What the official test images say of the numbers that disagree; empty where none were run."""
+    """Return a sentence on the numbers that agree on official test images; empty without any."""
     disagreeing = int((agreement["agrees"] == NO).sum())
     tried = agreement["agrees_official"].isin([YES, NO])
     agreeing = int((agreement["agrees_official"] == YES).sum())

@@ -16,7 +16,7 @@ _Identity = tuple[Any, ...]
 def matched_fingerprints(
     rows: Iterable[Mapping[str, Any]], specs: Sequence[Spec]
 ) -> list[str | None]:
-    """The fingerprint of the cell that each run is of.
+    """Return the fingerprint of each run's cell.
 
     Its own if it is that of a spec, or None if the params are then those of another; else that of
     the one spec of its study that agrees in every identity param that the run has. A run that could
@@ -55,7 +55,7 @@ def matched_fingerprints(
 def _only_match(
     params: Mapping[str, Any], candidates: Iterable[tuple[Mapping[str, Any], str]]
 ) -> str | None:
-    """The fingerprint of the one candidate with all these params; None for none or several."""
+    """Return the fingerprint of the only candidate with these params; None for none or several."""
     agreeing = [
         fingerprint
         for wanted, fingerprint in candidates

@@ -208,7 +208,7 @@ def _run_links(runs: pd.DataFrame, tracking_uri: str) -> list[dict[str, str]]:
 
 
 def _address(tracking_uri: str) -> str:
-    """Of the server's pages; empty where there is none. A user's name and password stay out."""
+    """Return the address of the server's pages without credentials; empty where there is none."""
     parts = urlsplit(tracking_uri)
     if parts.scheme not in ("http", "https"):
         return ""
@@ -245,7 +245,7 @@ def _head(table: Table, css: Mapping[str, str]) -> Iterator[tuple[HeadCell, ...]
 
 
 def _css(table: Table) -> dict[str, str]:
-    """The classes of each column by its name."""
+    """Return the CSS classes of each column by its name."""
     css, group = {}, ""
     for column in table.columns:
         classes = {

@@ -25,7 +25,7 @@ class Machine:
 
     @property
     def text(self) -> str:
-        """The machine in one line; empty parts are left out."""
+        """Return the machine in one line, without empty parts."""
         written = dict(self.parts)
         cores = written.pop("cores", "")
         words = [written.pop("cpu", ""), f"{cores} cores" if cores else "", *written.values()]

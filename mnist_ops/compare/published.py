@@ -52,7 +52,7 @@ class Quantity:
 
     @property
     def divisor(self) -> float:
-        """What a printed number, written out, is divided by to be in `unit`."""
+        """Return the number by which a printed number, written out, is divided to be in `unit`."""
         return 1e6 if self.unit == "M" else 1.0
 
 
@@ -106,7 +106,7 @@ class Number:
 
     @property
     def value(self) -> float:
-        """The printed number without its unit; millions are written out."""
+        """Return the printed number without its unit; millions are written out."""
         digits = Decimal(self.printed.rstrip(_UNITS))
         return float(digits * 1_000_000 if self.printed.endswith("M") else digits)
 

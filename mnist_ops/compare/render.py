@@ -57,7 +57,7 @@ class Markdown(Markup):
 
 
 def plain(value: Value, kind: Kind) -> str:
-    """A value for programs: rounded, without unit or plus sign."""
+    """Return a value for programs: rounded, without unit or plus sign."""
     if isinstance(value, str | bool) or kind.decimals is None:
         return str(value)
     text = f"{value:.{_decimals(value, kind)}f}"
@@ -66,7 +66,7 @@ def plain(value: Value, kind: Kind) -> str:
 
 
 def readable(value: Value, kind: Kind) -> str:
-    """A value for people: rounded, with its unit, and its sign in a column of differences."""
+    """Return a value for readers: rounded, with its unit, and its sign in differences."""
     text = plain(value, kind)
     if text == "":
         return NOTHING
@@ -77,19 +77,19 @@ def readable(value: Value, kind: Kind) -> str:
 
 
 def minus(text: str) -> str:
-    """A number's text with a minus sign that is as wide as a plus."""
+    """Return a number's text with a minus sign that is as wide as a plus."""
     return text.replace("-", "\N{MINUS SIGN}", 1)
 
 
 def to_csv(table: Table) -> str:
-    """The table as CSV under its columns' names."""
+    """Return the table as CSV under its columns' names."""
     frame = _texts(table, plain)
     frame.columns = [column.name for column in table.columns]
     return csv_text(frame)
 
 
 def csv_text(frame: pd.DataFrame, float_format: str | None = None) -> str:
-    """The frame as CSV without formulas: whoever opens it in a spreadsheet runs nothing."""
+    """Return the frame as CSV in which a spreadsheet finds no formulas."""
     texts = frame.select_dtypes("object")
     safe = texts.map(lambda value: field(value) if isinstance(value, str) else value)
     whole = frame.assign(**{str(name): safe[name] for name in safe})
@@ -97,7 +97,7 @@ def csv_text(frame: pd.DataFrame, float_format: str | None = None) -> str:
 
 
 def to_markdown(table: Table, source: str) -> str:
-    """The table as a GitHub pipe table under its title, notes below, `source` last."""
+    """Return the table as a GitHub pipe table under its title, with notes and `source` below."""
     frame = _texts(table, readable).map(Markdown.escape)
     frame.columns = [Markdown.escape(column.heading) for column in table.columns]
     body = frame.to_markdown(
@@ -110,7 +110,7 @@ def to_markdown(table: Table, source: str) -> str:
 
 
 def to_latex(table: Table, source: str) -> str:
-    """The table as a LaTeX float for booktabs, notes and `source` as comments above it."""
+    """Return the table as a LaTeX float for booktabs, notes and `source` as comments above."""
     frame = _texts(table, readable).map(_tex)
     frame.columns = [_tex(column.heading) for column in table.columns]
     body = frame.to_latex(
@@ -137,7 +137,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: st
 
 
 def is_numeric(table: Table, column: Column) -> bool:
-    """Whether the column is for numbers, so that its values stand on the right."""
+    """Return whether the column is numeric, so that its values are aligned right."""
     return column.kind != PLAIN or any(
         isinstance(value, int | float) and not isinstance(value, bool)
         for value in table.frame[column.name]

@@ -53,11 +53,11 @@ class Report:
 
     @property
     def page(self) -> Path:
-        """The page to open."""
+        """Return the path of the page."""
         return self.paths[0]
 
     def lines(self) -> list[str]:
-        """The report for a terminal: cells by study, what was left out, answers and verdicts."""
+        """Return the report for a terminal: cells by study, excluded runs, answers and verdicts."""
         results = self.results
         lines = [f"Preset {results.selection.preset}"]
         for row in (*results.selection.coverage, results.selection.total):
@@ -81,7 +81,7 @@ class Report:
         return [*lines, f"{len(results.agreement)} published numbers, agreeing: {counted}"]
 
     def as_dict(self) -> dict[str, Any]:
-        """The report for programs: JSON types only, numbers at full precision."""
+        """Return the report for programs: JSON types only, numbers at full precision."""
         results = self.results
         return {
             "preset": results.selection.preset,

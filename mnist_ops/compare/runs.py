@@ -48,7 +48,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 
 
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with every column of `COLUMNS` and the tag columns, each of its type.
+    """Return the runs with every column of `COLUMNS` and the tag columns, each of its type.
 
     A value that cannot be read as its column's type is missing; texts are `printable`. The rows
     come in the order of their start, then run id, whatever order they arrive in; the argument is
@@ -63,7 +63,7 @@ def typed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame as dictionaries by column."""
+    """Return the rows of a frame as dictionaries by column."""
     return [{str(name): value for name, value in r.items()} for r in frame.to_dict("records")]
 
 

@@ -17,12 +17,12 @@ NAMES = (RESULTS, BEYOND)
 
 
 def marks(name: str) -> tuple[str, str]:
-    """The comments around the section called `name`."""
+    """Return the comments around the section called `name`."""
     return f"<!-- mnist-ops {name} -->", f"<!-- end of mnist-ops {name} -->"
 
 
 def sections_in(path: Path) -> list[str]:
-    """The sections that the file at `path` has marks for, in their order.
+    """Return the sections that the file at `path` has marks for, in their order.
 
     Raises:
         InvalidInput: the file cannot be read, has none, or marks that are no pairs.

@@ -66,7 +66,7 @@ class Chance:
 
     @property
     def of_another(self) -> Interval:
-        """Where one more run's score falls: the mean is not known better than its n allow."""
+        """Return the prediction interval of one more run's score, given the mean of n."""
         return statistics.repeated(self.mean, self.of_one, self.n)
 
     @property
@@ -83,7 +83,7 @@ def chance(
     own: Mean,
     images: int,
 ) -> Chance | None:
-    """The chance in the scores of one configuration; None where nothing tells.
+    """Estimate the seed noise of one configuration's scores; None without data.
 
     Args:
         selection: where its family's runs are.
@@ -123,7 +123,7 @@ def fewest_images(cells: Iterable[Cell]) -> int:
 def _family(
     selection: Selection, params: Mapping[str, Any], score: Score
 ) -> list[tuple[float, ...]]:
-    """The scores of the family's configurations that have several seeds.
+    """Return the scores of the family's configurations that have several seeds.
 
     A study that is about time trains configurations of others again, and is not read.
     Two that are one training (with pinned memory and without, on a CPU) have the same values, and

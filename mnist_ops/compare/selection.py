@@ -105,16 +105,16 @@ class Selection:
 
     @property
     def total(self) -> Coverage:
-        """The coverage of all studies together."""
+        """Return the coverage of all studies together."""
         return _coverage("", self.cells)
 
     @property
     def not_finished(self) -> tuple[Cell, ...]:
-        """The cells without a usable result, in the order of `cells`."""
+        """Return the cells without a usable result, in the order of `cells`."""
         return tuple(cell for cell in self.cells if not cell.finished)
 
     def of(self, study: str) -> list[Cell]:
-        """The cells of `study`."""
+        """Return the cells of `study`."""
         return [cell for cell in self.cells if cell.study == study]
 
 
@@ -228,7 +228,7 @@ def _with_fingerprint(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
 def _on_one_device(
     ours: pd.DataFrame, studies: Iterable[Study], notes: list[Note]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The runs on the device used in each study, and that device by study."""
+    """Return the runs on the device used in each study, and that device by study."""
     about_devices = {study.name for study in studies if len(study.grid.get(keys.DEVICE, ())) > 1}
     used: dict[str, str] = {}
     for study, of_study in ours.groupby(STUDY, sort=True):
@@ -253,7 +253,7 @@ def _on_one_device(
 
 
 def _as_cells(ours: pd.DataFrame, specs: Sequence[Spec], notes: list[Note]) -> pd.DataFrame:
-    """The runs under the fingerprints of the cells that they are runs of."""
+    """Return the runs under the fingerprints of their cells."""
     fingerprints = pd.Series(
         matched_fingerprints(records(ours), specs), index=ours.index, dtype="object"
     )
@@ -279,7 +279,7 @@ def _as_cells(ours: pd.DataFrame, specs: Sequence[Spec], notes: list[Note]) -> p
 
 
 def _counted(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
-    """One run a fingerprint: the latest usable one, or else the latest to start."""
+    """Return one run a fingerprint: the latest usable one, or else the latest to start."""
     usable = _usable(ours)
     broken = _names(ours[(ours[STATUS] == "FINISHED") & ~usable])
     if broken:
@@ -301,7 +301,7 @@ def _counted(ours: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
 
 
 def repeated(ours: pd.DataFrame) -> pd.DataFrame:
-    """The usable runs that are not used, as a later one of the same cell is.
+    """Return the usable runs that are unused because a later one of the same cell exists.
 
     Args:
         ours: runs with a fingerprint, as `runs.typed` gives them.
@@ -337,7 +337,7 @@ def _cells(
     not_measured: Mapping[str, str],
     own_size: bool,
 ) -> list[Cell]:
-    """The expected cells, then those that were started beyond them.
+    """Return the expected cells, then those that were started beyond them.
 
     A size of the user's own has no expected cells: there, what was started is what should be.
     """

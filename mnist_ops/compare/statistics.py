@@ -95,7 +95,7 @@ def t_interval(mean: float, deviation: float, n: int) -> Interval:
 
 
 def student_interval(mean: float, deviation: float, degrees: int) -> Interval:
-    """Where a value of this mean and deviation falls, the deviation known with these degrees."""
+    """Return the interval of a value of this mean and deviation, with Student's t."""
     if deviation == 0:
         # scipy gives no numbers for a distribution without width.
         return mean, mean
@@ -104,7 +104,7 @@ def student_interval(mean: float, deviation: float, degrees: int) -> Interval:
 
 
 def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """One deviation of several groups (of at least 2 values) about their means, and its degrees.
+    """Return the pooled standard deviation of groups of at least 2 values, and its degrees.
 
     The root of the mean of their variances, weighted by degrees of freedom, as in the analysis of
     variance.
@@ -115,7 +115,7 @@ def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 
 def repeated(value: float, interval: Interval, n: int = 1) -> Interval:
-    """Where a repeat of a measurement falls.
+    """Return the interval in which a repeated measurement falls.
 
     Args:
         value: the mean of `n` measurements.
@@ -128,7 +128,7 @@ def repeated(value: float, interval: Interval, n: int = 1) -> Interval:
 
 
 def paired(differences: Sequence[float], against: float = 0.0) -> Comparison:
-    """The paired t test: is the mean of `differences` other than `against`?
+    """Test whether the mean of `differences` is `against`: the paired t test.
 
     `scipy.stats.ttest_rel` of two samples is `scipy.stats.ttest_1samp` of their differences. One
     difference gives an effect without interval and test. Differences that are all the same have
@@ -154,7 +154,7 @@ def paired(differences: Sequence[float], against: float = 0.0) -> Comparison:
 
 
 def paired_ratios(ratios: Sequence[float], against: float = 1.0) -> Comparison:
-    """The paired t test on logarithms: is the geometric mean of `ratios` other than `against`?
+    """Test whether the geometric mean of `ratios` is `against`: a t test on logarithms.
 
     Times differ by factors: their logarithms are what is symmetric about a mean. Effect and
     interval are ratios again.
@@ -194,7 +194,7 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike, against: float = 0.
 def independent(
     first: float, n_first: int, second: float, n_second: int, against: float = 0.0
 ) -> Comparison:
-    """Two accuracies, 0 to 1, on test images of their own: is their difference not `against`?
+    """Test whether two accuracies, 0 to 1, on different test images differ by `against`.
 
     Agresti and Caffo's interval and test, which have no trouble with accuracies of 0 and 1:
     `statsmodels.stats.proportion.confint_proportions_2indep` and ``test_proportions_2indep``.
@@ -218,7 +218,7 @@ def independent(
 
 
 def equivalent(differences: Sequence[float], margin: float) -> float | None:
-    """The p-value of "the mean difference is within `margin` of 0"; None for fewer than two.
+    """Return the p-value of "the mean difference is within `margin` of 0"; None below two.
 
     Two one-sided t tests: `statsmodels.stats.weightstats.DescrStatsW.ttost_mean`.
     """
@@ -230,7 +230,7 @@ def equivalent(differences: Sequence[float], margin: float) -> float | None:
 
 
 def not_less(differences: Sequence[float], bound: float) -> float | None:
-    """The p-value of "the mean difference is above `bound`"; None for fewer than two.
+    """Return the p-value of "the mean difference is above `bound`"; None below two.
 
     One-sided `scipy.stats.ttest_1samp`.
     """
@@ -251,5 +251,5 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _constant(values: Sequence[float]) -> bool:
-    """Whether the values differ by no more than the rounding of floating-point numbers."""
+    """Return whether the values differ by no more than floating-point rounding."""
     return max(values) - min(values) <= 1e-9 * max(1.0, *map(abs, values))

@@ -39,7 +39,7 @@ def mapped(parts: Sequence[Tensor], name: str) -> Tensor:
 
 
 def _holds(path: Path, parts: Sequence[Tensor]) -> bool:
-    """Whether the file has the values of `parts`: it is never trusted by its name."""
+    """Return whether the file has the values of `parts`; its name alone is never trusted."""
     if not path.is_file() or path.stat().st_size != sum(part.numel() for part in parts):
         return False
     found = _map(path, parts).split([len(part) for part in parts])

@@ -56,7 +56,7 @@ class Source:
 
 
 def folder_source(root: Path) -> Source:
-    """What the user has put under `root` by hand: gzip files, or files in the flat folder."""
+    """Return the source that reads what the user has put under `root`: gzip or plain files."""
 
     def fetch(
         info: Dataset, wanted: Sequence[str], work: Path, log: Log

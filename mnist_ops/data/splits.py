@@ -26,7 +26,7 @@ class Split:
 
 
 def split_of(spec: Spec, images: Images) -> Split:
-    """The images that `spec` trains on, validates with and tests on; raises as `split`."""
+    """Return the images that `spec` trains on, validates with and tests on; raises as `split`."""
     limits = spec.train_limit, spec.val_limit, spec.test_limit
     test_from = images.n_train if spec.parts == "official" else None
     return split(images.labels, spec.seed, *limits, test_from=test_from)

@@ -69,18 +69,18 @@ class DatasetStatus:
 
     @property
     def intact(self) -> bool:
-        """Whether all files are there, with the expected digests."""
+        """Return whether all files exist with the expected digests."""
         return all(file.state == "intact" for file in self.files)
 
 
 def default_data_dir() -> Path:
-    """The data directory: `MNIST_OPS_DATA` if set, else `data` in the user's cache of mnist-ops."""
+    """Return the data directory: `MNIST_OPS_DATA` if set, else `data` in the user's cache."""
     chosen = os.environ.get("MNIST_OPS_DATA")
     return Path(chosen) if chosen else Path(user_cache_dir("mnist-ops")) / "data"
 
 
 def absolute(data_dir: Path | None) -> Path:
-    """The absolute path of `data_dir`, or of the default one."""
+    """Return the absolute path of `data_dir`, or of the default one."""
     return (data_dir or default_data_dir()).expanduser().absolute()
 
 

@@ -30,7 +30,7 @@ _MARKERS: Mapping[str, dict[str, Any]] = {
 
 
 def agreement_numbers(agreement: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the comparison that were measured and have a panel, one a published number."""
+    """Return the measured rows of the comparison that have a panel, one a published number."""
     frame = agreement[agreement["metric"].isin(_PANELS)][_COLUMNS].copy()
     for side in ("published", "measured"):
         frame[side] = pd.to_numeric(frame[side], errors="coerce").astype("float64")

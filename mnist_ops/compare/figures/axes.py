@@ -25,7 +25,7 @@ def time_range(values: Iterable[float]) -> tuple[float, float]:
 
 
 def with_spread(measured: Iterable[float], std: Iterable[float]) -> list[float]:
-    """The ends of the error bars, or the values where there are none."""
+    """Return the ends of the error bars, or the values where there are none."""
     ends = []
     for value, deviation in zip(measured, std, strict=True):
         reach = 0.0 if math.isnan(deviation) else deviation
@@ -46,5 +46,5 @@ def error_bars(std: Iterable[float], **looks: object) -> dict[str, object]:
 
 
 def percent_title(start: float) -> str:
-    """What an axis of test accuracies is called; one that does not begin at 0 says so."""
+    """Return the title of an axis of test accuracies; one that does not begin at 0 says so."""
     return "Test accuracy (%)" + (f", axis from {start:g}" if start else "")

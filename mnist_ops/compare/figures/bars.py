@@ -123,20 +123,20 @@ def grouped_bars(
 
 
 def reasons(frame: pd.DataFrame, series: str) -> Sequence[str]:
-    """Which series have no value at all, and why: ``CUDA: not measured: no CUDA device``."""
+    """Return the series without any value, and why: ``CUDA: not measured: no CUDA device``."""
     words = ((name, hidden(of_name)) for name, of_name in frame.groupby(series, sort=False))
     return [f"{name}: {word}" for name, word in words if word]
 
 
 def _abreast(frame: pd.DataFrame, category: str, series: str) -> int:
-    """The most bars that any category has."""
+    """Return the largest number of bars of a category."""
     return int(frame.groupby(category)[series].nunique().max()) if len(frame) else 1
 
 
 def _places(
     frame: pd.DataFrame, category: str, categories: list[object], width: float
 ) -> "pd.Series[float]":
-    """Where each row's bar is: around the place of its category, in the order of the rows."""
+    """Return the position of each row's bar, around that of its category, in row order."""
     nth = frame.groupby(category).cumcount()
     abreast = frame.groupby(category)[category].transform("size")
     centre = frame[category].map({name: place for place, name in enumerate(categories)})
@@ -144,7 +144,7 @@ def _places(
 
 
 def _first(figure: go.Figure, name: str) -> bool:
-    """Whether nothing of that name is in the legend yet."""
+    """Return whether the legend has no entry of that name yet."""
     return not any(trace.legendgroup == name and trace.showlegend for trace in figure.data)
 
 

@@ -39,7 +39,7 @@ def confusion_numbers(names: Sequence[str], found: Sequence[Predictions]) -> pd.
 
 
 def confused_pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The most frequent errors, at most five: the rows of the frame, most first."""
+    """Return the rows of the at most five most frequent errors, the most frequent first."""
     errors = frame[(frame["label"] != frame["predicted"]) & (frame["count"] > 0)]
     return errors.sort_values("count", ascending=False, kind="stable").head(_PAIRS)
 
@@ -147,7 +147,7 @@ def _sheet(
     found: list[Predictions],
     pixels: Pixels | None,
 ) -> NDArray[Any] | None:
-    """One picture of the examples, a row a pair, six images across; None without images."""
+    """Return one picture of the examples, a row a pair, six images wide; None without images."""
     if pixels is None:
         return None
     rows = []

@@ -40,7 +40,7 @@ Log = Callable[[str], None]
 def export(
     figures: Sequence[Figure], log: Log, formats: Sequence[str] = FORMATS
 ) -> dict[str, bytes]:
-    """The figures as files: path below the report's folder -> content.
+    """Return the figures as files: path below the report's folder -> content.
 
     HTML files share one copy of plotly.js, which the report's page loads as well, so it is there
     whatever the formats. Images need kaleido and a Chrome: without them they are left out, and
@@ -108,7 +108,7 @@ def _html(figure: Figure) -> str:
 
 
 async def _images(figures: Sequence[Figure], kinds: Sequence[str]) -> Mapping[str, bytes]:
-    """Every figure in every kind, from one browser."""
+    """Return every figure in every format, drawn by one browser."""
     # An extra: the report is written without it.
     from kaleido import Kaleido
 
@@ -168,7 +168,7 @@ async def _image(browser: Any, figure: Figure, kind: str) -> bytes:
 
 
 def _same_ids(svg: bytes, figure: Figure) -> bytes:
-    """The picture with ids made of the stem in place of the one that plotly draws by lot."""
+    """Return the picture with ids made of the stem in place of plotly's random ones."""
     text = svg.decode()
     lot = re.search(r'id="defs-([0-9a-f]{6})"', text)
     if lot:

@@ -30,12 +30,12 @@ _SHORT = {
 
 
 def table_of(tables: Iterable[Table], number: int) -> Table:
-    """The table with this number."""
+    """Return the table with this number."""
     return next(table for table in tables if table.number == number)
 
 
 def rows_of(table: Table) -> list[dict[str, Value]]:
-    """The table's rows by column name."""
+    """Return the table's rows by column name."""
     return [{str(k): v for k, v in row.items()} for row in table.frame.to_dict("records")]
 
 
@@ -47,7 +47,7 @@ def models_in(table: Table, quantity: str) -> list[str]:
 
 
 def compared(row: Mapping[str, Value], name: str) -> dict[str, Any]:
-    """The values of `COMPARED` for the quantity `name` of a table's row."""
+    """Return the values of `COMPARED` for the quantity `name` of a table's row."""
     measured = row[f"{name}{_MEASURED}"]
     there = not isinstance(measured, str)
     return {
@@ -62,7 +62,7 @@ def compared(row: Mapping[str, Value], name: str) -> dict[str, Any]:
 def averaged(
     cells: Sequence[Cell], metric: str, published: Value = "", scale: float = 1
 ) -> dict[str, Any]:
-    """The values of `COMPARED` over `cells`, for what no table has."""
+    """Return the values of `COMPARED` over `cells`, for a quantity that no table has."""
     values = values_of(cells, metric, scale)
     return {
         "measured": fmean(values) if values else NO_NUMBER,
@@ -74,12 +74,12 @@ def averaged(
 
 
 def number(value: Value) -> float:
-    """The value; NaN where it is a word."""
+    """Return the value; NaN where it is a word."""
     return NO_NUMBER if isinstance(value, str) else float(value)
 
 
 def label(params: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The params `names` in short: ``Adam · 0.001 · bs 16``."""
+    """Return the params `names` in short: ``Adam · 0.001 · bs 16``."""
     texts = (
         _SHORT[name].format(params[name]) for name in names if params.get(name) not in (None, "")
     )
@@ -87,45 +87,45 @@ def label(params: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 def parts(frame: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
-    """The rows of each value of a column, numbered anew, in the order of the frame."""
+    """Yield the rows of each value of a column, renumbered, in the order of the frame."""
     return {
         str(name): rows.reset_index(drop=True) for name, rows in frame.groupby(column, sort=False)
     }
 
 
 def varying(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Those of the params `names` that are not the same in all rows."""
+    """Return those of the params `names` that differ between rows."""
     return [name for name in names if len({row.get(name) for row in rows}) > 1]
 
 
 def entity(params: Mapping[str, Any]) -> str:
-    """What a cell's colour is of: ``ResNet-18``, ``SVM rbf``."""
+    """Return what determines a cell's colour: ``ResNet-18``, ``SVM rbf``."""
     name = model_label(str(params.get(keys.MODEL, "svm" if keys.KERNEL in params else "model")))
     return f"{name} {params[keys.KERNEL]}" if keys.KERNEL in params else name
 
 
 def known(values: Iterable[float]) -> list[float]:
-    """The values that are numbers."""
+    """Return the values that are numbers."""
     return [float(value) for value in values if not math.isnan(value)]
 
 
 def repeated(frame: pd.DataFrame) -> bool:
-    """Whether any value is the mean of several, so that a deviation can be drawn."""
+    """Return whether any value is a mean of several, so that its deviation can be drawn."""
     return bool((frame["n"] > 1).any())
 
 
 def spread_note(frame: pd.DataFrame) -> str:
-    """What a caption says of error bars, where there are any."""
+    """Return the caption's sentence on error bars, where there are any."""
     return " Error bars: standard deviation over seeds." if repeated(frame) else ""
 
 
 def without_seed(cell: Cell) -> tuple[tuple[str, str], ...]:
-    """What the cells of one configuration have in common."""
+    """Return the params that the cells of one configuration share."""
     return tuple(sorted((k, str(v)) for k, v in cell.params.items() if k != keys.SEED))
 
 
 def hidden(frame: pd.DataFrame) -> str:
-    """The word for the absence of all of the frame's values; empty where one is there."""
+    """Return the word for the absence of all values of the frame; empty where one is there."""
     if frame.empty:
         return "no such cells"
     if frame["measured"].notna().any():

@@ -70,7 +70,7 @@ def panels(
     legend: bool = True,
     **options: Any,
 ) -> go.Figure:
-    """An empty figure with one panel a title, row by row.
+    """Return an empty figure with one panel a title, row by row.
 
     Args:
         title: of the figure.
@@ -150,7 +150,7 @@ def panels(
 
 
 def published_marker(colour: str = INK, symbol: str = "diamond", size: int = 9) -> dict[str, Any]:
-    """A published value: always hollow, as measured ones never are."""
+    """Return the marker of published values: always hollow, as measured ones never are."""
     return {
         "symbol": symbol,
         "size": size,
@@ -185,6 +185,6 @@ def say_absent(figure: go.Figure, text: str, row: int, column: int = 1) -> None:
 
 
 def _left(figure: go.Figure, centre: float) -> float:
-    """The left edge of the panel whose middle is at `centre`."""
+    """Return the left edge of the panel whose middle is at `centre`."""
     domains = [axis.domain for axis in figure.select_xaxes()]
     return float(min(domains, key=lambda domain: abs(sum(domain) / 2 - centre))[0])

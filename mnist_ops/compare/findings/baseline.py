@@ -19,7 +19,7 @@ class NoBaseline(MnistOpsError):
 
 
 def to_json(findings: Sequence[Finding]) -> str:
-    """The findings as ``findings.json``: a list of objects, the same text for the same findings."""
+    """Return the findings as the text of ``findings.json``, a list of objects."""
     rows = [_rounded(finding.as_dict()) for finding in findings]
     return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -49,7 +49,7 @@ def read(source: Path | Traversable) -> list[dict[str, Any]]:
 
 
 def check(findings: Sequence[Finding], baseline: Sequence[dict[str, Any]]) -> list[Finding]:
-    """The claims that were supported in `baseline` and are no longer, in the order of `findings`.
+    """Return the findings supported in `baseline` and no longer, in the order of `findings`.
 
     A claim that the baseline does not have cannot have been lost.
 
@@ -68,7 +68,7 @@ def check(findings: Sequence[Finding], baseline: Sequence[dict[str, Any]]) -> li
 
 
 def _preset(scope: str) -> str:
-    """Of runs of this scope: ``paper`` of ``paper: the study's own sizes, 5 seeds``."""
+    """Return the preset of a scope: ``paper`` of ``paper: the study's own sizes, 5 seeds``."""
     return scope.partition(":")[0].partition(",")[0]
 
 

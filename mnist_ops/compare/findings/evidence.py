@@ -48,7 +48,7 @@ class Pair:
 
     @property
     def values(self) -> tuple[float, float]:
-        """The metric of the first and of the second."""
+        """Return the metric of the first and of the second cell."""
         return self.first.metrics[self.metric], self.second.metrics[self.metric]
 
 
@@ -80,7 +80,7 @@ class Contrast:
 
     @property
     def configurations(self) -> list[list[Pair]]:
-        """The pairs by configuration: those of one differ in nothing but the seed."""
+        """Group the pairs by configuration: those of one differ only in the seed."""
         return list(
             grouped(
                 self.pairs,
@@ -90,14 +90,14 @@ class Contrast:
 
     @property
     def counted(self) -> str:
-        """How many pairs there are, how many of them repeat others, and how many are lacking."""
+        """Describe how many pairs there are, how many repeat others, and how many are missing."""
         parts = [f"{len(self.pairs)} matched pairs"]
         parts += [f"{self.repeats} more repeat the same training"] if self.repeats else []
         return ", ".join(parts + [f"{n} lacking ({why})" for why, n in self.lacking.items()])
 
     @property
     def needed(self) -> str:
-        """What has to be run for the pairs that are lacking."""
+        """Describe what must be run for the missing pairs."""
         reasons = ", ".join(self.lacking) or "the grid has no such cells"
         of = f" of {', '.join(self.uncovered)}" if self.uncovered else ""
         return f"finished cells{of} on both sides of the comparison ({reasons})"
@@ -123,7 +123,7 @@ class Evidence:
 
     @property
     def scope(self) -> str:
-        """What the runs are, so that a verdict claims no more: preset and seeds a configuration."""
+        """Describe the runs that a verdict speaks of: preset, and seeds a configuration."""
         preset = self.selection.preset
         counts = Counter(
             (cell.study, *(cell.params.get(name) for name in IDENTITY if name != keys.SEED))
@@ -137,12 +137,12 @@ class Evidence:
 
     @property
     def more(self) -> str:
-        """What would tell more than these runs do."""
+        """Describe which further runs would be informative."""
         size = self.sizes.get(self.selection.preset)
         return size.more if size else "more seeds"
 
     def cells(self, *studies: str, **params: Any) -> list[Cell]:
-        """The cells of the studies that have these params, finished or not."""
+        """Return the cells of the studies that have these params, finished or not."""
         return [
             cell
             for study in studies
@@ -151,7 +151,7 @@ class Evidence:
         ]
 
     def predicted(self, cell: Cell) -> Predictions | None:
-        """The cell's predictions, if it has any."""
+        """Return the cell's predictions, if it has any."""
         return None if cell.run_id is None else self.predictions(cell.run_id)
 
     def compare(self, first: Group, second: Group, margin: float = 0.0) -> Comparison | None:
@@ -233,7 +233,7 @@ def merged(contrasts: Sequence[Contrast]) -> Contrast:
 
 
 def configurations(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """The cells by configuration: those of one differ in nothing but the seed."""
+    """Group the cells by configuration: those of one differ only in the seed."""
     return list(grouped(cells, lambda cell: _key(cell, (keys.SEED,))).values())
 
 
@@ -314,7 +314,7 @@ def _in_points(comparison: Comparison | None) -> Comparison | None:
 
 
 def _right_on_common(ours: Predictions, theirs: Predictions) -> tuple[Any, Any] | None:
-    """Which of the common test images each got right; None unless they are one's whole test set."""
+    """Return which common test images each got right; None unless they are all that one has."""
     common, of_ours, of_theirs = np.intersect1d(ours.index, theirs.index, return_indices=True)
     labels = ours.label[of_ours], theirs.label[of_theirs]
     whole = min(len(ours.index), len(theirs.index))

@@ -16,7 +16,7 @@ def matched(
     first: Mapping[str, Any],
     second: Mapping[str, Any],
 ) -> list[ValuePair]:
-    """The printed numbers with the params `first` beside those that differ in `second` only."""
+    """Pair the printed numbers with the params `first` with those that differ in `second` only."""
     pairs = []
     for number in published.numbers:
         fields = dict(number.fields)
@@ -30,14 +30,14 @@ def matched(
 
 
 def accuracies(pairs: list[ValuePair]) -> str:
-    """How many of the printed pairs agree, and by how much on average."""
+    """Describe how many of the printed pairs agree, and by how much on average."""
     agreeing = sum(first > second for first, second in pairs)
     mean = fmean(first - second for first, second in pairs)
     return f"higher in {agreeing} of {len(pairs)} printed pairs, by {mean:+.2f} points on average"
 
 
 def largest(pairs: list[ValuePair], below: float) -> str:
-    """How large the printed differences are."""
+    """Describe the range of the printed differences."""
     gaps = [abs(round(first - second, 6)) for first, second in pairs]
     inside = sum(gap < below for gap in gaps)
     return (
@@ -47,7 +47,7 @@ def largest(pairs: list[ValuePair], below: float) -> str:
 
 
 def ratios(pairs: list[ValuePair]) -> str:
-    """How large the printed ratios are."""
+    """Describe the range of the printed ratios."""
     values = [first / second for first, second in pairs]
     above = sum(value > 1 for value in values)
     return (
@@ -57,7 +57,7 @@ def ratios(pairs: list[ValuePair]) -> str:
 
 
 def each(published: Published, table: int, metric: str, *names: str) -> str:
-    """Every printed number of a table's metric, named by these fields."""
+    """List every printed number of a table's metric, named by these fields."""
     return ", ".join(
         f"{' '.join(str(number.fields.get(name)) for name in names)} {number.printed}"
         for number in published.numbers
@@ -66,7 +66,7 @@ def each(published: Published, table: int, metric: str, *names: str) -> str:
 
 
 def best_of(published: Published, table: int, dataset: str, **fields: Any) -> str:
-    """The highest printed accuracy among the table's rows with these fields."""
+    """Return the highest printed accuracy among the table's rows with these fields."""
     found = [
         number
         for number in published.numbers

@@ -123,7 +123,7 @@ def every_ratio(evidence: Evidence, contrast: Contrast, unit: str) -> Outcome:
 
 
 def by_ratio(evidence: Evidence, test: Comparison, unit: str, counted: str) -> Outcome:
-    """A ratio is above 1: the side of 1 on which a significant test puts it."""
+    """Judge the claim that a ratio is above 1, by a significance test."""
     return _by_sign(_outcome(test, unit, f"{counted}: {_numbers(test)}."), 1.0, evidence)
 
 
@@ -180,7 +180,7 @@ def not_worse(evidence: Evidence, contrast: Contrast) -> Outcome:
 
 
 def by_comparison(evidence: Evidence, test: Comparison | None, said: str, lacking: str) -> Outcome:
-    """One configuration has a higher test accuracy than another: the sign of a significant test.
+    """Judge the claim that one configuration is more accurate, by a significance test.
 
     `test` as of `Evidence.compare`; `lacking` says what is needed where it is None.
     """
@@ -191,7 +191,7 @@ def by_comparison(evidence: Evidence, test: Comparison | None, said: str, lackin
 
 
 def all_hold(parts: Mapping[str, Outcome]) -> Outcome:
-    """A claim of several parts: supported if all are, refuted if one is.
+    """Judge a claim of several parts: supported if all are, refuted if one is.
 
     If all have to hold, the weakest decides: the p-value is the largest (intersection-union
     test). If one is enough to refute, that one decides, its p-value times the number of parts
@@ -228,7 +228,7 @@ def _compare(evidence: Evidence, group: Sequence[Pair], margin: float) -> Compar
 
 
 def _gaps(contrast: Contrast) -> list[float]:
-    """The difference of each configuration in percentage points, mean over seeds."""
+    """Return the difference of each configuration in percentage points, as a mean over seeds."""
     return [
         fmean((pair.values[0] - pair.values[1]) * TO_PERCENT for pair in group)
         for group in contrast.configurations
@@ -238,7 +238,7 @@ def _gaps(contrast: Contrast) -> list[float]:
 def _contrary(
     evidence: Evidence, contrast: Contrast, excess: Sequence[float], margin: float = 0.0
 ) -> tuple[float, str] | None:
-    """The most contrary configuration, if significantly so: its adjusted p-value and name.
+    """Return the adjusted p-value and name of the most contrary configuration, if significant.
 
     `excess` says by how much each contradicts the claim. Only the `_TESTED` of the most excess
     are tested, so that few predictions are fetched, but all count into the adjustment: that of
@@ -261,7 +261,7 @@ def _contrary(
 
 
 def _name(pair: Pair, among: Sequence[Pair]) -> str:
-    """What both cells of a pair are, in the tables' words."""
+    """Return what both cells of a pair share, in the words of the tables."""
     shared = {
         name: value
         for name, value in pair.first.params.items()
@@ -302,7 +302,7 @@ def _by_sign(outcome: Outcome, against: float, evidence: Evidence) -> Outcome:
 
 
 def _covered(outcome: Outcome, contrast: Contrast) -> Outcome:
-    """A claim about several data sets is not supported by some of them."""
+    """Return undecidable in place of supported where a data set was not measured."""
     if outcome.verdict != Verdict.SUPPORTED or not contrast.uncovered:
         return outcome
     return replace(outcome, verdict=Verdict.UNDECIDABLE, missing=contrast.needed)

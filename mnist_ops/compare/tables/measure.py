@@ -24,12 +24,12 @@ VARIANT = "variant"
 
 
 def values_of(cells: Iterable[Cell], metric: str, scale: float = 1) -> list[float]:
-    """The metric of every finished cell that has it, times `scale`."""
+    """Return the metric of every finished cell that has it, times `scale`."""
     return [cell.metrics[metric] * scale for cell in cells if metric in cell.metrics]
 
 
 def mean(cells: Group, metric: str, scale: float = 1) -> Value:
-    """The mean over the cells, seeds as a rule; the word for its absence where there is none."""
+    """Return the mean over the cells, as a rule seeds, or the word for its absence."""
     values = values_of(cells, metric, scale)
     return fmean(values) if values else absence(cells)
 
@@ -53,7 +53,7 @@ def difference(measured: Value, published: Value) -> Value:
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """The items by `key`, keys in the order in which they first appear."""
+    """Group the items by `key`, keys in the order in which they first appear."""
     groups: dict[K, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -61,7 +61,7 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def best(groups: Iterable[Group], metric: str) -> Group | None:
-    """The group with the highest mean of `metric`, the first of equals; None if none has it."""
+    """Return the group with the highest mean of `metric`, the first of equals; None without any."""
     scored = [(fmean(values), group) for group in groups if (values := values_of(group, metric))]
     # max() keeps the first of equals.
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
@@ -82,14 +82,14 @@ def better(cells: Group, param: str, metric: str) -> Group:
 
 
 def repeated(groups: Iterable[Group]) -> bool:
-    """Whether any group holds more than one finished cell, so that a deviation can be told."""
+    """Return whether any group has more than one finished cell, and thus a deviation."""
     return any(sum(cell.finished for cell in group) > 1 for group in groups)
 
 
 def compared_columns(
     name: str, group: str, kind: Kind, *, spread: bool, best_on_test: bool = False
 ) -> list[Column]:
-    """The columns of a quantity: measured, published, difference, and what stands with them."""
+    """Return the columns of a quantity: measured, published, difference, deviation, n."""
     columns = [Column(f"{name}_measured", "measured", group, kind)]
     if spread:
         columns.append(Column(f"{name}_std", "std", group, kind))
@@ -106,7 +106,7 @@ def compared_columns(
 def compared(
     name: str, cells: Group, metric: str, published: Value, scale: float = 1
 ) -> dict[str, Value]:
-    """The values of `compared_columns` for these cells.
+    """Return the values of `compared_columns` for these cells.
 
     The deviation is that of the sample (n - 1), and empty for fewer than two values.
     """
@@ -137,13 +137,13 @@ def models_of(published: Published, table: int, cells: Iterable[Cell]) -> list[s
 
 
 def key_columns(labels: Mapping[str, str], row_order: Iterable[RowKey]) -> list[Column]:
-    """The key columns of a table, with one for the variant where a row has any."""
+    """Return the key columns of a table, with one for the variant where a row has any."""
     varied = any(key[-1] for key in row_order)
     shown = dict(labels) | ({VARIANT: "Variant"} if varied else {})
     return [Column(name, label, is_key=True) for name, label in shown.items()]
 
 
 def key_values(names: Iterable[str], key: RowKey) -> dict[str, Value]:
-    """A row's values of `key_columns`; a param that the cells do not have is an empty text."""
+    """Return a row's values of `key_columns`; an absent param is an empty text."""
     pairs = zip([*names, VARIANT], key, strict=True)
     return {name: "" if value is None else value for name, value in pairs}

@@ -28,7 +28,7 @@ class Kind:
 
     @property
     def difference(self) -> "Kind":
-        """The kind of a difference of two such numbers."""
+        """Return the kind of a difference of two such numbers."""
         return replace(self, signed=True)
 
 
@@ -86,7 +86,7 @@ class Table:
 
     @property
     def stem(self) -> str:
-        """The table's file name without its ending."""
+        """Return the table's file name without its extension."""
         return f"table-{self.number:02d}"
 
 
@@ -97,7 +97,7 @@ def build(
     rows: Iterable[Mapping[str, Value]],
     notes: Iterable[str] = (),
 ) -> Table:
-    """A table from its rows; a column that a row leaves out is an empty text there."""
+    """Return a table of these rows; a column that a row lacks is an empty text there."""
     columns = tuple(columns)
     names = [column.name for column in columns]
     frame = pd.DataFrame(

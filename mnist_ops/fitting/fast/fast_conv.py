@@ -76,7 +76,7 @@ class Geometry:
 
     @cached_property
     def of_gradient(self) -> "Geometry":
-        """The windows on the output's gradient that give the input's, at stride 1."""
+        """Return the windows on the output's gradient that give the input's, at stride 1."""
         down, across = (d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True))
         return Geometry(
             size=self.windows,
