@@ -1,1 +1,1 @@
-"""What every room needs: errors, names, paths, files, cancellation."""
+"""Shared basics: errors, names of params and tags, paths, files, cancellation."""

@@ -13,25 +13,25 @@ import psutil
 
 from mnist_ops.core.errors import DiskFull, NotWritable
 
-# Left free for what others write beside us, a tracking store among them.
+# Kept free for other writers on the same disk, such as the tracking store.
 RESERVE_BYTES = 64 * 2**20
 
-# Of folders for what is put in place when it is whole; host and process id follow.
+# Prefix of temporary folders; host and process id follow.
 _WORK = ".mnist-ops-"
 
-# The disk's end, a user's quota, a process's limit on the size of a file.
+# Full disk, exceeded quota, or the process's limit on file sizes.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def replace(path: Path, *parts: bytes | memoryview) -> None:
-    """Make `parts`, one after the other, the content of `path`, on disk when this returns.
+    """Replace the content of `path` by the concatenated `parts`, on disk when this returns.
 
-    Whoever reads `path`, now or after a power cut, finds the old content or the new one.
+    A reader finds either the old or the new content, also after a power cut.
 
     Raises:
         DiskFull: there is no room; the old content stays.
-        NotWritable: there is no permission to.
+        NotWritable: there is no permission to write.
     """
     fresh = path.with_name(f".{path.name}.new")
     with write_errors(path):
@@ -50,7 +50,7 @@ def replace(path: Path, *parts: bytes | memoryview) -> None:
 
 
 def private_folder(folder: Path) -> None:
-    """Make `folder`, and those above it that are missing, for their owner alone."""
+    """Create `folder` and its missing parents, accessible to their owner only."""
     # mkdir() gives the mode to the last folder only.
     for missing in [path for path in (folder, *folder.parents) if not path.exists()][::-1]:
         missing.mkdir(0o700, exist_ok=True)
@@ -58,7 +58,7 @@ def private_folder(folder: Path) -> None:
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Have what this process and its children make while the block runs for their owner alone."""
+    """Create files and folders for their owner only while the block runs, children included."""
     before = os.umask(0o077)
     try:
         yield
@@ -67,7 +67,7 @@ def private_files() -> Iterator[None]:
 
 
 def tighten(path: Path) -> None:
-    """Take `path` from everybody but its owner, where it is there and this user may."""
+    """Remove the permissions of others on `path`, if it exists and this user may."""
     with suppress(OSError):
         mode = path.stat().st_mode
         if mode & 0o077:
@@ -75,7 +75,7 @@ def tighten(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names of `folder` on disk, not just the content behind them."""
+    """Flush the entries of `folder` to disk, as `fsync` of a file does not."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -87,7 +87,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def work_folder(place: Path) -> Iterator[Path]:
-    """Make a folder in `place` for the length of the block; what killed processes left there goes.
+    """Create a temporary folder in `place`, and remove those of killed processes.
 
     Raises:
         OSError: `place` cannot be written.
@@ -102,47 +102,47 @@ def work_folder(place: Path) -> Iterator[Path]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise `DiskFull` unless `needed` bytes and a reserve are free where `folder` lies."""
+    """Raise `DiskFull` unless `needed` bytes and a reserve are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if free < needed + RESERVE_BYTES:
         raise DiskFull(
             f"the disk of {folder} is full ({free / 2**20:.0f} MiB free): make room, and the same "
-            "command goes on"
+            "command continues"
         )
 
 
 def check_writable(path: Path, instead: str = "", *, folder: bool = False) -> None:
-    """Raise `NotWritable` unless `path` may be written, or made where it is not there yet.
+    """Raise `NotWritable` unless `path` can be written or created.
 
     Args:
         path: a file or a folder.
-        instead: what else the user can do, such as to choose another folder.
-        folder: whether it is to be a folder.
+        instead: an alternative for the message, such as choosing another folder.
+        folder: whether `path` must be a folder.
     """
     there = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
     if (folder or there != path) and not there.is_dir():
-        why = f"{there} is no folder: move it away"
+        why = f"{there} is not a folder: move it away"
     elif os.access(there, os.W_OK | (os.X_OK if there.is_dir() else 0)):
         return
     elif os.name == "posix" and os.statvfs(there).f_flag & os.ST_RDONLY:
-        why = "its file system is mounted read-only: mount it to be written"
+        why = "its file system is mounted read-only: remount it writable"
     else:
-        why = f"permission denied for {there}: give yourself the right to write there"
+        why = f"permission denied for {there}: grant yourself write permission"
     raise NotWritable(f"{path} cannot be written: {why}{instead and ', or '}{instead}")
 
 
 def advice(error: OSError) -> str:
-    """Return what to do about `error`, which kept something from being written."""
+    """Return what to do about an error of writing."""
     if error.errno in _FULL:
         return "make room"
     if error.errno in _FORBIDDEN:
-        return "give yourself the right to write there, or name another place"
-    return "name another place"
+        return "grant yourself write permission, or choose another place"
+    return "choose another place"
 
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk, a quota, or a missing permission into ours.
+    """Convert errors of a full disk, a quota or missing permissions.
 
     Raises:
         DiskFull: there is no room.
@@ -153,7 +153,7 @@ def write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         told = f"{path} cannot be written ({error.strerror}): {advice(error)}"
         if error.errno in _FULL:
-            raise DiskFull(f"{told}, and the same command goes on") from error
+            raise DiskFull(f"{told}, and the same command continues") from error
         if error.errno in _FORBIDDEN:
             raise NotWritable(told) from error
         raise

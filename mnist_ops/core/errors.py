@@ -6,12 +6,12 @@ from typing import ClassVar
 
 
 class MnistOpsError(Exception):
-    """Work failed for a reason outside the program: the command line exits with 1.
+    """Work failed for a reason outside the program; the command line exits with 1.
 
     Attributes:
         exit_code: of the command line.
-        resumable: whether the world was at fault rather than the cell that ran: the same command
-            then goes on, where a cell that failed by itself would fail again.
+        resumable: whether the cause lies outside the cell that ran. The same command then
+            continues it; a cell that failed by itself would fail again.
     """
 
     exit_code: ClassVar[int] = 1
@@ -19,7 +19,7 @@ class MnistOpsError(Exception):
 
 
 class InvalidInput(MnistOpsError, ValueError):
-    """A value that the program was given is not usable: the command line exits with 2."""
+    """An input value is invalid; the command line exits with 2."""
 
     exit_code = 2
 

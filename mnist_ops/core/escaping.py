@@ -9,16 +9,16 @@ from mnist_ops.core.redaction import redacted
 # Control characters but newline and tab, halves of surrogate pairs, and the marks that make a text
 # read in another direction.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-# What spreadsheets take for a formula, unless it is a number.
+# Text that spreadsheets treat as a formula, unless it is a number.
 _FORMULA = re.compile(r"\s*[=+\-@]")
 _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?\s*%?", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
-    """Return `text` as one line without what steers a terminal or hides in a text.
+    """Return `text` as one printable line.
 
-    Every space is a plain one; control characters, marks of direction, characters without width
-    and bytes that are no text become U+FFFD.
+    White space becomes plain spaces. Control characters, marks of direction, characters without
+    width and undecodable bytes become U+FFFD.
     """
     if text.isprintable():
         return text
@@ -31,10 +31,10 @@ def portable_text(text: str, limit: int) -> str:
 
 
 def field(text: str) -> str:
-    """Return `text` as a field of CSV: with ``'`` before what spreadsheets take for a formula."""
+    """Return `text` as a CSV field, with ``'`` before text that spreadsheets treat as a formula."""
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def file_uri(path: Path) -> str:
-    """Return the ``file:`` address of `path`, which has every byte of its name, percent-encoded."""
-    return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100 - links are kept as they are
+    """Return the ``file:`` URI of `path`, with every byte of its name, percent-encoded."""
+    return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100 - symbolic links stay unresolved

@@ -1,7 +1,6 @@
-"""Every param, metric, tag and artifact name that a run carries, once.
+"""Names of all params, metrics, tags and artifacts of runs.
 
-Readers and writers of the tracking store share these names; nothing else in the project spells
-one out.
+Readers and writers of the tracking store share these constants; no other module has the literals.
 """
 
 # Params: what was asked for.
@@ -21,7 +20,7 @@ KERNEL = "kernel"
 C = "C"
 GAMMA = "gamma"
 DEGREE = "degree"
-# Where the test images come from, and whether the network is torchvision's as it is.
+# Where the test images come from; whether the network is torchvision's own, not rewritten.
 DATA_PARTS = "parts"
 PLAIN = "plain"
 N_TRAIN = "n_train"
@@ -34,10 +33,10 @@ TEST_F1 = "test_f1"
 TEST_F1_MACRO = "test_f1_macro"
 VAL_ACCURACY = "val_accuracy"
 TRAIN_LOSS = "train_loss"
-# Of a network, seconds of training; of a support vector machine, what its fit would have cost
-# alone: standardising and inner products, and its own solution.
+# Of a network: seconds of training. Of an SVM: seconds that its fit would take alone, which are
+# standardisation, inner products and its own solution.
 TRAIN_TIME_S = "train_time_s"
-# What that fit did cost in its grid: nothing for what another cell had computed already.
+# Seconds that the fit took in its grid, without the parts that it shared with earlier cells.
 SHARED_TRAIN_TIME_S = "shared_train_time_s"
 PREDICT_TIME_S = "predict_time_s"
 IMAGES_PER_SECOND = "images_per_second"
@@ -46,7 +45,7 @@ FLOPS_FVCORE = "flops_fvcore"
 PARAMETERS = "parameters"
 LIVE_PARAMETERS = "live_parameters"
 SUPPORT_VECTORS = "support_vectors"
-# Those that are not 0, over the classifiers of all pairs of classes.
+# Number of nonzero ones in the classifiers of all pairs of classes.
 DUAL_COEFFICIENTS = "dual_coefficients"
 
 # Tags: what the run belongs to, and where it ran.
@@ -59,18 +58,18 @@ ERROR = "mnist_ops.error"
 NOT_MEASURED = "mnist_ops.not_measured"
 FIT_GROUP = "mnist_ops.trajectory"
 TIME = "mnist_ops.time"
-# In how many parts a fit was computed: more than 1 if it was cut and went on.
+# Number of segments of a fit: more than 1 if it was interrupted and resumed.
 SEGMENTS = "mnist_ops.parts"
-# The process that the run belongs to, and the journal that it is written from.
+# The process that owns the run, and the journal that it is uploaded from.
 OWNER = "mnist_ops.owner"
 JOURNAL = "mnist_ops.journal"
 HARDWARE = "mnist_ops.hardware"
 VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
-# On a run that was imported: the digest of what it was imported from.
+# Digest of the record that the run was imported from.
 IMPORTED = "mnist_ops.imported"
 
-# Tags that say something of the run's store, not of the run: they stay where they are.
+# Tags that describe the store rather than the run; exports leave them out.
 OF_THE_STORE = frozenset({IMPORTED, JOURNAL, NOT_MEASURED, OWNER})
 
 # Tags of a registered model's version, beside fingerprint and spec.
@@ -79,11 +78,11 @@ REFIT_OF = "mnist_ops.refit_of"
 DATASET_DIGEST = "mnist_ops.dataset_digest"
 METRIC = "mnist_ops.metric"
 
-# Of a grid: how many cells it has, and how many of them were finished before it began.
+# Of a grid: the number of its cells, and of those that were finished before it began.
 CELLS = "mnist_ops.cells"
 CELLS_BEFORE = "mnist_ops.cells_before"
-# Those that failed before, and are not tried again; and what the rest costs, in the units of
-# `grouped`.
+# Number of cells that failed before and are not tried again; cost of the others, in the units of
+# `fit_groups.grouped`.
 CELLS_FAILED_BEFORE = "mnist_ops.cells_failed_before"
 COST = "mnist_ops.cost"
 
@@ -94,8 +93,8 @@ ROLE_MAIN = "main"
 ROLE_CHAMPION = "champion"
 ROLE_IMPORT = "import"
 
-# Values of the time tag: the run's times are of a fit of its own that had the device for itself;
-# of such a fit, but beside others on the same CUDA device; of another run's fit.
+# Values of the time tag. Measured: the run had a fit of its own and the device to itself. Shared:
+# other fits ran on the same CUDA device. Attributed: the times are those of another run's fit.
 TIME_MEASURED = "measured"
 TIME_SHARED = "shared"
 TIME_ATTRIBUTED = "attributed"

@@ -9,21 +9,20 @@ from platformdirs import user_state_path
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import DiskFull, NotWritable
 
-# The file that notes where the store is.
+# The file with the store's last known URI.
 ADDRESS = "address"
 
 
 def state_dir() -> Path:
-    """``MNIST_OPS_STATE`` if set, else the user's state folder of mnist-ops."""
+    """Return ``MNIST_OPS_STATE`` if set, else the user's state folder of mnist-ops."""
     chosen = os.environ.get("MNIST_OPS_STATE")
     return Path(chosen).expanduser().absolute() if chosen else user_state_path("mnist-ops")
 
 
 def check(store: str | None = None) -> None:
-    """Raise `NotWritable` unless the folder of all this, or of one store, can be written.
+    """Raise `NotWritable` unless the state folder, or that of one store, can be written.
 
-    That of a store, with journals and perhaps an address that signs in, is its owner's alone from
-    now on.
+    The folder of a store may hold an address with credentials, so others lose access to it.
     """
     folders = [state_dir()]
     if store is not None:
@@ -37,30 +36,30 @@ def check(store: str | None = None) -> None:
 
 
 def store_dir(store: str) -> Path:
-    """The folder of what belongs to the tracking store that has the id `store`."""
+    """Return the state folder of the tracking store with the id `store`."""
     return state_dir() / store
 
 
 def journals_dir(store: str) -> Path:
-    """The journals of runs of a store, a folder each."""
+    """Return the folder of a store's journals, which has a folder for each run."""
     return store_dir(store) / "journals"
 
 
 def checkpoint_path(store: str, training: str) -> Path:
-    """The checkpoint of a training whose runs go to a store."""
+    """Return the path of the checkpoint of a training for a store."""
     return store_dir(store) / "checkpoints" / f"{training}.checkpoint"
 
 
 def note_address(store: str, uri: str) -> None:
-    """Note at which `uri` a store was last reached: a folder's name alone does not find it."""
+    """Record the `uri` of a store, which its id alone does not tell."""
     if address_of(store) != uri:
-        # What is kept does not depend on it.
+        # Nothing else depends on this file.
         with contextlib.suppress(DiskFull, NotWritable, OSError):
             atomic_files.replace(store_dir(store) / ADDRESS, uri.encode())
 
 
 def address_of(store: str) -> str | None:
-    """Where a store was last reached; None where that was not noted."""
+    """Return the last recorded URI of a store; None without one."""
     try:
         text = (store_dir(store) / ADDRESS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""From a tracking store to a report: ask the store for what the comparison needs."""
+"""Write a report on the runs of a tracking store."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,11 +32,11 @@ def write_report(
 
     Args:
         out: folder of the report.
-        preset: which cells; None takes the preset with the most finished ones.
-        experiment: name of the experiment whose runs count; None takes those of every one.
-        uri: of the store; None takes MLflow's current one.
+        preset: preset of the cells; None is the preset with the most finished cells.
+        experiment: name of the experiment of the runs; None is all experiments.
+        uri: of the store; None is MLflow's current one.
         formats: of the figures.
-        log: gets a line for people.
+        log: gets lines for the user.
 
     Raises:
         InvalidInput: there is no experiment of that name.
@@ -84,7 +84,7 @@ def _runs(client: MlflowClient, experiment: str | None, left_out: tracking.LeftO
 def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
     images = data.load(dataset).images
     wanted = torch.from_numpy(np.asarray(index, np.int64))
-    # An index from a store may be of no image: black is shown for it.
+    # An index from a store may be out of range; its image is black.
     known = wanted < len(images)
     pixels: NDArray[np.uint8] = (images[wanted * known] * known[:, None, None]).numpy()
     return pixels

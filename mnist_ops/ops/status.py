@@ -1,4 +1,4 @@
-"""Report the progress of grids from the tracking store: in another terminal, on another machine."""
+"""Report the progress of grids from the tracking store."""
 
 import math
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ from mnist_ops.tracking.queries import cells_of, grids_to_watch
 from mnist_ops.tracking.reading import epochs_of
 
 State = Literal["running", "died", "finished", "failed", "killed"]
-# Of several runs of one cell the first in this order counts: a killed one may go on elsewhere.
+# Of several runs of one cell the first in this order counts, as a killed one may be resumed.
 _RANK = ("FINISHED", "RUNNING", "FAILED", "KILLED")
 
 
@@ -32,11 +32,11 @@ class RunningFit:
 
     Attributes:
         name: of the cell that is fitted.
-        others: how many more cells get their result from it.
-        epoch: epochs that are over.
-        epochs: of the fit; 1 of a support vector machine, which has none.
+        others: number of further cells that take their results from it.
+        epoch: epochs done.
+        epochs: epochs of the fit; 1 for a fit without epochs.
         host: the worker's machine.
-        running_s: seconds since the grid began it.
+        running_s: seconds since the grid started it.
     """
 
     name: str
@@ -49,22 +49,22 @@ class RunningFit:
 
 @dataclass(frozen=True)
 class GridStatus:
-    """How far one grid is.
+    """Progress of one grid.
 
     Attributes:
         run_id: of the grid.
         study: its study.
-        preset: as it was asked for.
-        state: ``died`` where the store has RUNNING and its process has ended.
-        host: the machine of the process that drives it.
-        cells: how many it has.
-        before: of them those that were finished before it began.
-        computed: those that it has finished.
-        running: those that are being computed.
-        failed: those that failed, now or before.
-        elapsed_s: seconds since it began, to its end where it has ended.
-        left_s: seconds until it is done; None where it does not run, or there is no estimate yet.
-        fits: what its workers compute.
+        preset: its preset.
+        state: ``died`` if the store has RUNNING but its process has ended.
+        host: machine of its main process.
+        cells: number of cells.
+        before: number of cells that were finished before it started.
+        computed: number of cells that it has finished.
+        running: number of cells that are being computed.
+        failed: number of cells that failed, now or before.
+        elapsed_s: seconds since its start, to its end if it has ended.
+        left_s: seconds until it is done; None if it is not running, or without an estimate.
+        fits: fits that its workers compute.
     """
 
     run_id: str
@@ -83,12 +83,12 @@ class GridStatus:
 
     @property
     def done(self) -> int:
-        """Return how many cells are finished, now or before."""
+        """Number of cells that are finished, now or before."""
         return self.before + self.computed
 
     @property
     def left(self) -> int:
-        """Return how many cells are not begun, or were interrupted."""
+        """Number of cells that were not started, or were interrupted."""
         return max(self.cells - self.done - self.running - self.failed, 0)
 
 
@@ -154,7 +154,7 @@ def _status(
 def _fits(
     client: MlflowClient, cells: Sequence[Run], living: Sequence[Run], began: float, now: float
 ) -> tuple[list[Fit], list[RunningFit], float]:
-    """Return how far each group of the grid is, the fits that run, and the cost of all groups."""
+    """Return the progress of each fit group, the running fits, and the cost of all groups."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in cells:
         groups[run.data.tags.get(keys.FIT_GROUP, run.info.run_id)].append(run)
@@ -201,7 +201,7 @@ def _fits(
 
 @dataclass(frozen=True)
 class _Counts:
-    """How many cells a grid has, as it wrote when it began."""
+    """Numbers of cells of a grid, from its tags."""
 
     cells: int
     before: int
@@ -209,7 +209,7 @@ class _Counts:
 
 
 def _counted(grid: Run, begun: int, left_out: LeftOut) -> _Counts:
-    """Return the grid's own counts, unless they are fewer than the cells that have begun."""
+    """Return the counts of the grid's tags, unless more cells have started than they allow."""
     before, failed_before = (
         round(_number(grid, key, 0, left_out))
         for key in (keys.CELLS_BEFORE, keys.CELLS_FAILED_BEFORE)
@@ -232,7 +232,7 @@ def _of_grid(grid: Run, runs: Iterable[Run], left_out: LeftOut) -> Iterator[Run]
         if keys.FINGERPRINT not in run.data.tags:
             continue
         cell = tracking.cell_of(run)
-        # Of a grid of another version, what can be read is reported.
+        # Runs of a grid of another version are counted without their specs.
         if isinstance(cell, tracking.Invalid) and not cell.other_version:
             left_out(str(cell))
         elif run.data.tags.get(keys.STUDY) != study:
@@ -275,7 +275,7 @@ def _owner(run: Run) -> tracking.ProcessId | None:
 
 
 def _spec(run: Run) -> Spec | None:
-    """Return the spec of a run's cell; None where another version wrote it in another form."""
+    """Return the spec of a run's cell; None if another version wrote it in another form."""
     try:
         return from_canonical(run.data.tags.get(keys.SPEC, ""))
     except InvalidInput:

@@ -1,1 +1,1 @@
-"""Run the cells of studies: plan, workers, tasks."""
+"""Run the cells of studies: plan, engine, workers, and the task that a worker runs."""

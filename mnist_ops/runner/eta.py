@@ -1,4 +1,4 @@
-"""How long a grid still takes, from what its fits have cost so far."""
+"""Estimate the time left of a grid from the speed of its fits so far."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit of a grid. Cells that share it cost nothing beside it.
+    """One fit of a grid; the cells of a fit group share it.
 
     Attributes:
-        cost: of the whole fit, in units that only compare with each other.
-        done: how much of it is over, 0 to 1; 1 also where it failed.
-        before: how much of it was over when the grid began, or never computed: 0 to `done`.
-        running_s: seconds since this grid took it up; None where it does not run.
+        cost: of the whole fit, in relative units.
+        done: fraction that is done, 0 to 1; 1 also for a failed fit.
+        before: fraction that this grid did not compute, 0 to `done`: done before it began, or
+            failed.
+        running_s: seconds since this grid started the fit; None if it is not running.
     """
 
     cost: float
@@ -22,14 +23,15 @@ class Fit:
 
 
 def seconds_left(total_cost: float, fits: Iterable[Fit], elapsed_s: float) -> float | None:
-    """Seconds until the grid has computed everything; None while nothing tells.
+    """Return the seconds until the grid is done; None before anything was computed.
 
-    What was over before the grid began counts as done, and not as speed. No estimate is below what
-    the slowest running fit still needs by its own pace, however many workers there are.
+    Work done before the grid began counts as done, but not towards its speed. The estimate is at
+    least the time that the slowest running fit needs at its own speed, whatever the number of
+    workers.
 
     Args:
-        total_cost: of all fits that the grid had to compute when it began.
-        fits: those that have begun.
+        total_cost: of all fits that the grid has to compute.
+        fits: those that have started.
         elapsed_s: seconds since the grid began.
     """
     fits = list(fits)
@@ -46,10 +48,10 @@ def seconds_left(total_cost: float, fits: Iterable[Fit], elapsed_s: float) -> fl
 
 
 class Estimate:
-    """What is left of a grid, by what its fits report; times are of any clock, in seconds."""
+    """Time left of a grid, updated from the progress of its fits; times are in seconds."""
 
     def __init__(self, costs: Mapping[str, float], now: float):
-        """A grid that begins `now`, and has to compute fits of these costs, by name."""
+        """Start at the time `now`, with the cost of each fit by its name."""
         self._costs = costs
         self._began = now
         self._fits: dict[str, Fit] = {}
@@ -57,26 +59,26 @@ class Estimate:
         self._end: float | None = None
 
     def report(self, name: str, epoch: int, epochs: int, now: float) -> None:
-        """A fit has come to `epoch` of `epochs`; 0 when it is taken up."""
+        """Record that a fit has done `epoch` of `epochs`; 0 when it starts."""
         since = self._since.setdefault(name, now)
         fit = self._fits.get(name, Fit(self._costs.get(name, 0.0), 0.0))
         before = fit.before
         if not fit.done and epoch > 1:
-            # It went on where an earlier grid had left it.
+            # It resumed from a checkpoint of an earlier grid.
             before = (epoch - 1) / epochs
         running_s = now - since if epoch < epochs else None
         self._fits[name] = replace(fit, done=epoch / epochs, before=before, running_s=running_s)
-        # Only now: what fits have done since their last epoch is not known in between.
+        # Only at reports: the progress between two epochs is unknown.
         left = seconds_left(sum(self._costs.values()), self._fits.values(), now - self._began)
         self._end = None if left is None else now + left
 
     def seconds_left(self, now: float) -> float | None:
-        """Seconds until all is computed; None while nothing tells."""
+        """Return the seconds until the grid is done; None before anything was computed."""
         return None if self._end is None else max(self._end - now, 0.0)
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people, to about a tenth: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """Format seconds to about a tenth: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,12 +1,12 @@
 """Group cells that can share one fit.
 
-With a constant learning rate a training of 2 epochs is the beginning of one of 5, bit for bit; and
-without an accelerator there is no transfer that pinned memory could change. Cells that differ in
-nothing else are one path through weight space: it is trained once, to its longest, and gives
-each cell its result on the way.
+With a constant learning rate, a training of 2 epochs equals the first 2 epochs of a training of 5,
+bit for bit; and without an accelerator, pinned memory changes nothing. Cells that differ in nothing
+else share one training: it runs to the largest number of epochs, and each cell takes its result
+at its own.
 
-Support vector machines that differ in C, or in how gamma follows from the pixels, share their inner
-products and most of their kernel values: they are fitted together, each with a solution of its own.
+Support vector machines that differ only in C, or in the rule for gamma, share their inner products
+and most kernel values: they are fitted together, each with a solution of its own.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ from mnist_ops.study.specs import Spec
 
 @dataclass(frozen=True)
 class FitGroup:
-    """Cells that one fit serves.
+    """Cells that share one fit.
 
     Attributes:
-        key: names the group; the same in every grid.
-        cells: the one that is fitted first, then those that get its results.
+        key: name of the group, the same in every grid.
+        cells: first the cell that is fitted, then those that take their results from its fit.
     """
 
     key: str
@@ -34,19 +34,19 @@ class FitGroup:
 
     @property
     def cost(self) -> float:
-        """What the fit costs, in units that only compare with each other."""
-        # It takes seconds, for which those that only group cells need not wait.
+        """Cost of the fit, in relative units."""
+        # Imported here, since it takes seconds that grouping alone does not need.
         from mnist_ops.fitting import methods
 
         return methods.cost(self.fitted)
 
 
 def grouped(cells: Iterable[Spec], *, share: bool) -> list[FitGroup]:
-    """Group `cells`, the costliest group first so that no worker ends long after others.
+    """Group `cells`, the most expensive group first, so that all workers end at about one time.
 
     Args:
         cells: of one study.
-        share: False gives each cell a fit of its own.
+        share: whether cells share fits; otherwise each has one of its own.
     """
     groups: dict[str, list[Spec]] = {}
     for cell in cells:

@@ -1,4 +1,4 @@
-"""Follow the cells that another grid computes at the same time."""
+"""Wait for cells that another grid computes at the same time."""
 
 import time
 from collections.abc import Sequence

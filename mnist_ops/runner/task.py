@@ -1,4 +1,4 @@
-"""Compute a fit group and track its cells: the code that every worker runs."""
+"""Compute a fit group and track its cells: the task of a worker."""
 
 import traceback
 from collections.abc import Callable, Iterable
@@ -18,10 +18,10 @@ from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
 
-# Sums over threads depend on how many there are: one, everywhere, keeps a cell reproducible
-# whatever the number of workers.
+# The rounding of parallel sums depends on the number of threads. One thread everywhere keeps a
+# cell reproducible with any number of workers.
 THREADS = 1
-# A store that works has a cell's run in less; one that does not is not waited for.
+# Longest wait for an upload: a working store takes less, and an outage is not waited for here.
 UPLOAD_S = 5.0
 
 Log = Callable[[str], None]
@@ -29,16 +29,16 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class CellContext:
-    """What a worker needs beside the spec.
+    """Everything but the spec that a worker needs.
 
     Attributes:
         address: of the tracking store.
         parent: the grid's run.
         data_dir: folder of the data sets; None is the worker's own default.
         presets: fingerprint -> value of the preset tag.
-        forced: whether finished runs of the cells are to be replaced.
-        checkpoint_s: seconds of training that may be lost; see `Checkpoint.every_s`.
-        streams: how many cells may share a CUDA device.
+        forced: whether the new runs replace finished runs of the cells.
+        checkpoint_s: seconds of training that an interruption may cost; see `Checkpoint.every_s`.
+        streams: number of cells that may share a CUDA device.
     """
 
     address: tracking.Address
@@ -51,13 +51,13 @@ class CellContext:
 
     @property
     def grid(self) -> str:
-        """Names the grid where it is asked to stop."""
+        """Name of the grid in `cancellation`."""
         return self.parent.run_id
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit group is: `epoch` of `epochs`, 0 at its start."""
+    """Progress of a fit group: `epoch` of `epochs`, 0 at its start."""
 
     key: str
     name: str
@@ -71,12 +71,12 @@ class Outcome:
 
     Attributes:
         spec: the cell.
-        state: ``finished``; ``failed`` for a reason of its own; ``stopped`` where it can go on;
-            ``held`` by another process, which computes it.
-        run_id: its MLflow run; None where none was opened, or the store does not have it yet.
+        state: ``finished``; ``failed``; ``stopped``, if it can be resumed; or ``claimed
+            elsewhere``, if another process computes it.
+        run_id: id of its MLflow run; None if the store does not have it yet.
         test_accuracy: 0 to 1; None unless it finished.
         train_time_s: seconds; None unless it finished.
-        error: one line; None where nothing went wrong.
+        error: reason in one line; None without an error.
     """
 
     spec: Spec
@@ -95,8 +95,8 @@ def compute(
 ) -> list[Outcome]:
     """Fit `group`, and track each of its cells as a run of its own.
 
-    Resume from the checkpoint of a process that ended on this machine. A failure ends those runs
-    that have no result yet as FAILED; it does not reach the caller.
+    Resume from the checkpoint of an ended process of this machine, if there is one. After an error,
+    end the runs without a result as FAILED, or as KILLED if they can be resumed; do not raise it.
     """
     if cancellation.requested(context.grid):
         return [Outcome(spec, "stopped") for spec in group.cells]
@@ -114,7 +114,7 @@ def compute(
 def give_up(
     group: FitGroup, context: CellContext, reason: str, log: Log = lambda line: None
 ) -> list[Outcome]:
-    """End the cells of a fit group whose workers keep dying, as FAILED for `reason`."""
+    """End the cells of a fit group whose workers ended repeatedly as FAILED, for `reason`."""
     tracker = tracking.shared_tracker(context.address, log)
     mine, claimed = _claim(tracker, group.cells, forced=context.forced)
     outcomes = [Outcome(spec, "claimed elsewhere") for spec in group.cells if spec not in mine]
@@ -161,7 +161,7 @@ class _Work:
         except Exception as error:
             self._end_early(error)
         except BaseException:
-            # Ordered to leave in the middle of something: the next start goes on.
+            # Such as SystemExit in the middle of a fit: the next start resumes it.
             self._end_early(Stopped("interrupted"))
             raise
         finally:
@@ -225,7 +225,7 @@ class _Work:
         )
 
     def _end_early(self, error: Exception) -> None:
-        """End the cells that have no result; whose fault it is decides how."""
+        """End the cells without a result: to be resumed or as failed, by the kind of error."""
         if not isinstance(error, MnistOpsError) or not error.resumable:
             self.checkpoint.discard()
         for spec in self.group.cells:
@@ -242,10 +242,9 @@ class _Work:
 def _claim(
     tracker: tracking.Tracker, cells: Iterable[Spec], *, forced: bool
 ) -> tuple[list[Spec], bool]:
-    """The cells that this process is to compute, and whether the store has agreed.
+    """Claim `cells`; return those to compute, and whether the store confirmed the claims.
 
-    Where the store is away they are computed all the same: it is asked again before it is given
-    their results.
+    While the store is unavailable all are computed; claims are checked again before the upload.
     """
     cells = list(cells)
     try:
@@ -269,7 +268,7 @@ def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcom
             else:
                 run.fail(reason, "".join(traceback.format_exception(error)))
         except Exception as second:
-            # The disk may be what failed; then the reason still reaches the caller.
+            # The disk itself may have failed; the caller still gets the reason.
             run.leave()
             reason += f" (and its run could not be ended: {_reason(second)})"
     if isinstance(error, Stopped):

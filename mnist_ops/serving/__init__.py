@@ -1,1 +1,1 @@
-"""What becomes of the best runs: champions, the registry, inference, verification."""
+"""Champions, the model registry, inference, and verification of runs."""

@@ -1,9 +1,9 @@
-"""The model registry: a registered model a data set, a version for the best of each family.
+"""The model registry: a registered model for each data set, a version for the best of each family.
 
 A version is MLflow's pyfunc flavour of a folder of numbers (`mnist_ops.serving.inference`) and a
-script (`served_model`), so that nothing has to be unpickled to serve it. It takes along the few
-modules that compute it: another machine needs torch, torchvision, scikit-learn and safetensors,
-and computes it with the code that it was registered with.
+script (`served_model`), so that serving needs no pickle. It includes the modules that compute it:
+another machine needs torch, torchvision, scikit-learn and safetensors only, and runs the code with
+which the model was registered.
 """
 
 import shutil
@@ -36,12 +36,12 @@ from mnist_ops.serving.inference import FOLDER, Description
 from mnist_ops.study import dataset as datasets
 from mnist_ops.study.specs import Spec, from_canonical
 from mnist_ops.tracking import provenance
-from mnist_ops.tracking.artifacts import MODEL_DEPTH, artifact_location, beside_store
+from mnist_ops.tracking.moved_artifacts import MODEL_DEPTH, artifact_location, beside_store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
-# What `mnist_ops.serving.inference` imports, below the package: a served model contains copies.
+# Modules that `mnist_ops.serving.inference` imports; a served model contains copies of them.
 _SOURCES = (
     "__init__.py",
     "core/__init__.py",
@@ -63,7 +63,7 @@ _SOURCES = (
     "study/method.py",
     "study/specs.py",
 )
-# What these import; given by name, since MLflow would run the model for it, which takes long.
+# Requirements of these modules. MLflow would find them by running the model, which takes long.
 _REQUIREMENTS = (
     "mlflow",
     "torch",
@@ -93,7 +93,7 @@ class Version:
     Attributes:
         model: name of the registered model.
         number: of the version, from 1.
-        tags: as registered.
+        tags: of the version.
     """
 
     model: str
@@ -107,10 +107,10 @@ def registered_model(dataset: str) -> str:
 
 
 def recorded_spec(run: Run) -> Spec:
-    """The spec of a cell's run.
+    """Return the spec of a cell's run.
 
     Raises:
-        InvalidInput: it has none, or one that is not that of its fingerprint.
+        InvalidInput: the run has no spec, or one with another fingerprint.
     """
     spec = from_canonical(run.data.tags.get(keys.SPEC, ""))
     if spec.fingerprint != run.data.tags.get(keys.FINGERPRINT):
@@ -119,13 +119,13 @@ def recorded_spec(run: Run) -> Spec:
 
 
 def recorded_digest(run: Run) -> str | None:
-    """The digest of the data set that a cell drew from; None where its run does not say."""
+    """Return the digest of a run's data set; None if it was not logged."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return next((given.dataset.digest for given in inputs), None)
 
 
 def versions(client: MlflowClient, model: str) -> list[Version]:
-    """Every version of a registered model, the latest first; none where it is not there."""
+    """Return all versions of a registered model, the latest first; an empty list without one."""
     found: list[ModelVersion] = []
     token = None
     while True:
@@ -139,7 +139,7 @@ def versions(client: MlflowClient, model: str) -> list[Version]:
 
 
 def aliased(client: MlflowClient, model: str, alias: str) -> Version | None:
-    """The version of a registered model that has the alias; None where none has."""
+    """Return the version of a registered model with an alias; None without one."""
     try:
         return _version(client.get_model_version_by_alias(model, alias))
     except MlflowException as error:
@@ -151,12 +151,12 @@ def aliased(client: MlflowClient, model: str, alias: str) -> Version | None:
 
 
 def set_alias(client: MlflowClient, version: Version, alias: str) -> None:
-    """Give `version` the alias; another version that has it loses it."""
+    """Set the alias on `version`, and remove it from any other version."""
     client.set_registered_model_alias(version.model, alias, str(version.number))
 
 
 def remove_alias(client: MlflowClient, model: str, alias: str) -> None:
-    """Take the alias from whichever version has it."""
+    """Remove the alias from the version that has it."""
     client.delete_registered_model_alias(model, alias)
 
 
@@ -168,23 +168,22 @@ def register(
     example: NDArray[np.uint8],
     note: str,
 ) -> Version:
-    """Make the model in `folder` the next version of its data set's registered model.
+    """Register the model in `folder` as the next version of its data set's registered model.
 
-    The fit that made its weights is a run of its own, nested under the cell's, which stays as it
-    is.
+    The fit of the model is tracked as a run of its own, a child of the cell's run.
 
     Args:
         client: of the store.
-        folder: of the model, as `mnist_ops.serving.inference.write` leaves it.
+        folder: of the model, written by `mnist_ops.serving.inference.write`.
         description: of the model.
         cell: the run whose spec was fitted again.
-        example: an image as the model takes it, uint8 of shape (height, width).
+        example: an input image, uint8 of shape (height, width).
         note: how the model agrees with the cell's run; Markdown.
     """
     model = registered_model(description.spec.dataset)
     tags = {
         keys.FAMILY: description.spec.family,
-        # Of the cell: on a machine without its device the model is fitted to another spec.
+        # Of the cell: without its device the model was fitted to another spec.
         keys.FINGERPRINT: cell.data.tags[keys.FINGERPRINT],
         keys.REFIT_OF: cell.info.run_id,
         keys.DATASET_DIGEST: description.dataset_digest,
@@ -198,7 +197,7 @@ def register(
     try:
         logged = client.create_logged_model(
             cell.info.experiment_id,
-            # MLflow allows no dots in it, and rates have some.
+            # Not the cell's name: MLflow allows no dots, which learning rates have.
             f"{description.spec.model}-{description.spec.dataset.lower()}",
             source_run_id=run_id,
             tags=tags,
@@ -253,10 +252,10 @@ def register(
 
 
 def fetch(client: MlflowClient, version: Version, folder: Path, file: str = "") -> Path:
-    """Download the model's numbers into `folder`: all of them, or one file; where they are then.
+    """Download the model's files, or one of them, into `folder`; return their path.
 
     Raises:
-        MnistOpsError: the artifacts cannot be had.
+        MnistOpsError: the artifacts cannot be downloaded.
     """
     try:
         root = client.get_model_version_download_uri(version.model, str(version.number))
@@ -275,7 +274,7 @@ def fetch(client: MlflowClient, version: Version, folder: Path, file: str = "") 
 
 
 def _open_run(client: MlflowClient, spec: Spec, cell: Run, note: str) -> str:
-    """A run of the role ``champion``, without a fingerprint: no reader takes it for a cell."""
+    """Open a run with the role ``champion``; without a fingerprint, it does not count as a cell."""
     tags = {
         MLFLOW_USER: provenance.user(),
         MLFLOW_SOURCE_NAME: "mnist-ops champion",
@@ -316,7 +315,7 @@ def _save(
         input_example=example[None],
         pip_requirements=requirements,
     )
-    # Where things lay on this machine is nobody's business, and of no use to a reader.
+    # Remove paths of this machine.
     pyfunc = flavour.flavors[mlflow.pyfunc.FLAVOR_NAME]
     pyfunc["model_code_path"] = _SERVED_MODEL.name
     pyfunc["artifacts"] = {FOLDER: {"path": f"artifacts/{FOLDER}", "uri": FOLDER}}
@@ -324,7 +323,7 @@ def _save(
 
 
 def _public(version: str) -> str:
-    """Without the local part that says how a wheel was built, as in ``2.11.0+cpu``."""
+    """Return a version without its local part, such as ``+cpu`` in ``2.11.0+cpu``."""
     return version.partition("+")[0]
 
 

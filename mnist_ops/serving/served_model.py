@@ -1,7 +1,7 @@
-"""What `mlflow models serve` runs of a registered model ("models from code": no pickle is loaded).
+"""The script of a registered model for `mlflow models serve` ("models from code", without pickle).
 
-MLflow copies this file into the model and runs the copy; the package `mnist_ops.serving.inference`
-that it imports lies beside it there.
+MLflow copies this file into the model and runs the copy, with a copy of the package
+`mnist_ops.serving.inference` beside it.
 """
 
 from pathlib import Path
@@ -16,16 +16,16 @@ from mnist_ops.serving.inference import FOLDER, Classifier
 
 
 class ServedClassifier(PythonModel):
-    """Answers raw images: a row an image."""
+    """Classifies raw images; its result has a row per image."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the numbers."""
+        """Load the model's files."""
         self.classifier = Classifier.load(Path(context.artifacts[FOLDER]))
 
     def predict(
         self,
         context: PythonModelContext,
-        # MLflow knows this hint alone: the shape is the signature's matter.
+        # MLflow supports this type hint only; the signature has the shape.
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
@@ -33,7 +33,8 @@ class ServedClassifier(PythonModel):
 
         Returns:
             Columns ``class`` (from 0), ``class_name``, ``probability`` (of that class) and
-            ``unlike`` (what is unusual about the image, with commas; empty for nothing).
+            ``unlike`` (statistics of the out-of-distribution check beyond their limits, separated
+            by commas).
         """
         answers = self.classifier.answer(np.asarray(model_input))
         rows = np.arange(len(answers.classes))

@@ -185,7 +185,7 @@ def here(spec: Spec) -> Spec:
 
 
 def images_of(run: Run, spec: Spec, data_dir: Path | None) -> data.Images:
-    """The images that `run` was fitted to.
+    """Return the images that `run` was fitted to.
 
     Raises:
         MnistOpsError: there are others in the data folder.

@@ -1,20 +1,20 @@
 """The only package that writes to or reads from MLflow.
 
-Runs are written to a journal on this machine (`journal`), which a thread uploads to the store
-(`uploader`). The store decides which process may write the run of a cell (`claims`). A process has
-one `Tracker` a store, which combines the three.
+Runs are written to journals on this machine (`journal`), which a thread uploads to the store
+(`uploader`). Claims in the store (`claims`) decide which process computes a cell. A process has one
+`Tracker` per store, which combines the three.
 
-Runs are addressed by explicit ids through `MlflowClient`, never through MLflow's active run: the
-first ``start_run`` of a process would take over the run that ``mlflow run`` opened.
+Runs are addressed by their ids through `MlflowClient`, never through MLflow's active run: the first
+``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
-from mnist_ops.tracking.arrays import Predictions
-from mnist_ops.tracking.artifacts import repoint_moved
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
 from mnist_ops.tracking.claims import Claims, Entries
 from mnist_ops.tracking.database import sqlite_path, sqlite_uri, unsynchronised, without_password
 from mnist_ops.tracking.destination import experiment, opened_for_us
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
+from mnist_ops.tracking.moved_artifacts import repoint_moved
+from mnist_ops.tracking.predictions_file import Predictions
 from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.queries import (
     counted_runs,

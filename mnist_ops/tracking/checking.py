@@ -1,7 +1,7 @@
-"""Check the runs of a store, which anyone may have written.
+"""Check the runs of a store, whose content is untrusted.
 
-`fault` checks the form of every run that is searched for, `cell_of` whether it is valid as the
-result of a cell. A run that is not is named in a line, and left out.
+`fault` checks the form of every run that a search returns, `cell_of` whether it is a valid result
+of a cell. Invalid runs are reported in a line each and left out.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,18 +18,18 @@ LeftOut = Callable[[str], None]
 
 _OURS = "mnist_ops."
 _STATUSES = frozenset(RunStatus.to_string(number) for number in RunStatus.all_status())
-# How far a clock may have been put back while a run was computed.
+# Tolerance for a clock that was set back while a run was computed.
 _CLOCK_MS = 86_400_000
 
 
 @dataclass(frozen=True)
 class Invalid:
-    """A run that does not count.
+    """A run that is left out.
 
     Attributes:
-        run: as `named` has it.
-        reason: why, as the end of a sentence about it.
-        other_version: whether it may be good, but this version cannot tell.
+        run: its name by `named`.
+        reason: the reason, as the end of a sentence about the run.
+        other_version: whether it may be valid, but this version of the program cannot tell.
     """
 
     run: str
@@ -38,7 +38,7 @@ class Invalid:
 
     @classmethod
     def of(cls, run: Run, reason: str, *, other_version: bool = False) -> "Invalid":
-        """`run` with the reason why it does not count."""
+        """Create it for `run`, which is left out for `reason`."""
         return cls(named(run), reason, other_version)
 
     def __str__(self) -> str:
@@ -46,18 +46,18 @@ class Invalid:
 
 
 def named(run: Run) -> str:
-    """Return how messages name a run: by its name, and the beginning of its id."""
+    """Return a run's name for messages: its name and the start of its id."""
     name = run.info.run_name if isinstance(run.info.run_name, str) else ""
     shown_name = " ".join(portable_text(name, 100).split()) or "without a name"
     return f"run {shown_name} ({str(run.info.run_id)[:8]})"
 
 
 def nobody(line: str) -> None:
-    """Ignore a line on what is left out."""
+    """Ignore a line about a run that is left out."""
 
 
 def once(log: LeftOut) -> LeftOut:
-    """`log`, but each line once: a command reads the same run more than once."""
+    """Return `log` without repetitions, as a command may read a run several times."""
     told: set[str] = set()
 
     def tell(line: str) -> None:
@@ -69,7 +69,7 @@ def once(log: LeftOut) -> LeftOut:
 
 
 def fault(run: Run) -> Invalid | None:
-    """Return what is wrong with the status, times or tags of a run; None where nothing is."""
+    """Return what is invalid in the status, times or tags of a run; None if nothing is."""
     try:
         _check_form(run)
     except ValueError as error:
@@ -80,22 +80,22 @@ def fault(run: Run) -> Invalid | None:
 def cell_of(run: Run, *, known_spec: bool = True) -> str | Invalid:
     """Return the fingerprint of a run's cell, or why the run is not valid.
 
-    Its tags, params and metrics are valid, its spec or its params give the fingerprint, and if it
-    is FINISHED it has an accuracy (see `validity.check_cell`).
+    A valid run has valid tags, params and metrics, a spec or params that match its fingerprint, and
+    if it is FINISHED an accuracy (see `validity.check_cell`).
 
     Args:
         run: has passed `fault`.
-        known_spec: whether a fingerprint that neither a spec nor the params give is refused;
-            another program computes fingerprints in its own way.
+        known_spec: whether the spec or the params must match the fingerprint; other programs may
+            compute fingerprints in another way.
     """
     finished = run.info.status == "FINISHED"
     try:
         if finished and run.info.end_time is None:
-            raise ValueError("it is finished and has no end")
+            raise ValueError("it is finished but has no end time")
         data = run.data
         spec = validity.check_cell(data.tags, data.params, data.metrics, finished=finished)
         if spec is None and known_spec:
-            raise ValueError("its fingerprint fits neither a spec nor its params")
+            raise ValueError("its fingerprint matches neither a spec nor its params")
     except ValueError as error:
         return _invalid(run, error)
     return str(run.data.tags[keys.FINGERPRINT])
@@ -123,17 +123,17 @@ def _check_form(run: Run) -> None:
     for name, time in times.items():
         absent = time is None and name == "end"
         if not absent and not (type(time) is int and 0 <= time <= MAX_TIME):
-            raise ValueError(f"its {name} is {shown(time)}, no time")
+            raise ValueError(f"its {name} time is {shown(time)}, which is invalid")
     if info.end_time is not None and info.end_time < info.start_time - _CLOCK_MS:
         raise ValueError("it ended more than a day before it began")
     if not isinstance(info.run_name, str | None):
-        raise ValueError(f"its name is {shown(info.run_name)}, no text")
+        raise ValueError(f"its name is {shown(info.run_name)}, not text")
     if not isinstance(info.artifact_uri, str):
-        raise ValueError("it has no place for its artifacts")
+        raise ValueError("it has no artifact location")
     for entries in (run.data.tags, run.data.params):
         for name, text in entries.items():
             if not isinstance(text, str):
-                raise ValueError(f"its {shown(name)} is {shown(text)}, no text")
+                raise ValueError(f"its {shown(name)} is {shown(text)}, not text")
     for name, text in run.data.tags.items():
         if name.startswith(_OURS) and len(text) > MAX_TAG:
             raise ValueError(f"its tag {shown(name)} has {len(text):,} characters")

@@ -1,13 +1,12 @@
 """Claims: at most one live process computes a cell, among all processes that use a store.
 
-MLflow has no locks, but one operation that only one of several can win: a param of a run is
-written once, and a second value for it is refused. Claims are the params of one run,
-``<fingerprint>.<generation> = <process id>``. A cell belongs to the process of its highest
-generation; it is free if that one is marked as released or its process has ended. To claim a cell
-is to write the next generation, in which one of several processes succeeds.
+MLflow has no locks, but a param of a run can be written only once: a second value is refused.
+Claims are params of one run, ``<fingerprint>.<generation> = <process id>``. A cell belongs to the
+process of its highest generation; it is free if that generation is marked as released or its
+process has ended. A process claims a cell by writing the next generation, which only one can.
 
-The run of claims also carries the heartbeat of each process as a tag. It is in an experiment of its
-own, whose name is unique in a store, so that one process creates it. Its id names the store.
+The run also has the heartbeat of each process as a tag. It is in an experiment of its own; names of
+experiments are unique, so only one process creates it. The id of the run is the id of the store.
 """
 
 import contextlib
@@ -36,14 +35,14 @@ _NOTE = (
 RUN_TAG = "mnist_ops.ledger_run"
 _RELEASED = "-"
 _HEARTBEAT = "beat."
-# The process that creates the experiment creates its run next, unless it ends in between.
+# Time to wait for the run after another process created the experiment.
 _MAKER_PATIENCE_S = 10
 _DROP_AFTER_S = 86_400
-# Of the numbers that this program writes: generations, and seconds since the epoch.
+# Largest number of digits of generations and of seconds since the epoch.
 _MAX_DIGITS = 12
 _GENERATION = re.compile(rf"[0-9]{{1,{_MAX_DIGITS}}}")
 _PARAMS_A_BATCH = 100
-# A claim is lost to another process at most once a generation, unless nothing can be written.
+# More lost attempts than this mean that claims cannot be written.
 _TRIES = 20
 
 
@@ -52,7 +51,7 @@ class Entries:
     """The claims and heartbeats of all processes, as read from the store.
 
     Attributes:
-        claims: fingerprint -> its highest generation, and that one's owner or None.
+        claims: fingerprint -> its highest generation, and the owner of that or None.
         heartbeats: owner -> time of its last heartbeat, seconds since the epoch.
     """
 
@@ -73,9 +72,12 @@ class Claims:
     """The claims of this process on a store."""
 
     def __init__(self, client: MlflowClient, store: str, owner: ProcessId | None = None):
-        """Claim cells in the store with the id `store`, as `find` returns it.
+        """Claim cells in a store.
 
-        `owner` is the process that claims; None is this one.
+        Args:
+            client: of the store.
+            store: its id, as `find` returns it.
+            owner: the claiming process; None is this one.
         """
         self.store = store
         self._client = client
@@ -87,11 +89,11 @@ class Claims:
         self._starting = threading.Lock()
 
     def claim(self, fingerprints: Iterable[str]) -> set[str]:
-        """Claim the cells that no other live process has; return those that are ours now."""
+        """Claim the cells that no other live process has; return the cells of this process."""
         wanted = set(fingerprints)
         if fresh := wanted - self._mine.keys():
             self.start_heartbeat()
-            # Most cells were never claimed: generation 1 is tried without reading the claims.
+            # Most cells were never claimed: try generation 1 before reading the claims.
             others = fresh - self._take(dict.fromkeys(fresh, 1))
             for _ in range(_TRIES):
                 entries = self.entries() if others else None
@@ -108,7 +110,7 @@ class Claims:
         return wanted & self._mine.keys()
 
     def confirm(self, fingerprint: str) -> bool:
-        """Return whether a claim is still valid: another process may have taken it over."""
+        """Return whether this process still has its claim on a cell."""
         generation = self._mine.get(fingerprint)
         if generation is None:
             return False
@@ -121,7 +123,7 @@ class Claims:
         return False
 
     def release(self, fingerprints: Iterable[str]) -> None:
-        """Release claims of this process, so that other processes may compute the cells."""
+        """Release claims, so that other processes may compute the cells."""
         ours = {key: self._mine.pop(key) for key in fingerprints if key in self._mine}
         self._write({key: generation + 1 for key, generation in ours.items()}, _RELEASED)
 
@@ -130,7 +132,7 @@ class Claims:
         return _entries(self._client.get_run(self.store))
 
     def start_heartbeat(self) -> None:
-        """Send heartbeats from now on, by which other machines see that this process is alive."""
+        """Start sending heartbeats, which show other machines that this process is alive."""
         with self._starting:
             if self._heartbeat_thread is None:
                 self._send_heartbeat()
@@ -140,7 +142,7 @@ class Claims:
                 self._heartbeat_thread.start()
 
     def stop_heartbeat(self) -> None:
-        """Send no more heartbeats: other machines take the claims over some minutes later."""
+        """Stop sending heartbeats; after some minutes other machines may take over the claims."""
         self._ended.set()
 
     def close(self) -> None:
@@ -153,7 +155,7 @@ class Claims:
 
     def _take(self, generations: dict[str, int]) -> set[str]:
         self._write(generations, str(self.owner))
-        # An answer does not prove that the write took place: only claims that are read back count.
+        # A successful response does not prove the write, so only claims that are read back count.
         claims = self.entries().claims
         won = {key for key in generations if claims.get(key) == (generations[key], self.owner)}
         self._mine |= {key: generations[key] for key in won}
@@ -173,7 +175,7 @@ class Claims:
         try:
             self._client.log_batch(self.store, params=params)
         except MlflowException as error:
-            # In a race one of two writers gets the error of a violated constraint.
+            # Of two simultaneous writers one gets an error of a violated constraint.
             if error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
                 return False
             raise
@@ -200,13 +202,18 @@ class Claims:
     def _unwritable(self) -> TrackingUnavailable:
         return TrackingUnavailable(
             f"claims cannot be written to run {self.store}: if it was deleted, restore it with "
-            f"`mlflow runs restore --run-id {self.store}`; otherwise check the proxy "
-            "between this machine and the server"
+            f"`mlflow runs restore --run-id {self.store}`; otherwise check the proxy between this "
+            "machine and the server"
         )
 
 
 def find(client: MlflowClient, *, create: bool = True) -> str | None:
-    """Return the id of the run of claims, which names the store; None if it is absent."""
+    """Return the id of the store, which is that of its run of claims; None without one.
+
+    Args:
+        client: of the store.
+        create: whether to create the run if there is none.
+    """
     if not create and client.get_experiment_by_name(EXPERIMENT) is None:
         return None
     tags = {MLFLOW_RUN_NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}
@@ -224,7 +231,7 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
 
 
 def renew(client: MlflowClient) -> str:
-    """Create another run of claims in a store that has one; return its id."""
+    """Create a new run of claims in a store that has one; return its id."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     return _new_run(client, experiment.experiment_id)
@@ -243,14 +250,14 @@ def _new_run(client: MlflowClient, experiment_id: str) -> str:
     client.set_experiment_tag(experiment_id, RUN_TAG, run.info.run_id)
     if client.get_experiment(experiment_id).tags.get(RUN_TAG) != run.info.run_id:
         raise TrackingUnavailable(
-            f"experiment {EXPERIMENT!r} lost a tag that was written: check the proxy between this "
-            "machine and the server, and start again"
+            f"experiment {EXPERIMENT!r} has lost a tag: check the proxy between this machine and "
+            "the server, and start again"
         )
     return str(run.info.run_id)
 
 
 def _entries(run: Run) -> Entries:
-    """Read the claims in their run; params of another form are ignored."""
+    """Parse the claims and heartbeats of the run; ignore params and tags of another form."""
     claims: dict[str, tuple[int, ProcessId | None]] = {}
     for key, value in run.data.params.items():
         fingerprint, _, number = str(key).rpartition(".")
@@ -268,6 +275,6 @@ def _entries(run: Run) -> Entries:
 
 
 def heartbeat_key(owner: ProcessId) -> str:
-    """Return the tag that has the heartbeats of `owner`."""
-    # A host's name may have characters that a tag's key must not.
+    """Return the name of the tag with the heartbeat of `owner`."""
+    # A hash, since host names may have characters that tag names must not.
     return _HEARTBEAT + hashlib.sha256(str(owner).encode()).hexdigest()[:16]

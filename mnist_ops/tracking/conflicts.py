@@ -1,4 +1,4 @@
-"""Create rows that another process may create at the same moment."""
+"""Create database rows that another process may create at the same time."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 def retry_on_conflict(call: Callable[[], T]) -> T:
-    """Return what `call` returns, called again where another process made the same row.
+    """Return the result of `call`; retry it once if another process created the same row.
 
-    MLflow looks whether a row is there, and then adds it. Of two that do so at once one fails with
-    a broken constraint, and finds the row when it tries again.
+    MLflow checks whether a row exists, and then adds it. Of two simultaneous processes one fails
+    with a violated constraint, and finds the row when it tries again.
 
     Raises:
-        MlflowException: it fails for another reason, or again.
+        MlflowException: the call fails for another reason, or again.
     """
     try:
         return call()
@@ -30,9 +30,9 @@ def retry_on_conflict(call: Callable[[], T]) -> T:
 def find_or_create_experiment(
     client: MlflowClient, name: str, tags: dict[str, str] | None = None
 ) -> tuple[Experiment, bool]:
-    """Return the experiment called `name`, deleted or not, and whether this call created it.
+    """Return the experiment `name`, deleted or not, and whether this call created it.
 
-    Of several processes that create it at once one does, and all get the same.
+    Of several simultaneous processes one creates it, and all return the same.
     """
     if found := client.get_experiment_by_name(name):
         return found, False

@@ -1,7 +1,7 @@
-"""Create or upgrade the tables of a store, whole or not at all.
+"""Create or upgrade the tables of a store, completely or not at all.
 
-MLflow creates them in the store's own file in some seconds and a thousand steps, and can use
-neither what an interruption leaves nor what two processes create together.
+MLflow creates the tables in the store's file, in a thousand steps over some seconds. It can use
+neither an incomplete file nor one that two processes created at the same time.
 """
 
 import os
@@ -31,35 +31,36 @@ from mnist_ops.tracking.database import (
 )
 from mnist_ops.tracking.schema import Schema, schema_of
 
-# A program that makes its tables writes all the time: after this long without, it has ended.
+# A program that creates tables writes all the time; after this long without a write it has ended.
 QUIET_S = 3.0
-# How long a program that has the file open may pause in that.
+# Longest pause of a program that still has the file open.
 PATIENCE_S = 60.0
-# How long one that makes a store as we do may take, on a busy machine.
+# Longest time of a process of this program for creating a store, on a busy machine.
 _MAKING_S = 300.0
 _POLL_S = 0.25
-# What SQLite keeps beside a file while it is written.
+# Suffixes of SQLite's files beside the database.
 _COMPANIONS = ("-journal", "-wal", "-shm")
-# Any number that is the same for all who make a store.
+# Key of the advisory lock, the same in all processes of this program.
 _POSTGRESQL_LOCK = 6_641_170_217
 
 
 def create_store(path: Path, artifact_root: str | None) -> None:
-    """Have a whole store at `path` where there is none, or a half-made one that nobody has used.
+    """Create the store at `path` if there is none, or an incomplete one without runs.
 
-    It is made under another name and renamed, so that whatever ends this process leaves a whole
-    store or none. Where another program is making it, this waits for that. A half-made file stays
-    beside as ``<name>.half-made-<time>``.
+    The store is created under another name and renamed, so that an interruption leaves a complete
+    store or none. If another program is creating it, wait for that. An incomplete file is kept as
+    ``<name>.half-made-<time>``.
 
     Args:
         path: of the SQLite file.
-        artifact_root: where the default experiment has its artifacts, a path or URI; with None the
-            experiment is left to whoever opens the store first.
+        artifact_root: artifact location of the default experiment, a path or URI; with None the
+            first program that opens the store creates that experiment.
 
     Raises:
-        TrackingUnavailable: it cannot be written, or another program has it open and pauses.
+        TrackingUnavailable: the store cannot be written, or another program has it open but does
+            not complete it.
     """
-    # Behind a link, so that the new file takes the place of the file.
+    # Resolve symbolic links, so that the file itself is replaced.
     path = path.resolve()
     quieten()
     lock = _beside(path, "lock")
@@ -75,21 +76,22 @@ def create_store(path: Path, artifact_root: str | None) -> None:
                     break
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise TrackingUnavailable(
-            f"the tracking store {path} cannot be made: {first_line(error)}"
+            f"the tracking store {path} cannot be created: {first_line(error)}"
         ) from None
 
 
 def upgrade(uri: str) -> Path:
-    """Bring a SQLite store to the schema of this MLflow, as its own ``mlflow db upgrade`` does.
+    """Upgrade a SQLite store to the schema of this MLflow, as ``mlflow db upgrade`` does.
 
-    A copy is upgraded and takes the store's name when it is whole.
+    A copy is upgraded, and replaces the store when it is complete.
 
     Returns:
-        The file as it was, under another name.
+        The path of the backup, which is the file as it was before.
 
     Raises:
         DiskFull: there is no room for the copy.
-        TrackingUnavailable: MLflow cannot upgrade it, or another process uses it; it is as it was.
+        TrackingUnavailable: MLflow cannot upgrade the store, or another process uses it; the store
+            is unchanged.
     """
     path = sqlite_path(uri)
     assert path is not None, "other databases are backed up by their own means"
@@ -110,9 +112,9 @@ def upgrade(uri: str) -> Path:
             with _engine(fresh) as engine:
                 utils._upgrade_db(engine)
         except Exception as error:
-            # What a migration raises depends on its step.
+            # Each migration raises exceptions of its own.
             raise TrackingUnavailable(
-                f"MLflow cannot upgrade {path} ({first_line(error)}): it is left as it was"
+                f"MLflow cannot upgrade {path} ({first_line(error)}): it is unchanged"
             ) from error
         _sync(fresh)
         _link(path, kept)
@@ -122,10 +124,10 @@ def upgrade(uri: str) -> Path:
 
 
 def make_postgresql_tables(engine: sqlalchemy.Engine) -> None:
-    """Have MLflow's tables in a PostgreSQL database that has none or an interruption's.
+    """Create MLflow's tables in a PostgreSQL database that lacks some.
 
-    What each migration does there is undone when it is interrupted. Processes that begin at once
-    take turns, by a lock that ends with the connection.
+    PostgreSQL rolls back an interrupted migration. Simultaneous processes take turns by a lock that
+    ends with the connection.
     """
     if utils._all_tables_exist(engine):
         return
@@ -138,22 +140,22 @@ def make_postgresql_tables(engine: sqlalchemy.Engine) -> None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Be the only one that makes or upgrades the store at `path`; leave nothing beside it."""
+    """Lock the creation and upgrade of the store at `path`, and remove temporary files."""
     lock = _beside(path, "lock")
     with ExitStack() as stack:
         try:
             stack.enter_context(FileLock(lock, timeout=_MAKING_S))
         except Timeout:
             raise TrackingUnavailable(
-                f"another process has been making the tracking store {path} for {_MAKING_S:.0f} s, "
-                "or is paused: end it, and the same command goes on"
+                f"another process has been creating the tracking store {path} for "
+                f"{_MAKING_S:.0f} s, or is paused: end it, and run the same command again"
             ) from None
         _remove_new(path)
         try:
             yield
         finally:
             _remove_new(path)
-        # One who waits for the removed lock finds a whole store, and has nothing to make.
+        # A process that waits for the removed lock then finds a complete store.
         lock.unlink(missing_ok=True)
 
 
@@ -174,18 +176,18 @@ def _await_others(path: Path) -> Schema:
                 return schema
             if quiet_s > PATIENCE_S:
                 raise TrackingUnavailable(
-                    f"the tracking store {path} was begun by {user} and is not whole: end it, "
-                    "and the same command goes on"
+                    f"the tracking store {path} was begun by {user} and is incomplete: end it, "
+                    "and run the same command again"
                 )
         time.sleep(_POLL_S)
 
 
 def _user_of(path: Path) -> str | None:
-    """Return the id and name of another process here that has the file open; None without one."""
+    """Return id and name of another process of this machine that has the file open, or None."""
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
-        # Those of other users cannot be looked into, and some end meanwhile.
+        # Processes of other users cannot be inspected, and some end meanwhile.
         with suppress(psutil.Error, OSError):
             if any(Path(file.path) == path for file in process.open_files()):
                 return f"process {process.pid} ({process.name()})"
@@ -198,7 +200,7 @@ def _make(path: Path, artifact_root: str | None) -> Path:
     with unsynchronised(), _engine(fresh) as engine:
         utils._initialize_tables(engine)
     if artifact_root is not None:
-        # Its constructor makes the default experiment; a second one finds what the first made.
+        # Its constructor creates the default experiment.
         store = SqlAlchemyStore(sqlite_uri(fresh), artifact_root)
         store.engine.dispose()
     _sync(fresh)
@@ -215,7 +217,7 @@ def _engine(path: Path) -> Iterator[sqlalchemy.Engine]:
 
 
 def _set_aside(path: Path) -> None:
-    """Rename what is left of a store, its companions first: SQLite would apply them to another."""
+    """Rename an incomplete store, its journals first: SQLite would apply them to the new file."""
     kept = _other_name(path, "half-made")
     for end in (*_COMPANIONS, ""):
         with suppress(FileNotFoundError):
@@ -223,7 +225,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _put_in_place(fresh: Path, path: Path) -> bool:
-    """Give `fresh` the name `path`; return False where another program has made `path`."""
+    """Give `fresh` the name `path`; return False if another program has created `path`."""
     try:
         _link(fresh, path)
     except FileExistsError:
@@ -239,7 +241,7 @@ def _link(old: Path, new: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # A file system without such links, of a USB stick for example.
+        # A file system without hard links, for example of a USB stick.
         if new.exists():
             raise FileExistsError(new) from None
         old.rename(new)

@@ -28,37 +28,37 @@ def sqlite_uri(path: Path) -> str:
     plain = _SQLITE + str(path.absolute())
     if sqlite_path(plain) == path.absolute():
         return plain
-    # MLflow makes the folder of the path before it decodes it, which has none without a slash.
+    # Without slashes: MLflow creates the folder of the path before it decodes the path.
     return _SQLITE + quote(str(path.absolute()), safe="")
 
 
 def artifact_root(folder: Path) -> str:
     """Return the artifact root of a store that is used in `folder`.
 
-    It decodes plain paths too, and quotes them badly in SQL, so that where this makes a difference
-    it is a URI.
+    It is a URI if that differs from the path, as MLflow decodes paths as if they were URIs, and
+    quotes them wrongly in SQL.
     """
     root = folder.absolute() / "mlruns"
     return str(root) if root.as_uri() == f"file://{root}" else root.as_uri()
 
 
 def open_sqlite(path: Path) -> sqlite3.Connection:
-    """Open the SQLite file at `path`, which must exist, to read from it.
+    """Open the existing SQLite file at `path`.
 
-    The connection is not read-only: after a process was killed while it wrote, SQLite has to roll
+    The connection is not read-only: after a process was killed while writing, SQLite has to roll
     back before it can read.
 
     Raises:
-        sqlite3.Error: it is not there, or cannot be opened.
+        sqlite3.Error: the file does not exist, or cannot be opened.
     """
     return sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=rw", uri=True)
 
 
 @contextmanager
 def unsynchronised() -> Iterator[None]:
-    """Have SQLite not wait for the disk on connections that are opened in the block.
+    """Open SQLite connections in the block that do not wait for the disk.
 
-    For a store that is thrown away after use: one whose machine fails in between is lost.
+    This is for temporary stores: a crash of the machine would destroy the store.
     """
 
     def relax(connection: Any, _record: Any) -> None:
@@ -78,19 +78,19 @@ def without_password(uri: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the part of a store's error that helps, of what may be a page of SQL; no secrets."""
+    """Return a store's error, which may be a page of SQL, as one line without secrets."""
     text = str(error).strip()
     if "readonly database" in text or "unable to open database file" in text:
-        return "it cannot be written: give yourself the right to write the file and its folder"
+        return "it cannot be written: grant yourself write permission for the file and its folder"
     if "disk is full" in text or "No space left" in text:
-        return "its disk is full; make room, and the same command goes on"
+        return "its disk is full; make room, and the same command continues"
     if "Max retries exceeded" in text:
         return "it does not answer"
     return redacted(text.splitlines()[0]) if text else type(error).__name__
 
 
 def quieten() -> None:
-    """Have MLflow not log its exceptions and migrations, nor write bars and links on the output."""
+    """Silence MLflow's logs of exceptions and migrations, its progress bars and links."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     for name in ("mlflow", "alembic"):

@@ -14,7 +14,7 @@ _NAMED = 3
 
 
 def deleted_experiments(client: MlflowClient) -> list[Experiment]:
-    """Return the deleted experiments that have runs of ours, apart from that of the claims."""
+    """Return the deleted experiments with runs of this project, except that of the claims."""
     return [
         experiment
         for experiment in experiments(client, ViewType.DELETED_ONLY)
@@ -32,7 +32,7 @@ def deleted_grids(client: MlflowClient) -> list[Run]:
 
 
 def how_to_restore(client: MlflowClient) -> str:
-    """Return what was deleted and how to restore it, to be added to a message; may be empty."""
+    """Return a suffix for a message: what was deleted and how to restore it; empty if nothing."""
     return "".join(f"; {line}" for line in list(_lines(client))[:_NAMED])
 
 

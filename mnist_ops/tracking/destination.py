@@ -1,7 +1,7 @@
-"""Choose where a grid's runs go: a run that ``mlflow run`` opened for it, or an experiment.
+"""Choose the parent of a grid's runs: a run that ``mlflow run`` opened, or an experiment.
 
-``MLFLOW_RUN_ID`` outlives its run in many a shell, job script and service. So the run that it names
-is taken over only if it can be nothing but the one that ``mlflow run`` opened just now.
+Shells, job scripts and services may keep ``MLFLOW_RUN_ID`` longer than its run. So its run is used
+only if it is certainly the one that ``mlflow run`` has just opened.
 """
 
 import os
@@ -27,7 +27,7 @@ def opened_for_us(tracker: Tracker) -> str | None:
     """Return the id of the run that ``mlflow run`` opened for this process; None without one.
 
     Raises:
-        InvalidInput: ``MLFLOW_RUN_ID`` names another run, which is left as it is.
+        InvalidInput: ``MLFLOW_RUN_ID`` names another run, which stays unchanged.
     """
     run_id = os.environ.get(_RUN_ID, "").strip()
     if not run_id:
@@ -35,7 +35,7 @@ def opened_for_us(tracker: Tracker) -> str | None:
     found = _unfit(tracker.client, run_id)
     if not found and run_id not in tracker.claims.claim([run_id]):
         found = "a run that another process has taken over"
-    # Looked at again: another process may have had the claim, and ended, in between.
+    # Checked again: another process may have had the claim, and ended, in between.
     if found := found or _unfit(tracker.client, run_id):
         raise InvalidInput(
             f"{_RUN_ID} is {run_id}, {found}, not one that `mlflow run` has just opened: unset "
@@ -45,15 +45,15 @@ def opened_for_us(tracker: Tracker) -> str | None:
 
 
 def experiment(client: MlflowClient, name: str | None = None) -> str:
-    """Return the id of the experiment for new runs, created where there is none of its name.
+    """Return the id of the experiment for new runs; create it if there is none.
 
     Args:
         client: of the store.
-        name: of the experiment; None takes the one that MLflow's variables name.
+        name: of the experiment; None is the one that MLflow's variables name.
 
     Raises:
-        InvalidInput: the variables name an experiment that is not there, or two.
-        TrackingUnavailable: it cannot be created, for example since it was deleted.
+        InvalidInput: the variables name a missing experiment, or two different ones.
+        TrackingUnavailable: it cannot be created, for example because it was deleted.
     """
     by_variable = os.environ.get(_EXPERIMENT_NAME, "").strip()
     if name is None and (experiment_id := os.environ.get(_EXPERIMENT_ID, "").strip()):
@@ -74,7 +74,7 @@ def experiment(client: MlflowClient, name: str | None = None) -> str:
 
 
 def _by_id(client: MlflowClient, experiment_id: str, name: str) -> str:
-    """Return `experiment_id`, which must be a live experiment's, called `name` if that is given."""
+    """Return `experiment_id` after checking that the experiment exists and has the given name."""
     problem = ""
     try:
         found = client.get_experiment(experiment_id)
@@ -86,7 +86,7 @@ def _by_id(client: MlflowClient, experiment_id: str, name: str) -> str:
         if found.lifecycle_stage != "active":
             problem = f"{found.name!r}, which was deleted"
         elif name and found.name != name:
-            # MLflow refuses this, too.
+            # MLflow refuses this as well.
             problem = f"{found.name!r}, and {_EXPERIMENT_NAME} is {name!r}"
     if problem:
         raise InvalidInput(
@@ -97,7 +97,7 @@ def _by_id(client: MlflowClient, experiment_id: str, name: str) -> str:
 
 
 def _unfit(client: MlflowClient, run_id: str) -> str | None:
-    """Return what the run is, if it is not one that was just opened and holds nothing."""
+    """Return what the run is, unless it was just opened and is empty."""
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
@@ -110,7 +110,7 @@ def _unfit(client: MlflowClient, run_id: str) -> str | None:
     if run.info.status != "RUNNING":
         return f"{name}, which is {run.info.status}"
     if MLFLOW_PROJECT_ENTRY_POINT not in run.data.tags:
-        return f"{name}, which something else has open"
+        return f"{name}, which another program has opened"
     if run.data.metrics or any(tag.startswith(_OURS) for tag in run.data.tags):
-        return f"{name}, which holds work already"
+        return f"{name}, which has results already"
     return None

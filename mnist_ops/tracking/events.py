@@ -1,4 +1,4 @@
-"""The form of a journal's events: what was read back from a disk may be anything."""
+"""Check the form of a journal's events after reading them from disk."""
 
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -20,7 +20,7 @@ def _whole(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    # A whole number may be too large for a metric.
+    # An integer may be too large for a metric.
     return isinstance(value, float) or _whole(value)
 
 
@@ -33,7 +33,7 @@ def _numbers(value: Any) -> bool:
 
 
 def _file(value: Any) -> bool:
-    # Of the journal's own folder: another file is nobody's to upload.
+    # Only files in the journal's own folder may be uploaded.
     return _text(value) and PurePath(value).name == value
 
 
@@ -45,7 +45,7 @@ def _status(value: Any) -> bool:
     return value in ("FINISHED", "FAILED", "KILLED")
 
 
-# Kind -> its fields; what else an event has is left alone, as a newer version may have written it.
+# Kind -> its fields. Further fields are ignored: a newer version may have written them.
 _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "open": {
         "time": _whole,
@@ -64,12 +64,12 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "end": {"status": _status, "time": _whole},
     "synced": {},
 }
-# Of the opening event, where there is one.
+# Optional fields of the opening event.
 _OPTIONAL = {"dataset": _texts, "machine": _texts}
 
 
 def are_events(found: Sequence[Any]) -> bool:
-    """Return whether `found` are the events of a journal: an opening one, and others after it."""
+    """Return whether `found` are valid events of a journal, the first one an opening event."""
     return all(_is_event(event) for event in found) and all(
         (event["kind"] == "open") == (number == 0) for number, event in enumerate(found)
     )

@@ -1,7 +1,7 @@
-"""Check that a finished run has all of its parts, and that they agree.
+"""Check that a finished run is complete and consistent.
 
-A file that is not found need not be lost: its address may be of another machine. It counts as lost
-only where other artifacts are found at that address.
+A file that is not found need not be lost: its location may be on another machine. It counts as lost
+only if other artifacts are found at that location.
 """
 
 import io
@@ -20,25 +20,25 @@ from mlflow.entities import Run
 
 from mnist_ops.core import keys
 from mnist_ops.study.validity import is_measurement
-from mnist_ops.tracking.arrays import read_predictions
-from mnist_ops.tracking.artifacts import beside_store
+from mnist_ops.tracking.moved_artifacts import beside_store
+from mnist_ops.tracking.predictions_file import read_predictions
 
-# The others say what a training cost; this one is its result.
+# Metrics of every finished run; the test accuracy is its result.
 REQUIRED_METRICS = (keys.TEST_ACCURACY, keys.TEST_F1, keys.TRAIN_TIME_S, keys.FLOPS)
-# Between the accuracy that was logged and that of the predictions: both are one division.
+# Largest difference between the logged accuracy and that of the predictions, for rounding.
 _SAME = 1e-6
-# Failures after which an artifact store is not asked again: each may take a minute.
+# Failures after which an artifact store is not tried again: each may take a minute.
 _TRIES = 3
 
 
 class Missing(Enum):
     """A part that a finished run lacks."""
 
-    # Its accuracy, so that it has no result.
+    # Its accuracy: it has no result.
     RESULT = auto()
-    # Another metric, or predictions that fit the accuracy: there is a result.
+    # Another metric, or predictions that match the accuracy: there is a result.
     PART = auto()
-    # Nothing that is known: its artifacts cannot be looked at from here.
+    # Unknown: its artifacts cannot be read from here.
     UNKNOWN = auto()
 
 
@@ -51,7 +51,7 @@ class Defect:
 
 
 def defects(client: MlflowClient, runs: Iterable[Run]) -> dict[str, Defect]:
-    """Return by run id what is missing or wrong in finished runs of cells; valid ones have none."""
+    """Return the defects of finished runs of cells, by run id."""
     found: dict[str, Defect] = {}
     unlisted: dict[str, str] = {}
     seen_at: set[str] = set()
@@ -100,19 +100,19 @@ def _disagreement(run: Run, content: bytes) -> str | None:
     share = float(np.mean(found.predicted == found.label))
     logged = run.data.metrics[keys.TEST_ACCURACY]
     if not abs(share - logged) < _SAME:
-        return f"its predictions are right in {share:.4%}, it says {logged:.4%}"
+        return f"its predictions are right for {share:.4%}, its logged accuracy is {logged:.4%}"
     return None
 
 
 def _predictions_file(client: MlflowClient, run: Run) -> bytes | Defect | None:
-    """Return the file; a defect where it is lost or unreadable; None where no artifact is found."""
+    """Return the file, a defect if it is lost or unreadable, or None if no artifact is found."""
     folder = beside_store(client, run.info.artifact_uri)
     if folder is None:
         return _fetched(client, run)
     try:
         return (folder / keys.PREDICTIONS).read_bytes()
     except FileNotFoundError:
-        # A folder that is not here may have been moved, or be another machine's.
+        # A missing folder may have been moved, or be on another machine.
         if folder.parent.is_dir():
             return Defect(Missing.PART, f"no {keys.PREDICTIONS}")
         return Defect(Missing.UNKNOWN, f"{folder.parent.parent} on this machine does not have it")
@@ -129,5 +129,5 @@ def _fetched(client: MlflowClient, run: Run) -> bytes | Defect | None:
             path = client.download_artifacts(run.info.run_id, keys.PREDICTIONS, folder)
             return Path(path).read_bytes()
     except Exception as error:
-        # MLflow, its HTTP client and each cloud's library raise errors of their own.
+        # MLflow, its HTTP client and the libraries of clouds raise exceptions of their own.
         return Defect(Missing.UNKNOWN, f"{_root(run)}: {type(error).__name__}")

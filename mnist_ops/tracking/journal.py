@@ -1,18 +1,18 @@
-"""A run as it is written: an append-only file on this machine, before anything reaches the store.
+"""The journal of a run: an append-only file on this machine that is written before the store.
 
-Training only ever appends here, which takes milliseconds whatever the store does. `uploader` sends
-the events to MLflow in their order. A line is its checksum and an event as JSON. A crash can damage
-the last line only, which is dropped; a journal with another damage is set aside. The process that
-has the lock of the folder writes and uploads the journal; the lock ends with the process.
+Training only appends to the journal, which takes milliseconds whatever the state of the store.
+`uploader` sends the events to MLflow in order. A line is a checksum and an event as JSON. A crash
+can damage the last line only, which is dropped; a journal with other damage is set aside. The
+process with the lock of the folder writes and uploads the journal; the lock ends with the process.
 
 Events, in the order in which a run can have them:
 
-    open      what the run is: experiment, name, tags, params, data set; when, and on what machine
-    run       the id that the store gave it
+    open      experiment, name, tags, params and data set of the run, its time and hardware
+    run       id of the run in the store
     metrics   values of one step, with their time
     params, tags, artifact
-    resume    work goes on after its process ended, with the tags that changed
-    end       status and time; not the last one if the work goes on later
+    resume    another process continues the run, with the tags that changed
+    end       status and time; not the last event if the run is resumed later
     synced    the store has everything up to here
 """
 
@@ -35,9 +35,9 @@ from mnist_ops.tracking.events import Event, are_events
 
 FILE = "journal.jsonl"
 LOCK = "lock"
-# How the folder of a damaged journal, which is no journal any more, ends.
+# Suffix of the folder of a damaged journal.
 DAMAGED = ".damaged"
-# Each is in vain only where another process removes the folder at that very moment.
+# An attempt fails only if another process removes the folder at the same time.
 _LOCK_TRIES = 100
 
 
@@ -48,7 +48,7 @@ class JournalBusy(MnistOpsError):
 
 
 class JournalGone(MnistOpsError):
-    """The run needs no journal any more: another process has finished its cell."""
+    """The journal was closed: another process has finished the cell."""
 
     resumable = True
 
@@ -58,19 +58,19 @@ class JournalDamaged(MnistOpsError):
 
 
 class Journal:
-    """One run's events, locked by this process until `close` or `remove`.
+    """The events of one run, locked by this process until `close` or `remove`.
 
     Attributes:
         folder: of the journal and its artifacts.
-        events: all of them so far.
+        events: all events so far.
     """
 
     def __init__(self, folder: Path):
-        """Open the journal in `folder`, with the events that it has; none where it is new.
+        """Open the journal in `folder`; create it if there is none.
 
         Raises:
-            JournalBusy: another process has it.
-            JournalDamaged: it was, and is set aside now.
+            JournalBusy: another process has it open.
+            JournalDamaged: it was damaged, and is now set aside.
             DiskFull: there is no room.
         """
         self.folder = folder
@@ -83,7 +83,7 @@ class Journal:
             self.move(folder.with_name(f"{folder.name}-{now_ms()}{DAMAGED}"))
             self._lock.release()
             raise JournalDamaged(
-                f"journal set aside ({damage}): its run is not gone on with; {self.folder}"
+                f"a damaged journal was set aside ({damage}), its run is not resumed: {self.folder}"
             ) from None
         with atomic_files.write_errors(path):
             self._file = path.open("ab", buffering=0)
@@ -95,8 +95,8 @@ class Journal:
         """Add an event, on disk when this returns.
 
         Raises:
-            DiskFull: there is no room; the event is not added.
-            JournalGone: it was closed or removed.
+            DiskFull: there is no room; the event was not added.
+            JournalGone: the journal was closed or removed.
         """
         event = {"kind": kind, **fields}
         text = json.dumps(event, separators=(",", ":")).encode()
@@ -107,7 +107,7 @@ class Journal:
             whole = self._file.tell()
             try:
                 with atomic_files.write_errors(self.folder):
-                    # A disk that fills takes a part of what it is given before it says so.
+                    # A disk that is almost full accepts a part before it raises.
                     while line:
                         line = line[self._file.write(line) :]
                     os.fsync(self._file.fileno())
@@ -117,7 +117,7 @@ class Journal:
             self.events.append(event)
 
     def add_artifact(self, name: str, content: bytes) -> None:
-        """Keep a file that is to become an artifact of the run.
+        """Save a file that is to be uploaded as an artifact of the run.
 
         Raises:
             DiskFull: there is no room.
@@ -127,18 +127,18 @@ class Journal:
 
     @property
     def opened(self) -> Event | None:
-        """The event that says what the run is; None in a journal that is new."""
+        """The opening event; None in a new journal."""
         return self.events[0] if self.events else None
 
     @property
     def run_id(self) -> str | None:
-        """The run's id in the store, once it has one there."""
+        """Id of the run in the store; None before it has one."""
         found = [event["run_id"] for event in self.events if event["kind"] == "run"]
         return found[-1] if found else None
 
     @property
     def status(self) -> str:
-        """``RUNNING``, or how the run has ended."""
+        """``RUNNING``, or the status with which the run ended."""
         for event in reversed(self.events):
             if event["kind"] == "end":
                 return str(event["status"])
@@ -163,33 +163,37 @@ class Journal:
 
     @property
     def last_time(self) -> int:
-        """When the last event with a time happened, in milliseconds since the epoch."""
+        """Time of the last event with a time, in milliseconds since the epoch."""
         return max((event["time"] for event in self.events if "time" in event), default=now_ms())
 
     def close(self) -> None:
-        """Unlock the journal for other processes."""
+        """Close the journal, and unlock it for other processes."""
         with self._appending:
             self._file.close()
         self._lock.release()
 
     def remove(self) -> None:
-        """Delete the journal, after its upload or when it is not needed."""
+        """Delete the journal."""
         with contextlib.suppress(OSError):
-            # The file of events is removed first: if the process ended after its artifacts were
-            # removed, it would be uploaded again without them.
+            # The events first: after an interruption, a journal without its artifacts would be
+            # uploaded.
             (self.folder / FILE).unlink(missing_ok=True)
             self.move(self.folder.with_name(f"{self.folder.name}-{uuid.uuid4().hex[:8]}"))
             shutil.rmtree(self.folder)
         self.close()
 
     def move(self, folder: Path) -> None:
-        """Give the journal another folder, beside its own."""
+        """Rename the journal to `folder`, which must be beside its own."""
         self.folder = self.folder.rename(folder)
 
 
 def _lock(folder: Path) -> FileLock:
-    """Lock `folder`, made if need be; of one that is moved or removed meanwhile, its successor."""
-    # The thread that uploads is not the one that opens.
+    """Create and lock `folder`; if it is moved or removed meanwhile, try again.
+
+    Raises:
+        JournalBusy: another process has the lock.
+    """
+    # Not by thread: one thread opens the journal, another uploads and closes it.
     lock = FileLock(folder / LOCK, thread_local=False)
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:
@@ -202,7 +206,7 @@ def _lock(folder: Path) -> FileLock:
         except Timeout:
             break
         except (FileNotFoundError, FileExistsError):
-            # It went away, or another made it, between two of these; or a file is in the way.
+            # Another process removed or created the folder; or a file has its name.
             if not tries_left:
                 raise
         lock.release()
@@ -210,26 +214,26 @@ def _lock(folder: Path) -> FileLock:
 
 
 def now_ms() -> int:
-    """Milliseconds since the epoch, as MLflow counts."""
+    """Return the time in milliseconds since the epoch, as MLflow does."""
     return int(time.time() * 1000)
 
 
 def read(folder: Path) -> tuple[bytes, list[Event], int]:
-    """The content of the journal in `folder`, its whole events, and how many bytes these take.
+    """Return the content of the journal in `folder`, its intact events, and their size in bytes.
 
     Raises:
-        JournalDamaged: it is not as this program writes journals.
+        JournalDamaged: the journal is not as this program writes it.
     """
     path = folder / FILE
     try:
         if os.path.lexists(path) and not path.is_file():
-            raise JournalDamaged("it is no file")
+            raise JournalDamaged("it is not a file")
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise JournalDamaged(f"it cannot be read: {error.strerror}") from None
     events, whole = _parse(content)
     if not are_events(events):
-        raise JournalDamaged("its events have another form")
+        raise JournalDamaged("its events are invalid")
     files = [event["file"] for event in events if event["kind"] == "artifact"]
     if missing := [name for name in files if not (folder / name).is_file()]:
         raise JournalDamaged(f"{missing[0]} is missing")
@@ -237,18 +241,18 @@ def read(folder: Path) -> tuple[bytes, list[Event], int]:
 
 
 def _parse(content: bytes) -> tuple[list[Any], int]:
-    """Return the events of the whole lines, and how many bytes these take."""
+    """Return the events of the intact lines, and their size in bytes."""
     found: list[Any] = []
     whole = 0
     for line in content.splitlines(keepends=True):
         checksum, _, text = line.rstrip(b"\n").partition(b" ")
         if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
             if whole + len(line) < len(content):
-                raise JournalDamaged("a line in the middle is not as it was written")
+                raise JournalDamaged("the checksum of a line is wrong")
             break
         try:
             found.append(json.loads(text))
         except (ValueError, RecursionError):
-            raise JournalDamaged("a line is no JSON") from None
+            raise JournalDamaged("a line is not JSON") from None
         whole += len(line)
     return found, whole

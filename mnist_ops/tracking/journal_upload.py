@@ -1,9 +1,8 @@
 """Upload one journal to the store, its events in order.
 
 An upload is idempotent: MLflow keeps one of two equal points and accepts equal params and tags, and
-a run is searched for by its journal before it is created. So after a crash everything is sent
-again, with no record of what was sent before. A journal is deleted only after its run was read back
-from the store and compared.
+a run is searched for by its journal tag before it is created. So after a crash all events are sent
+again. A journal is deleted only after its run was read back from the store and compared.
 """
 
 import contextlib
@@ -39,9 +38,9 @@ class State(Enum):
     """State of the upload of a journal."""
 
     PENDING = auto()
-    # The store has every event so far, and the run goes on.
+    # The store has every event so far; the run has not ended.
     UPLOADED = auto()
-    # Another process computes the cell; the upload waits until that one has ended.
+    # Another process computes the cell; the upload waits until that process has ended.
     CLAIMED_ELSEWHERE = auto()
     DONE = auto()
 
@@ -51,12 +50,12 @@ class Upload:
     """The upload of one journal.
 
     Attributes:
-        journal: what is sent.
+        journal: the journal.
         client: of the store.
-        claims: of the store.
+        claims: of this process.
         claimed: see `Uploader.add`.
-        state: how far it is.
-        claimed_by: a sentence on the process that computes the cell; None if none does.
+        state: of the upload.
+        claimed_by: message that names the process that computes the cell; None if none does.
     """
 
     journal: Journal
@@ -67,21 +66,21 @@ class Upload:
     claimed_by: str | None = None
     _sent: int = 0
     _batch: "_Batch" = field(default_factory=lambda: _Batch())
-    # A request without an answer may have created the run.
+    # Whether an earlier request may have created the run.
     _may_exist: bool = False
     _made_again: bool = False
     _may_have_twins: bool = False
-    # How often in a row, and after how many events, the store answered with a final error.
+    # Number of final errors in a row, and the number of events sent before them.
     _refusals: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self._may_exist = len(self.journal.events) > 1
 
     def advance(self) -> None:
-        """Upload the events that are new.
+        """Upload the new events.
 
         Raises:
-            MlflowException: and others of `STORE_ERRORS`: the store fails, or refuses.
+            MlflowException: or another of `STORE_ERRORS`: the store fails or refuses the run.
         """
         if not self._may_be_sent():
             return
@@ -97,7 +96,7 @@ class Upload:
             self._send()
 
     def is_refused(self, error: Exception) -> bool:
-        """Return whether MLflow finally refuses this run with `error`."""
+        """Return whether `error` means that MLflow will never accept this run."""
         times, sent = self._refusals
         if not _is_final(error):
             self._refusals = (0, 0)
@@ -108,12 +107,12 @@ class Upload:
         try:
             self.claims.entries()
         except Exception:
-            # The answer is not that of the store.
+            # The response is not that of the store.
             return False
         return True
 
     def refuse(self) -> None:
-        """Set the journal aside, as the store refuses it."""
+        """Set aside the journal of a run that the store refuses."""
         folder = self.journal.folder
         self.journal.move(folder.with_name(f"{folder.name}-{now_ms()}{REFUSED}"))
         self.journal.close()
@@ -127,12 +126,12 @@ class Upload:
 
     @property
     def _fingerprint(self) -> str | None:
-        """Of the cell; None of a run that is no cell's."""
+        """Fingerprint of the cell; None for the run of a grid."""
         opened = self.journal.opened
         return opened["tags"].get(keys.FINGERPRINT) if opened else None
 
     def _may_be_sent(self) -> bool:
-        """Return whether this process has claimed the cell and no other has finished it."""
+        """Return whether this process has the claim on the cell and no other has finished it."""
         fingerprint = self._fingerprint
         if fingerprint is None:
             return True
@@ -162,7 +161,7 @@ class Upload:
                 self._sent += 1
         self._send_batch()
         self.state = State.UPLOADED
-        # An event that was added meanwhile did not notify the uploader.
+        # An event added meanwhile has not woken the uploader.
         if self._sent < len(self.journal.events):
             self.state = State.PENDING
 
@@ -185,7 +184,7 @@ class Upload:
             case "resume":
                 self.client.update_run(self._run_id, status="RUNNING")
                 self._log_tags(event["tags"])
-                # A process that was killed has not set one.
+                # A killed process has not set the tag.
                 with contextlib.suppress(MlflowException):
                     self.client.delete_tag(self._run_id, keys.ERROR)
             case "end" if event is self._last_end():
@@ -195,7 +194,7 @@ class Upload:
         if self.journal.run_id is None:
             run_id = next(iter(self._of_this_journal()), None) if self._may_exist else None
             if run_id is None:
-                # The HTTP client repeats a request whose answer is lost.
+                # The HTTP client repeats a request whose response is lost.
                 over_http = is_http_uri(self.client.tracking_uri)
                 self._may_have_twins |= self._may_exist or over_http
                 self._may_exist = True
@@ -225,7 +224,7 @@ class Upload:
         self.client.set_terminated(self._run_id, event["status"], event["time"])
         if lacking := missing(self.client, self._run_id, self.journal.events):
             self._sent = 0
-            raise MlflowException(f"the store took a run, and does not have its {lacking}")
+            raise MlflowException(f"the store accepted a run, but does not have its {lacking}")
         if self._may_have_twins:
             others += [run_id for run_id in self._of_this_journal() if run_id != self._run_id]
         for other in others:
@@ -233,16 +232,16 @@ class Upload:
         self._finish(keep=event["status"] == "KILLED" and fingerprint is not None)
 
     def _abandon(self) -> None:
-        """End the run and delete its journal, as another process has finished the cell."""
+        """End the run as KILLED and delete its journal: another process has finished the cell."""
         if run_id := self.journal.run_id:
-            # The run may be deleted already.
+            # The run may have been deleted.
             with contextlib.suppress(MlflowException):
                 self._log_tags({keys.ERROR: "another process finished this cell"})
                 self.client.set_terminated(run_id, "KILLED", self.journal.last_time)
         self._finish(keep=False)
 
     def _finish(self, *, keep: bool) -> None:
-        """Release the claim; keep the journal only of a run that may be continued."""
+        """Release the claim, and remove the journal unless the run may be resumed."""
         if fingerprint := self._fingerprint:
             self.claims.release([fingerprint])
         if keep:
@@ -265,12 +264,12 @@ class Upload:
         return bool(opened and opened["forced"])
 
     def _of_this_journal(self) -> list[str]:
-        """Return the runs in the store that were made of this journal."""
+        """Return the ids of the runs in the store that were created from this journal."""
         opened = self.journal.opened
         assert opened is not None
         mark = opened["tags"][keys.JOURNAL]
         found = search(self.client, f"{tag(keys.JOURNAL)} = '{mark}'")
-        # A wrong answer may name other runs.
+        # A wrong response may have other runs.
         return [run.info.run_id for run in found if run.data.tags.get(keys.JOURNAL) == mark]
 
     def _finished_elsewhere(self) -> list[str]:
@@ -282,7 +281,7 @@ class Upload:
     def _is_gone(self) -> bool:
         if self.journal.run_id is None:
             return False
-        # Raises if the answer is not that of the store.
+        # Raises if the response is not that of the store.
         self.claims.entries()
         try:
             run = self.client.get_run(self.journal.run_id)
@@ -293,7 +292,7 @@ class Upload:
 
 @dataclass
 class _Batch:
-    """Events that are uploaded in one call."""
+    """Events that are uploaded in one request."""
 
     events: list[Event] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
@@ -301,7 +300,7 @@ class _Batch:
     tags: list[RunTag] = field(default_factory=list)
 
     def takes(self, event: Event) -> bool:
-        """Add `event` and return True, unless it needs a call of its own."""
+        """Add `event` and return True; return False if it needs a request of its own."""
         match event["kind"]:
             case "metrics":
                 self.metrics += [

@@ -1,4 +1,4 @@
-"""Inspect journals on disk without locking them, and whether a process has them open."""
+"""Inspect journals on disk without locking them."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ class LeftoverJournal:
 
     Attributes:
         folder: of the journal.
-        events: all whole ones.
+        events: the intact ones.
         in_use: whether a live process has it open.
-        is_damaged: whether it cannot be read, set aside already or not.
+        is_damaged: whether it cannot be read.
     """
 
     folder: Path
@@ -32,29 +32,29 @@ class LeftoverJournal:
 
     @property
     def opened(self) -> Event | None:
-        """The event that says what the run is; None where no line is whole."""
+        """The opening event; None without an intact line."""
         return self.events[0] if self.events else None
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the cell; None of a run that is no cell's."""
+        """Fingerprint of the cell; None for the run of a grid."""
         return self._tags.get(keys.FINGERPRINT)
 
     @property
     def fit_group(self) -> str | None:
-        """The key of the checkpoint from which the run continues."""
+        """Key of the checkpoint from which the run can be resumed."""
         return self._tags.get(keys.FIT_GROUP)
 
     @property
     def name(self) -> str:
-        """The name to display; the journal of a grid has no name of its run."""
+        """Name to display; the journal of a grid has no run name."""
         if self.opened is None:
             return self.folder.name
         return str(self.opened["name"]) or "the run of a grid"
 
     @property
     def owner(self) -> ProcessId | None:
-        """The process that wrote it last; None if it names none."""
+        """The process that wrote it last; None if it is unknown."""
         return _owner(self.events)
 
     @property
@@ -64,12 +64,12 @@ class LeftoverJournal:
 
     @property
     def forced(self) -> bool:
-        """Whether it was to replace a finished run; such a run is not continued."""
+        """Whether its run replaces a finished one; such a run is not resumed."""
         return bool(self.opened and self.opened.get("forced"))
 
     @property
     def is_synced(self) -> bool:
-        """Whether the store has everything: the run was interrupted and can be continued."""
+        """Whether the store has everything; the run was interrupted and can be resumed."""
         return bool(self.events) and self.events[-1]["kind"] == "synced"
 
     @property
@@ -81,14 +81,14 @@ def leftover_journals(journals: Path) -> Iterator[LeftoverJournal]:
     """Yield every journal below the folder `journals`."""
     folders = sorted(journals.iterdir()) if journals.is_dir() else []
     for folder in folders:
-        # A journal that is uploaded meanwhile is gone.
+        # A journal may be uploaded and removed meanwhile.
         with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
             if folder.is_dir():
                 yield inspect(folder)
 
 
 def inspect(folder: Path) -> LeftoverJournal:
-    """Return the journal in `folder`, which need not exist."""
+    """Inspect the journal in `folder`, which need not exist."""
     events: list[Event] = []
     try:
         is_damaged = folder.name.endswith(DAMAGED)
@@ -105,7 +105,7 @@ def _owner(events: Sequence[Event]) -> ProcessId | None:
 
 
 def _in_use(folder: Path, events: list[Event]) -> bool:
-    # Asked first, as to try a lock is to hold it for a moment.
+    # Checked first, since trying a lock means holding it for a moment.
     owner = _owner(events)
     if owner is not None and owner.is_alive(None):
         return True

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-# Interval of heartbeats, and the time without one after which a process counts as ended: many
-# intervals, since a wrong verdict costs a computation.
+# Interval of heartbeats, and the time without one after which a process counts as ended. It is
+# many intervals, since a wrong decision means that a cell is computed twice.
 HEARTBEAT_S = 15
 HEARTBEAT_TIMEOUT_S = 120
 
@@ -24,12 +24,12 @@ _SEPARATOR = "|"
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process, identified uniquely over machines and time.
+    """Unique id of a process on any machine.
 
     Attributes:
-        place: host, boot and process namespace: where `pid` means this process.
+        place: host, boot and process namespace, within which `pid` is unique.
         pid: process id.
-        started: seconds since the epoch, to the hundredth.
+        started: start time, seconds since the epoch, rounded to hundredths.
     """
 
     place: str
@@ -43,13 +43,13 @@ class ProcessId:
 
     @classmethod
     def parse(cls, text: str) -> "ProcessId | None":
-        """Parse the text that `str` returned; None for any other text."""
+        """Parse the result of `str`; return None for any other text."""
         try:
             place, pid, started = text.split(_SEPARATOR)
             owner = cls(place, int(pid), float(started))
         except ValueError:
             return None
-        # psutil raises on numbers that no system assigns.
+        # psutil raises on numbers out of the system's range.
         return owner if 0 <= owner.pid < 2**31 and math.isfinite(owner.started) else None
 
     def __str__(self) -> str:
@@ -62,15 +62,15 @@ class ProcessId:
 
     @property
     def is_here(self) -> bool:
-        """Return whether this machine can look the process up."""
+        """Whether the process is of this machine, which can then look it up."""
         return self.place == ProcessId.this_process().place
 
     def is_alive(self, last_heartbeat: float | None) -> bool:
         """Return whether the process is alive, as far as this machine can determine.
 
         Args:
-            last_heartbeat: its last heartbeat, in seconds since the epoch by its own clock; None
-                where it sent none. Clocks are assumed to agree within a minute.
+            last_heartbeat: time of its last heartbeat, in seconds since the epoch by its own clock;
+                None without one. Clocks are assumed to agree within a minute.
         """
         if self.is_here:
             try:

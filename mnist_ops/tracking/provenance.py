@@ -1,4 +1,4 @@
-"""Where a run was computed: hardware, library versions, commit."""
+"""Hardware, library versions and commit of a run."""
 
 import getpass
 import os
@@ -17,7 +17,7 @@ _LIBRARIES = ("mnist-ops", "torch", "torchvision", "scikit-learn", "mlflow", "nu
 
 @cache
 def tags(device: str) -> dict[str, str]:
-    """Tags that say on what a fit on `device` (``cpu`` or ``cuda``) was computed."""
+    """Return the tags for hardware, versions and commit of a fit on ``cpu`` or ``cuda``."""
     hardware = {
         "cpu": _cpu_name(),
         "cores": str(os.cpu_count()),
@@ -35,7 +35,7 @@ def tags(device: str) -> dict[str, str]:
 
 
 def arithmetic(device: str) -> dict[str, str]:
-    """What decides, beside the spec, to which bits a fit on `device` computes."""
+    """Return the tags that, with the spec, determine the bits of a fit's result on `device`."""
     found = tags(device)
     processor = "gpu" if device == "cuda" else "cpu"
     names = (f"{keys.HARDWARE}.{processor}", f"{keys.VERSION}.torch", f"{keys.VERSION}.mnist_ops")
@@ -43,10 +43,10 @@ def arithmetic(device: str) -> dict[str, str]:
 
 
 def user() -> str:
-    """The name of who runs this process; in a container the system may know a number alone."""
+    """Return the name of the user, or the number if the system has no name, as in a container."""
     try:
         return getpass.getuser()
-    # Until Python 3.13 it raises what its parts do.
+    # Before Python 3.13 the exception depends on the platform.
     except (KeyError, OSError, ImportError):
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
@@ -64,7 +64,7 @@ def _cpu_name() -> str:
 
 
 def _gpu_name() -> str:
-    # It takes seconds, for which what is not on a GPU need not wait.
+    # Imported here, since it takes seconds that CPU runs do not need.
     import torch
 
     return torch.cuda.get_device_name()
@@ -81,13 +81,13 @@ def _version(library: str) -> str:
 
 
 def _git_commit() -> str:
-    """The commit of the folder that the code lies in; ``unknown`` outside a checkout.
+    """Return the commit of the checkout with this code; ``unknown`` outside a checkout.
 
-    Git refuses a checkout of another user, since its settings might run programs. This process runs
-    the code that lies there already.
+    Git refuses a checkout of another user, since its settings might run programs. It is allowed
+    here, as this process runs the code of the checkout already.
     """
     folder = Path(__file__).resolve().parent
-    # Without locks nothing is written into it.
+    # Without locks Git does not write into the checkout.
     git = ["git", "-c", "safe.directory=*", "--no-optional-locks"]
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Query the runs of a store: cells by state and study, grids, runs that never began."""
+"""Query the runs of a store: cells by state and study, grids, runs that never started."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -14,11 +14,10 @@ from mnist_ops.tracking.search import search, tag
 IS_CELL = f"{tag(keys.FINGERPRINT)} LIKE '%'"
 IS_GRID = f"{tag(keys.ROLE)} = '{keys.ROLE_GRID}'"
 _FINISHED = "attributes.status = 'FINISHED'"
-# An environment that takes an hour to build is not being built any more; and the clock of the
-# machine that opened the run may be an hour or two behind.
+# Time for building an environment, with a margin for clocks that are an hour or two behind.
 BUILD_LIMIT_S = 3 * 3600
-# Params of every grid of the MLproject: what tells its entry points from another project's, which
-# may have a `main` too.
+# Params of every grid of the MLproject, which distinguish its entry points from those of other
+# projects.
 _GRID_PARAMS = {"preset", "datasets", "seeds", "workers", "scheduler", "device"}
 _REPORT_PARAMS = {"out", "preset"}
 
@@ -32,7 +31,7 @@ def finished(client: MlflowClient, study: str, left_out: LeftOut = nobody) -> di
 def finished_runs(client: MlflowClient, fingerprint: str) -> Iterator[Run]:
     """Yield the valid FINISHED runs of a cell."""
     found = valid_cells(search(client, f"{_is(fingerprint)} and {_FINISHED}"))
-    # An answer to another question names other cells.
+    # A wrong response may have runs of other cells.
     return (run for cell, run in found if cell == fingerprint)
 
 
@@ -46,11 +45,11 @@ def finished_of(client: MlflowClient, fingerprints: Iterable[str]) -> dict[str, 
 
 
 def ended_of(client: MlflowClient, fingerprints: Iterable[str], since: int) -> dict[str, Run]:
-    """Return by fingerprint a run that decides its cell: FINISHED, or FAILED after `since`.
+    """Return the run with which a cell ended, FINISHED or FAILED after `since`, by fingerprint.
 
     Args:
         client: of the store.
-        fingerprints: of the cells asked for.
+        fingerprints: of the cells.
         since: milliseconds since the epoch.
     """
     asked = list(fingerprints)
@@ -74,12 +73,12 @@ def failed(client: MlflowClient, study: str) -> dict[str, str]:
 
 
 def finished_cells(client: MlflowClient, left_out: LeftOut = nobody) -> Iterator[tuple[str, Run]]:
-    """Yield the FINISHED runs of all cells that count, each with its fingerprint."""
+    """Yield the valid FINISHED runs of all cells, each with its fingerprint."""
     return valid_cells(unchecked_finished_runs(client, left_out), left_out)
 
 
 def unchecked_finished_runs(client: MlflowClient, left_out: LeftOut = nobody) -> Iterator[Run]:
-    """Yield every FINISHED run that claims to be of a cell, whatever its values are."""
+    """Yield every FINISHED run with the tags of a cell, valid or not."""
     return search(client, f"{IS_CELL} and {_FINISHED}", left_out)
 
 
@@ -88,12 +87,12 @@ def counted_runs(
 ) -> list[Run]:
     """Return the one run of each cell that the report uses, sorted by fingerprint.
 
-    That is the latest to end of those that finished with an accuracy from 0 to 1.
+    It is the valid FINISHED run that ended last.
 
     Args:
         client: of the store.
-        experiment_id: only runs of this experiment; None takes those of every one.
-        left_out: gets a line on each run whose values cannot be right.
+        experiment_id: only runs of this experiment; None is all experiments.
+        left_out: gets a line on each invalid run.
     """
     latest: dict[str, Run] = {}
     for cell, run in finished_cells(client, left_out):
@@ -105,19 +104,19 @@ def counted_runs(
 
 
 def fingerprint(run: Run) -> str:
-    """Return the fingerprint of the cell that `run` is of."""
+    """Return the fingerprint of a run's cell."""
     return str(run.data.tags[keys.FINGERPRINT])
 
 
 def not_measured(client: MlflowClient, left_out: LeftOut = nobody) -> dict[str, str]:
-    """Return by fingerprint why grids could not run cells."""
+    """Return the reasons why grids could not run cells, by fingerprint."""
     reasons: dict[str, str] = {}
     for run in search(client, f"{tag(keys.NOT_MEASURED)} LIKE '%'", left_out):
         try:
             noted = json.loads(run.data.tags[keys.NOT_MEASURED])
             reasons |= {_label(cell): _text(reason) for cell, reason in noted.items()}
         except (ValueError, AttributeError, RecursionError):
-            left_out(str(Invalid.of(run, f"its tag {keys.NOT_MEASURED} is no list of reasons")))
+            left_out(str(Invalid.of(run, f"its tag {keys.NOT_MEASURED} is not a list of reasons")))
     return reasons
 
 
@@ -137,16 +136,16 @@ def grids_to_watch(client: MlflowClient, left_out: LeftOut = nobody) -> list[Run
 
 
 def cells_of(client: MlflowClient, grid: Run, left_out: LeftOut = nobody) -> Iterator[Run]:
-    """Yield the runs of the cells below a grid, which are in its experiment."""
+    """Yield the runs of the cells of a grid, which are in its experiment."""
     below = f"{tag(MLFLOW_PARENT_RUN_ID)} = '{grid.info.run_id}'"
     return search(client, below, left_out, grid.info.experiment_id)
 
 
 def never_begun(client: MlflowClient, now_ms: int) -> list[Run]:
-    """Return the runs of this project that are RUNNING for three hours and have no process.
+    """Return the runs of this project that have been RUNNING for three hours without a process.
 
-    ``mlflow run`` opens its run first and builds the environment then. Where that fails the run
-    stays RUNNING for ever.
+    ``mlflow run`` opens its run before it builds the environment. If the build fails, the run stays
+    RUNNING.
 
     Args:
         client: of the store.

@@ -1,7 +1,7 @@
 """Compare a run in the store with its journal, before the journal is deleted.
 
-A server that answered ``200`` to every write may still have stored nothing: what answered may have
-been a proxy. Only what is read back counts as stored.
+A response ``200`` does not prove a write, as it may be that of a proxy. Only what is read back
+counts as stored.
 """
 
 import math
@@ -15,12 +15,12 @@ from mnist_ops.tracking.events import Event
 
 
 def missing(client: MlflowClient, run_id: str, events: Sequence[Event]) -> str | None:
-    """Return what the store lacks of a run that has ended; None where it has everything.
+    """Return what the store lacks of a run that has ended; None if it has everything.
 
     Args:
         client: of the store.
         run_id: of the run.
-        events: of its journal, all of them sent.
+        events: of its journal, which were all sent.
     """
     run = client.get_run(run_id)
     ended = next(event for event in reversed(events) if event["kind"] == "end")
@@ -56,7 +56,7 @@ def _params_and_tags(events: Sequence[Event]) -> tuple[dict[str, str], dict[str,
                 params |= event["values"]
             case "tags":
                 tags |= event["values"]
-    # Others are for people, who may have changed them meanwhile.
+    # Users may have changed other tags meanwhile.
     return params, {name: text for name, text in tags.items() if name.startswith("mnist_ops.")}
 
 
@@ -80,5 +80,5 @@ def _has_points(
 
 
 def _same(stored: float, sent: float) -> bool:
-    # A store has its own largest number in the place of infinity.
+    # A store replaces infinity by its largest number.
     return stored == sent or not math.isfinite(sent)

@@ -1,4 +1,4 @@
-"""Read back what runs measured."""
+"""Read the params, metrics and predictions of runs."""
 
 import tempfile
 from pathlib import Path
@@ -11,10 +11,10 @@ from mlflow.exceptions import MlflowException
 from mnist_ops.core import keys
 from mnist_ops.study import validity
 from mnist_ops.study.specs import from_canonical
-from mnist_ops.tracking.arrays import Predictions, read_predictions
-from mnist_ops.tracking.artifacts import beside_store
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, nobody
 from mnist_ops.tracking.database import sqlite_path
+from mnist_ops.tracking.moved_artifacts import beside_store
+from mnist_ops.tracking.predictions_file import Predictions, read_predictions
 from mnist_ops.tracking.queries import IS_CELL
 from mnist_ops.tracking.search import points, search
 
@@ -34,8 +34,8 @@ def cell_runs(
 
     Args:
         client: of the store.
-        left_out: gets a line on each run that is left out, as its values cannot be right.
-        known_spec: only runs whose spec is known, so that they can be fitted again.
+        left_out: gets a line on each run that is left out as invalid.
+        known_spec: only runs with a known spec, which can be fitted again.
     """
     rows = []
     for run in search(client, IS_CELL, left_out):
@@ -43,7 +43,7 @@ def cell_runs(
         if isinstance(cell, Invalid):
             left_out(str(cell))
         elif known_spec and keys.SPEC not in run.data.tags:
-            left_out(str(Invalid.of(run, "it has no spec to be fitted again")))
+            left_out(str(Invalid.of(run, "it has no spec, so it cannot be fitted again")))
         else:
             rows.append(_row(run))
     frame = pd.DataFrame(rows)
@@ -54,7 +54,7 @@ def cell_runs(
 
 
 def predictions(client: MlflowClient, run_id: str) -> Predictions | None:
-    """Return the test-set predictions of a run; None where it has none that can be read."""
+    """Return the test-set predictions of a run; None if it has none that are valid."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = _local(client, run_id) or Path(
@@ -66,22 +66,22 @@ def predictions(client: MlflowClient, run_id: str) -> Predictions | None:
 
 
 def history(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, float]]:
-    """Return step and value of every point of a metric that a run logged, by step.
+    """Return step and value of every logged point of a metric, sorted by step.
 
-    A value that no measurement can give is left out.
+    Values that a measurement cannot have are left out.
     """
     found = [(point.step, point.value) for point in points(client, run_id, metric)]
     return sorted((step, value) for step, value in found if validity.is_measurement(value))
 
 
 def epochs_of(client: MlflowClient, run_id: str) -> list[tuple[int, float]]:
-    """Return each epoch that a run has logged: its number, and its end in seconds since 1970."""
+    """Return number and end time, in seconds since the epoch, of each logged epoch."""
     logged = points(client, run_id, keys.TRAIN_LOSS)
     return sorted((point.step, point.timestamp / 1000) for point in logged)
 
 
 def _local(client: MlflowClient, run_id: str) -> Path | None:
-    """Return the file of a run's predictions if the store is a file with artifacts beside it."""
+    """Return the local file of a run's predictions; None if the store is not a SQLite file."""
     if sqlite_path(client.tracking_uri) is None:
         return None
     folder = beside_store(client, client.get_run(run_id).info.artifact_uri)
@@ -111,13 +111,13 @@ def _row(run: Run) -> dict[str, object]:
             if key.startswith(prefix + ".")
         }
     row |= _spec_params(tags.get(keys.SPEC))
-    # A param or a metric of any other name might stand for what the run is.
+    # Only known names: others could overwrite columns that come from the tags.
     row |= {name: text for name, text in run.data.params.items() if name in _PARAMS}
     return row | {name: value for name, value in run.data.metrics.items() if name in _METRICS}
 
 
 def _spec_params(spec: str | None) -> dict[str, str]:
-    """Return the params of a run by its spec, should the store have lost some."""
+    """Return the params by the spec of a run, as the store may have lost some."""
     if spec is None:
         return {}
     return {name: str(value) for name, value in from_canonical(spec).params.items()}

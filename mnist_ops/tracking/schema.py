@@ -1,6 +1,6 @@
 """Compare the schema of a database store with that of this MLflow.
 
-MLflow itself refuses any other schema, so this looks past its client, and only reads.
+MLflow's client refuses any other schema, so this reads the database directly.
 """
 
 import sqlite3
@@ -19,9 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.tracking.database import first_line, open_sqlite, sqlite_path, without_password
 
-# Where a migration copies a table to while it changes it.
+# Prefix of the copy of a table during a migration.
 _COPIED = "_alembic_tmp_"
-# What MLflow itself writes into a store that nobody has used.
+# Tables that have rows in an unused store, and the rows that MLflow did not write.
 _WRITTEN_BY_MLFLOW = {
     "alembic_version": "",
     "workspaces": "WHERE name <> 'default'",
@@ -35,14 +35,14 @@ class Schema(Enum):
     CURRENT = auto()
     OLDER = auto()
     NEWER = auto()
-    # A SQLite file in which MLflow did not finish its tables, and in which nobody has a run.
+    # A SQLite file without runs in which MLflow did not complete its tables.
     HALF_MADE = auto()
-    # A server keeps its own, and a file that is not there or is no store has none.
+    # Unknown: a server, a missing file, or a file that is not a store.
     NONE = auto()
 
 
 def schema_of(uri: str) -> Schema:
-    """Return the schema of the store at `uri`, which is only read.
+    """Return the schema of the store at `uri`, without writing to it.
 
     Raises:
         TrackingUnavailable: the database cannot be read.
@@ -70,7 +70,7 @@ def _of_file(path: Path) -> Schema:
     if not path.exists():
         return Schema.NONE
     with closing(open_sqlite(path)) as database:
-        # Another program may make tables meanwhile: all that is read is of one moment.
+        # One transaction, as another program may create tables meanwhile.
         database.execute("BEGIN")
         rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         tables = {name for (name,) in rows if not name.startswith("sqlite_")}
@@ -90,10 +90,9 @@ def _of_file(path: Path) -> Schema:
 
 
 def _is_used(database: sqlite3.Connection, table: str) -> bool:
-    """Return whether a table has rows beside those that MLflow writes by itself."""
+    """Return whether a table has rows that MLflow did not write by itself."""
     if table == "alembic_version":
         return False
-    # Beside the default one an experiment is a user's.
     others = _WRITTEN_BY_MLFLOW.get(table.removeprefix(_COPIED), "")
     return database.execute(f'SELECT 1 FROM "{table}" {others} LIMIT 1').fetchone() is not None
 

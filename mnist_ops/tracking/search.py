@@ -1,4 +1,4 @@
-"""Page through the runs and experiments of a store, also where it cannot read some of them."""
+"""Page through the runs and experiments of a store, even if it cannot read some of them."""
 
 import os
 import threading
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 PAGE = 1000
 _HEX = "0123456789abcdef"
-# Digits of a run's id that tell it from all others, and that users are shown.
+# Number of digits of a run's id that identify it, as shown to users.
 _DIGITS = 8
-# Errors that are about the question, not about what the store holds.
+# Errors about the request rather than about the content of the store.
 _REFUSALS = (
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
@@ -34,16 +34,16 @@ def search(
     left_out: LeftOut = nobody,
     experiment_id: str | None = None,
 ) -> Iterator[Run]:
-    """Yield every run that is not deleted and fits MLflow's `filter_string`.
+    """Yield every active run that matches MLflow's `filter_string`.
 
-    A run whose status, times or texts are invalid (see `checking.fault`) is left out, and so is one
-    that the store itself cannot read.
+    Runs with an invalid status, time or text (see `checking.fault`) and runs that the store cannot
+    read are left out.
 
     Args:
         client: of the store.
         filter_string: in MLflow's syntax.
         left_out: gets a line on each run that is left out.
-        experiment_id: only runs of this experiment; None takes those of every one.
+        experiment_id: only runs of this experiment; None is all experiments.
     """
     where = [experiment_id] if experiment_id else [e.experiment_id for e in experiments(client)]
     for run in _readable(client, where, filter_string, left_out):
@@ -64,7 +64,7 @@ def experiments(client: MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> Itera
 
 
 def points(client: MlflowClient, run_id: str, metric: str) -> list[Metric]:
-    """Return the points of a metric that a run logged; none where the store cannot read them."""
+    """Return the logged points of a metric; an empty list if the store cannot read them."""
     try:
         return list(_at_once(client, lambda: client.get_metric_history(run_id, metric)))
     except _Unreadable:
@@ -72,12 +72,12 @@ def points(client: MlflowClient, run_id: str, metric: str) -> list[Metric]:
 
 
 def tag(key: str) -> str:
-    """Return a tag as a filter string names it; its name has dots, so it is quoted."""
+    """Return a tag as written in a filter string, quoted since its name has dots."""
     return f"tags.`{key}`"
 
 
 class _Unreadable(Exception):
-    """The store answers, and fails at something that it holds."""
+    """The store is available, but cannot read some of its content."""
 
 
 def _readable(
@@ -91,7 +91,7 @@ def _readable(
         return
     except _Unreadable as error:
         reason = error.__cause__
-    # One row that the store cannot read spoils its answer for all: ask by the runs' ids.
+    # One unreadable row fails the whole request: search by prefixes of the runs' ids.
     failed = [""]
     for length in range(1, _DIGITS + 1):
         prefixes = [prefix + digit for prefix in failed for digit in _HEX]
@@ -105,7 +105,7 @@ def _readable(
                 continue
             yield from (run for run in found if run.info.run_id not in seen)
         if length == 1 and len(failed) == len(prefixes):
-            # It is not the runs.
+            # The cause is not a single run.
             assert reason is not None
             raise reason
     for prefix in failed:
@@ -125,10 +125,10 @@ def _pages(client: MlflowClient, experiments: list[str], filter_string: str) -> 
 
 
 def _at_once(client: MlflowClient, ask: Callable[[], T]) -> T:
-    """Return what `ask` returns; while the store is away ask again for as long as MLflow does.
+    """Return the result of `ask`; while the store is unavailable retry as long as MLflow does.
 
     Raises:
-        _Unreadable: the store is not away, and fails at this twice.
+        _Unreadable: the store is available, and fails twice.
     """
     with _no_retries():
         try:
@@ -157,7 +157,7 @@ _before: str | None = None
 
 @contextmanager
 def _no_retries() -> Iterator[None]:
-    """Have MLflow's client ask once in the block: it would repeat a failure for a minute."""
+    """Turn off the retries of MLflow's client in the block, which take a minute."""
     global _depth, _before
     variable = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     with _lock:

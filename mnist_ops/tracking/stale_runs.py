@@ -1,4 +1,4 @@
-"""Stale runs: journals on this machine and RUNNING runs in the store of processes that ended."""
+"""Recover stale runs: journals on this machine, and RUNNING runs, of processes that ended."""
 
 import time
 from collections.abc import Callable, Collection
@@ -13,10 +13,11 @@ from mnist_ops.tracking.process_id import HEARTBEAT_S, ProcessId
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.tracker import Tracker
 
-# A run that `mlflow run` never handed over, or that an older version wrote, names no process; and a
-# process of another machine may not have sent a heartbeat yet.
+# Age after which a RUNNING run without a known process counts as stale. Runs that `mlflow run`
+# opened or an older version wrote have no process id; a process of another machine may not have
+# sent a heartbeat yet.
 _NO_SIGN_LIVES_S = 86_400
-# How long a process of another machine is watched: two heartbeats, and a slow store.
+# Time for which a process of another machine is watched: two heartbeats, and a margin.
 WATCH_S = 2.0 * HEARTBEAT_S + 5
 ENDED_BEFORE = "its process ended before it did"
 
@@ -28,14 +29,13 @@ def ended_among(
 ) -> set[ProcessId]:
     """Return the processes among `owners` that have certainly ended.
 
-    A process of this machine is looked up. A process of another machine is known by heartbeats,
-    whose clock may differ from ours: if the last one seems old, the process is watched, and it is
-    alive if another heartbeat arrives.
+    A process of this machine is looked up. A process of another machine is known by its heartbeats,
+    and its clock may differ: if the last heartbeat seems old, wait for another one.
 
     Args:
-        owners: the processes in question.
-        claims: has their heartbeats.
-        log: gets a line while processes are watched.
+        owners: processes to check.
+        claims: reads their heartbeats.
+        log: gets a line before waiting.
     """
     entries = claims.entries()
     ended = {owner for owner in owners if not entries.is_alive(owner)}
@@ -76,14 +76,14 @@ def recover_stale_runs(
     """Upload the journals of processes that ended on this machine, and end their open runs.
 
     Args:
-        tracker: of the store, which must answer.
-        planned: fingerprints of cells that are about to be computed: those that this machine has
-            begun are continued, so they are left unchanged.
-        watch: gets a line while processes of other machines are watched; None leaves the runs of
-            those open.
+        tracker: of the store, which must be available.
+        planned: fingerprints of cells that are about to be computed. Their journals on this machine
+            stay unchanged, since their runs are resumed.
+        watch: gets a line before waiting for processes of other machines; with None the runs of
+            other machines are not ended.
 
     Returns:
-        The number of runs that are pending.
+        The number of journals to upload.
     """
     left = tracker.take_over(keep=lambda fingerprint: fingerprint in planned)
 

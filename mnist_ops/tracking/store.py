@@ -1,4 +1,4 @@
-"""Connect to a tracking store, and turn its failures into one line."""
+"""Connect to a tracking store, and explain its failures in one line."""
 
 import os
 import sqlite3
@@ -31,40 +31,40 @@ from mnist_ops.tracking.database import (
 from mnist_ops.tracking.schema import Schema, schema_of
 
 CONNECT_TIMEOUT_S = 5
-# What a store raises that worked when it was connected to.
+# Exceptions of a store that fails after it was connected.
 STORE_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException)
-# What MLflow reads in place of ./mlruns where it opens a database by itself.
+# Variable with the artifact root of databases that MLflow opens, instead of ./mlruns.
 _ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 _HTTP = ("http://", "https://")
-# As MLflow's own client has it, for a server with a certificate that no public authority signed.
+# MLflow's variables for servers with a certificate that no public authority signed.
 _CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 _INSECURE_TLS = "MLFLOW_TRACKING_INSECURE_TLS"
 
 
 def default_uri() -> str:
-    """Return MLflow's tracking URI, a SQLite path made absolute so that workers use the same file.
+    """Return MLflow's tracking URI, with an absolute path so that workers use the same file.
 
     Raises:
-        InvalidInput: the path has bytes that are no text, which no address of a store can have.
+        InvalidInput: the path is not valid UTF-8, which a URI of a store must be.
     """
     try:
-        # A secret or a file that a variable is set from may end in a line end.
+        # A variable that is set from a file may end with a newline.
         uri = mlflow.get_tracking_uri().strip()
         path = sqlite_path(uri)
         return uri if path is None else sqlite_uri(path)
     except UnicodeEncodeError:
         raise InvalidInput(
-            f"MLflow cannot keep a store in a folder whose name is no UTF-8 ({Path.cwd()}): "
+            f"MLflow cannot keep a store in a folder whose name is not UTF-8 ({Path.cwd()}): "
             "rename it, or set MLFLOW_TRACKING_URI to a store elsewhere"
         ) from None
 
 
 def connect(uri: str, *, create: bool = True) -> MlflowClient:
-    """Return a client of the store at `uri`, after its schema exists and it has answered once.
+    """Return a client of the store at `uri`, after checking its schema and a first request.
 
     Args:
         uri: tracking URI.
-        create: whether a SQLite store that is not there yet is created.
+        create: whether to create a missing SQLite store.
 
     Raises:
         TrackingUnavailable: the store does not answer, is not MLflow's, or has another schema.
@@ -98,7 +98,7 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
             f"the tracking store {shown} needs the Python package {error.name}: install it"
         ) from None
     except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
-        # A server behind a sign-in of its own may keep even its health to itself.
+        # A proxy with a sign-in of its own may deny access to /health as well.
         refusal = _refusal(error, uri)
         if not is_mlflow and not (refusal and answer.status_code == 401):
             raise TrackingUnavailable(
@@ -113,20 +113,20 @@ def connect(uri: str, *, create: bool = True) -> MlflowClient:
 
 
 def check_database(uri: str, *, create: bool = True, artifact_root: str | None = None) -> None:
-    """Check a store's SQLite file or PostgreSQL server before MLflow does, and create its tables.
+    """Check the SQLite file or PostgreSQL server of a store, and create its tables.
 
-    MLflow would write its tables into any file, and retry a server for minutes after any error.
+    MLflow itself would write its tables into any file, and retry for minutes after any error.
 
     Args:
-        uri: of the store; one of another kind is left to MLflow.
-        create: whether the tables are made where there are none.
-        artifact_root: of the default experiment of a SQLite store that is created; with None the
-            experiment is left to whoever opens the store first.
+        uri: of the store; other kinds of stores are not checked.
+        create: whether to create missing tables.
+        artifact_root: artifact location of the default experiment of a new SQLite store; with None
+            the first program that opens the store creates that experiment.
 
     Raises:
-        TrackingUnavailable: it does not answer, refuses the sign-in, or is no store of MLflow's.
+        TrackingUnavailable: the store does not answer, denies access, or is not MLflow's.
         ImportError: its driver is not installed.
-        SQLAlchemyError: the URI is none that SQLAlchemy understands.
+        SQLAlchemyError: SQLAlchemy cannot parse the URI.
     """
     if path := sqlite_path(uri):
         _check_sqlite(path, create=create)
@@ -140,7 +140,7 @@ def check_database(uri: str, *, create: bool = True, artifact_root: str | None =
         if create:
             make_postgresql_tables(engine)
     except sqlalchemy.exc.DBAPIError as error:
-        # The driver's own words, without SQLAlchemy's class names and link.
+        # The driver's message, without SQLAlchemy's class names and link.
         raise TrackingUnavailable(
             f"the database {without_password(uri)} cannot be used: "
             f"{first_line(error.orig or error)}; check that it runs, its address, user and password"
@@ -153,19 +153,19 @@ def check_writable(uri: str) -> None:
     """Check that a SQLite store is writable; MLflow would retry for minutes.
 
     Raises:
-        NotWritable: its file, the folder that it is in, or that of its artifacts cannot be.
+        NotWritable: its file, the folder of the file or of its artifacts is not writable.
     """
     path = sqlite_path(uri)
     if path is None:
         return
-    # Beside the file SQLite writes its journal, and MLflow the artifacts.
+    # SQLite writes its journal beside the file, MLflow the artifacts.
     for written in (path.parent, path, path.parent / "mlruns"):
         atomic_files.check_writable(written, "set MLFLOW_TRACKING_URI to another store")
 
 
 @contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
-    """Turn the exceptions of a failing store into a `TrackingUnavailable` of one line."""
+    """Convert the exceptions of a failing store to `TrackingUnavailable` with one line."""
     try:
         yield
     except (*STORE_ERRORS, sqlite3.Error) as error:
@@ -177,7 +177,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _artifacts_in(root: str) -> Iterator[None]:
-    """Have MLflow's database stores that are made in the block put artifacts below `root`."""
+    """Set the artifact root of the database stores that MLflow opens in the block."""
     before = os.environ.get(_ARTIFACT_ROOT)
     os.environ[_ARTIFACT_ROOT] = root
     try:
@@ -189,10 +189,10 @@ def _artifacts_in(root: str) -> Iterator[None]:
 
 
 def _check_sign_in(uri: str) -> None:
-    """Send a server one request with our credentials; MLflow would retry an error for minutes.
+    """Send one request with the credentials; MLflow itself would retry for minutes.
 
     Raises:
-        MlflowException: it refused, or is no MLflow server.
+        MlflowException: the server denied access, or is not an MLflow server.
     """
     endpoint = "/api/2.0/mlflow/experiments/search"
     answer = http_request(
@@ -208,28 +208,28 @@ def _check_sign_in(uri: str) -> None:
 
 
 def _refusal(error: Exception, uri: str) -> str | None:
-    """Return what to do if a server denied access; None for another error."""
+    """Return a message if the server denied access; None for another error."""
     if not uri.startswith(_HTTP) or not isinstance(error, MlflowException):
         return None
     server = f"the tracking server at {without_password(uri)}"
     status, text = error.get_http_status_code(), str(error)
-    # MLflow's own sign-in fails on a token of any kind.
+    # MLflow's basic authentication fails with 500 on a token.
     if status == 401 or (status == 500 and os.environ.get("MLFLOW_TRACKING_TOKEN")):
         if os.environ.get("MLFLOW_TRACKING_TOKEN"):
             return (
-                f"{server} refused the token, which may have expired: set MLFLOW_TRACKING_TOKEN "
-                "to a fresh one"
+                f"{server} denied the token, which may have expired: set MLFLOW_TRACKING_TOKEN to "
+                "a new one"
             )
         known = os.environ.get("MLFLOW_TRACKING_USERNAME") or urlsplit(uri).username
-        told = "refused the user or the password: check" if known else "asks who you are: set"
+        told = "denied the user or password: check" if known else "needs a sign-in: set"
         return f"{server} {told} MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if status == 403 and "Host header" in text:
         return (
-            f"{server} does not answer to the name {urlsplit(uri).hostname}: use one of its own, "
-            "or start it with this one among its --allowed-hosts"
+            f"{server} does not accept the host name {urlsplit(uri).hostname}: use one that it "
+            "accepts, or add this one to its --allowed-hosts"
         )
     if status == 403:
-        return f"{server} does not let you do this: ask its administrator for the permission"
+        return f"{server} denies you this operation: ask its administrator for the permission"
     return None
 
 
@@ -240,7 +240,7 @@ def _verify() -> bool | str:
 
 
 def _check_sqlite(path: Path, *, create: bool) -> None:
-    """Refuse a file that MLflow must not write its tables into."""
+    """Check that a file is a store of this MLflow, or can become one."""
     other = "or set MLFLOW_TRACKING_URI to another"
     try:
         schema = schema_of(sqlite_uri(path))
@@ -248,7 +248,7 @@ def _check_sqlite(path: Path, *, create: bool) -> None:
         raise TrackingUnavailable(f"{error}; move the file away, {other}") from None
     absent = not path.exists()
     if not create and (absent or schema is Schema.HALF_MADE):
-        why = "" if absent else ", but the beginning of one that was interrupted"
+        why = "" if absent else ", but an incomplete one whose creation was interrupted"
         raise TrackingUnavailable(
             f"there is no tracking store at {path}{why}: run `mnist-ops run all --preset quick` "
             "first, or set MLFLOW_TRACKING_URI"
@@ -259,8 +259,8 @@ def _check_sqlite(path: Path, *, create: bool) -> None:
         )
     if schema is Schema.OLDER:
         raise TrackingUnavailable(
-            f"the tracking store {path} has an older schema than this MLflow: end what uses it, "
-            "then `mnist-ops doctor --fix` upgrades it and keeps it as it was"
+            f"the tracking store {path} has an older schema than this MLflow: end all programs "
+            "that use it, then upgrade it with `mnist-ops doctor --fix`, which keeps a backup"
         )
     if schema is Schema.NEWER:
         raise TrackingUnavailable(

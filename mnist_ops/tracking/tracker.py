@@ -1,4 +1,4 @@
-"""Access of this process to one store: its claims, its journals, and their upload."""
+"""Combine the client, claims, journals and uploader of this process for one store."""
 
 import contextlib
 import logging
@@ -14,20 +14,20 @@ from mlflow import MlflowClient
 
 from mnist_ops.core import keys, paths
 from mnist_ops.tracking import claims
-from mnist_ops.tracking.artifacts import repoint_moved
 from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.client import CheckedClient
 from mnist_ops.tracking.database import open_sqlite, sqlite_path, without_password
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
 from mnist_ops.tracking.journal_upload import REFUSED
+from mnist_ops.tracking.moved_artifacts import repoint_moved
 from mnist_ops.tracking.store import check_writable, connect, tracking_errors
 from mnist_ops.tracking.uploader import Uploader
 
 _OF_MLFLOW = {
-    # The uploader retries by itself, and must not block in MLflow's own retries.
+    # The uploader retries by itself, and must not block in MLflow's retries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    # MLflow would draw a progress bar for each file and print two lines a run.
+    # MLflow would draw a progress bar for each file, and print two lines per run.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -39,27 +39,27 @@ class Address:
 
     Attributes:
         uri: of the store, absolute.
-        store: the store's id, which is that of its run of claims.
+        store: id of the store, which is that of its run of claims.
     """
 
-    # A password in it must not be in what a scheduler shows of its tasks.
+    # Not shown by Dask, as it may have a password.
     uri: str = field(repr=False)
     store: str
 
 
 class Tracker:
-    """One process's access to a store.
+    """Access of this process to a store.
 
     Attributes:
         address: of the store.
         client: MLflow's.
         claims: of this process.
-        uploader: uploads journals.
-        journals: the folder of this machine's journals.
+        uploader: of this process.
+        journals: folder of this machine's journals.
     """
 
     def __init__(self, address: Address, log: Callable[[str], None]):
-        """Access to the store at `address`, which may be unavailable; `log` gets lines."""
+        """Use the store at `address`, which may be unavailable; `log` gets lines for the user."""
         quieten_mlflow()
         self.address = address
         self._log = log
@@ -70,10 +70,10 @@ class Tracker:
         paths.note_address(address.store, without_password(address.uri))
 
     def open_journal(self, folder: Path) -> Journal:
-        """Open the journal in `folder`; set a damaged one aside and begin a new one.
+        """Open the journal in `folder`; set a damaged one aside and create a new one.
 
         Raises:
-            JournalBusy: another process has it.
+            JournalBusy: another process has it open.
             DiskFull: there is no room.
         """
         try:
@@ -91,7 +91,7 @@ class Tracker:
             with contextlib.suppress(JournalBusy):
                 journal = self.open_journal(folder)
                 if journal.opened is None:
-                    # Its process ended before it had written a line.
+                    # Its process ended before it wrote an event.
                     journal.remove()
                 else:
                     yield journal
@@ -99,13 +99,13 @@ class Tracker:
     def take_over(self, keep: Callable[[str], bool] = lambda fingerprint: False) -> int:
         """Upload the journals of processes of this machine that have ended.
 
-        A run that had not ended is ended as KILLED, unless it is about to be continued.
+        Open runs are ended as KILLED, unless they are about to be resumed.
 
         Args:
-            keep: returns whether the cell with a fingerprint is about to be continued.
+            keep: returns whether the cell with a fingerprint is about to be resumed.
 
         Returns:
-            The number of runs that are to be uploaded.
+            The number of journals to upload.
         """
         taken = 0
         for journal in self.abandoned_journals():
@@ -122,7 +122,12 @@ class Tracker:
         return taken
 
     def upload_finished(self, fingerprints: Iterable[str], timeout_s: float) -> None:
-        """Upload the cells that processes of this machine finished just before they ended."""
+        """Upload the cells that ended processes of this machine had finished.
+
+        Args:
+            fingerprints: of the cells.
+            timeout_s: longest wait in seconds.
+        """
         found = False
         for fingerprint in fingerprints:
             folder = self.journals / fingerprint
@@ -138,7 +143,7 @@ class Tracker:
             self.uploader.flush(timeout_s, retry=False)
 
     def retire(self, journal: Journal) -> None:
-        """End a run that cannot be continued, and move its journal for another run of its cell."""
+        """End a run that cannot be resumed, and move its journal to make room for a new one."""
         if journal.status == "RUNNING":
             end_as_killed(journal)
         assert journal.opened is not None
@@ -163,11 +168,11 @@ def end_as_killed(journal: Journal) -> None:
 
 
 def open_tracker(uri: str, log: Callable[[str], None] = lambda line: None) -> Tracker:
-    """Open the store at `uri`, which is created if it is new.
+    """Open the store at `uri`; create it if it does not exist.
 
     Raises:
         TrackingUnavailable: the store does not answer or cannot be used.
-        NotWritable: it cannot be written.
+        NotWritable: the store cannot be written.
     """
     quieten_mlflow()
     check_writable(uri)
@@ -182,17 +187,17 @@ def open_tracker(uri: str, log: Callable[[str], None] = lambda line: None) -> Tr
 
 
 def store_id(client: MlflowClient, *, create: bool) -> str | None:
-    """The id of a store, under which this machine keeps what belongs to it.
+    """Return the id of a store, under which this machine keeps its journals and checkpoints.
 
-    A copied file has its original's: it gets one of its own, so that it has no part in the
-    original's journals and claims.
+    A copied file has the id of its original. It gets a new one, so that the two do not share
+    journals and claims.
 
     Args:
         client: of the store.
         create: whether a store without an id gets one.
 
     Returns:
-        None where it has none yet.
+        The id; None if it has none.
     """
     found = claims.find(client, create=create)
     if found is None or not _is_copy(client.tracking_uri, found):
@@ -201,7 +206,7 @@ def store_id(client: MlflowClient, *, create: bool) -> str | None:
 
 
 def _is_copy(uri: str, store: str) -> bool:
-    """Return whether the store with this id was last used in another file that still has it."""
+    """Return whether the store with this id was last used as another file, which still has it."""
     here = sqlite_path(uri)
     noted = sqlite_path(paths.address_of(store) or "")
     if here is None or noted is None or not noted.exists() or noted.samefile(here):
@@ -218,12 +223,12 @@ def _is_copy(uri: str, store: str) -> bool:
 
 
 _trackers: dict[Address, Tracker] = {}
-# Cells may be computed in several threads, which begin together.
+# Several threads may open the same store at the same time.
 _opening = threading.Lock()
 
 
 def shared_tracker(address: Address, log: Callable[[str], None] = lambda line: None) -> Tracker:
-    """This process's one access to the store at `address`; the first one's `log` stays."""
+    """Return the tracker of this process for a store; only the first call's `log` is used."""
     with _opening:
         if address not in _trackers:
             _trackers[address] = Tracker(address, log)
@@ -231,13 +236,13 @@ def shared_tracker(address: Address, log: Callable[[str], None] = lambda line: N
 
 
 def close_tracker(tracker: Tracker) -> None:
-    """Close this process's access to a store."""
+    """Close the tracker of this process for a store."""
     _trackers.pop(tracker.address, None)
     tracker.close()
 
 
 def quieten_mlflow() -> None:
-    """Have MLflow give up early and print nothing; what the user's environment sets stays."""
+    """Make MLflow give up early and print nothing, unless the environment sets otherwise."""
     # Always set: MLflow's own background writes fail silently.
     os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
     for variable, value in _OF_MLFLOW.items():

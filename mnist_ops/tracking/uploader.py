@@ -38,11 +38,11 @@ class Uploader:
         self._thread: threading.Thread | None = None
 
     def add(self, journal: Journal, *, claimed: bool) -> None:
-        """Upload `journal` from now on, until its run has ended.
+        """Upload `journal` continuously until its run has ended.
 
         Args:
-            journal: open; it is closed, or removed, when it has ended and the store has it.
-            claimed: whether the cell was claimed, and seen not to be finished by another.
+            journal: an open journal; it is closed or removed when the store has the ended run.
+            claimed: whether this process has claimed the cell, and no other has finished it.
         """
         with self._changed:
             self._uploads.append(Upload(journal, self._client, self._claims, claimed))
@@ -52,7 +52,7 @@ class Uploader:
             self._changed.notify_all()
 
     def drop(self, journal: Journal) -> None:
-        """Close `journal` without waiting; another process, or this one later, uploads it."""
+        """Close `journal` without uploading the rest; a later start uploads it."""
         with self._changed:
             self._uploads = [d for d in self._uploads if d.journal is not journal]
         journal.close()
@@ -69,11 +69,12 @@ class Uploader:
         """Wait until everything is uploaded.
 
         Args:
-            timeout_s: wait no longer.
-            retry: retry at once and after failures; otherwise return at the first failure.
+            timeout_s: longest wait in seconds.
+            retry: whether to retry after failures, the first time at once; otherwise return at
+                the first failure.
 
         Returns:
-            Whether it has.
+            Whether everything is uploaded.
         """
         self.wake()
         with self._changed:
@@ -96,7 +97,7 @@ class Uploader:
 
     @property
     def pending(self) -> Counter[str]:
-        """Reason why runs are pending -> how many of them."""
+        """Reason why runs are pending -> their number."""
         last_error = self.last_error or "they are being sent"
         return Counter(
             d.claimed_by or last_error
@@ -105,7 +106,7 @@ class Uploader:
         )
 
     def close(self) -> None:
-        """Stop uploading; what is pending stays in its journals."""
+        """Stop uploading; pending events stay in their journals."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -28,10 +28,10 @@ from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.tracker import Tracker
 
-# Of the folders of the journals of runs that are no cell's.
+# Prefix of the folders of the journals of grids.
 PARENT_PREFIX = "grid-"
 
-# Without this tag MLflow's UI opens an experiment in its view for language model traces.
+# Tag for MLflow's UI, which otherwise opens an experiment in its view for language models.
 _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
 
@@ -45,15 +45,15 @@ class Parent:
 
 @dataclass(frozen=True)
 class CellPlace:
-    """What a cell's run says beside its spec.
+    """Context of a cell's run, beside its spec.
 
     Attributes:
         parent: the grid's run.
         preset: value of the preset tag.
-        dataset_digest: names the very images that the cell draws from.
-        fit_group: names the fit that gives the result; several cells may share it.
-        time: one of the values of the time tag: whose times the run's are.
-        forced: whether a finished run of the cell is to be replaced.
+        dataset_digest: digest of the images.
+        fit_group: key of the fit group.
+        time: value of the time tag.
+        forced: whether the run replaces finished ones of the cell.
     """
 
     parent: Parent
@@ -65,7 +65,7 @@ class CellPlace:
 
 
 def show_as_models(client: MlflowClient, experiment_id: str) -> None:
-    """Have MLflow's UI open the experiment in its view for models, unless someone chose another."""
+    """Make MLflow's UI open the experiment in its view for models, unless the tag is set."""
     key, kind = _EXPERIMENT_KIND
     if key not in client.get_experiment(experiment_id).tags:
         retry_on_conflict(lambda: client.set_experiment_tag(experiment_id, key, kind))
@@ -82,17 +82,17 @@ def open_parent(
     run_id: str | None = None,
     parent: Parent | None = None,
 ) -> "ParentRun":
-    """Open the run that others are nested under, or take over `run_id` as that run.
+    """Open a parent run, or take over the run `run_id` as one.
 
     Args:
-        tracker: of the store, which must answer: the children need the run's id.
+        tracker: of the store, which must be available: the children need the run's id.
         name: the run's name.
         note: its description, Markdown.
         role: one of the values of the role tag.
         tags: further tags.
-        experiment_id: where a new run goes.
-        run_id: a run that exists, see `destination.opened_for_us`.
-        parent: the run that this one is nested under.
+        experiment_id: experiment of a new run.
+        run_id: id of an existing run, see `destination.opened_for_us`.
+        parent: parent of this run, if any.
     """
     client = tracker.client
     mark = uuid.uuid4().hex
@@ -107,7 +107,7 @@ def open_parent(
     }
     if parent:
         all_tags[MLFLOW_PARENT_RUN_ID] = parent.run_id
-    # Whoever looks from another machine cannot tell otherwise that somebody works on the run.
+    # Shows other machines that the process of the run is alive.
     tracker.claims.start_heartbeat()
     if run_id is None:
         run = client.create_run(experiment_id, tags=_own_tags() | all_tags, run_name=name)
@@ -120,20 +120,20 @@ def open_parent(
     try:
         return ParentRun(tracker, Parent(run.info.run_id, experiment_id), mark)
     except MnistOpsError:
-        # Of a disk that is full by now; nobody else would end it.
+        # For example a full disk: end the run here, as it has no journal.
         client.set_terminated(run.info.run_id, "KILLED")
         raise
 
 
 class ParentRun:
-    """A parent's run, whose end reaches the store also if the store is away then.
+    """A parent run, whose end is uploaded later if the store is unavailable.
 
     Attributes:
-        parent: what its children need of it.
+        parent: its ids, for its children.
     """
 
     def __init__(self, tracker: Tracker, parent: Parent, mark: str):
-        """Keep a journal of the run `parent`, which has the journal tag `mark`."""
+        """Create the journal of the run `parent`, which has the journal tag `mark`."""
         self.parent = parent
         self._tracker = tracker
         self._journal = Journal(tracker.journals / f"{PARENT_PREFIX}{mark[:16]}")
@@ -155,27 +155,27 @@ class ParentRun:
         self._tracker.uploader.wake()
 
     def close(self, status: str, note: str) -> None:
-        """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``; `note` is its last description."""
+        """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``, with `note` as its description."""
         self.note({MLFLOW_RUN_NOTE: note})
         self._journal.append("end", status=status, time=now_ms())
         self._tracker.uploader.wake()
 
 
 class CellRun:
-    """One cell's run, from its start to its end, or from where it was cut.
+    """The run of a cell, new or resumed.
 
     Attributes:
-        segments: in how many parts the cell has been computed so far, this one included.
+        segments: number of segments so far, this one included.
     """
 
     def __init__(self, tracker: Tracker, spec: Spec, place: CellPlace, *, claimed: bool):
-        """Open the run, or go on with the one that a process on this machine has left.
+        """Open the run, or resume that of an ended process of this machine.
 
         Args:
             tracker: of the store.
             spec: the cell.
-            place: what the run says beside.
-            claimed: whether the cell was claimed, and seen not to be finished by another.
+            place: context of the run.
+            claimed: whether this process has claimed the cell, and no other has finished it.
 
         Raises:
             JournalBusy: another process of this machine computes the cell.
@@ -218,19 +218,19 @@ class CellRun:
 
     @property
     def run_id(self) -> str | None:
-        """Its id in the store; None until the store has it."""
+        """Id in the store; None until the store has the run."""
         return self._journal.run_id
 
     def log_epoch(self, epoch: EpochResult) -> None:
-        """Log the metrics of one epoch, at the epoch's number as step.
+        """Log the metrics of one epoch, with the epoch's number as step.
 
-        An epoch that was logged before the run was cut is not logged again.
+        An epoch that an earlier segment logged is not logged again.
         """
         if epoch.number not in self._seen:
             self._log(epoch.metrics, step=epoch.number)
 
     def finish(self, result: FitResult) -> None:
-        """Log the result with its predictions, and end the run as FINISHED."""
+        """Log the result and its predictions, and end the run as FINISHED."""
         sizes = {
             keys.N_TRAIN: result.n_train,
             keys.N_VAL: result.n_val,
@@ -249,18 +249,18 @@ class CellRun:
         self._end("FINISHED")
 
     def fail(self, reason: str, trace: str) -> None:
-        """End the run as FAILED: the reason as a tag, the traceback as an artifact."""
+        """End the run as FAILED, with the reason as a tag and the traceback as an artifact."""
         self._journal.add_artifact(keys.ERROR_TRACEBACK, redacted(trace).encode())
         self._journal.append("tags", values={keys.ERROR: redacted(reason)})
         self._end("FAILED")
 
     def stop(self, reason: str) -> None:
-        """End the run as KILLED, for now: it may go on later."""
+        """End the run as KILLED; it can be resumed later."""
         self._journal.append("tags", values={keys.ERROR: reason})
         self._end("KILLED")
 
     def leave(self) -> None:
-        """Let go of the run as it is, where not even its end can be written."""
+        """Close the journal as it is, if not even the end can be written."""
         self._tracker.uploader.drop(self._journal)
 
     @property

@@ -12,7 +12,7 @@ from pipelines.paper.tables.best import gain
 
 
 def headlines(evidence: Evidence) -> list[Headline]:
-    """What is best on each data set, how far the SVMs are behind, and what a GPU gains.
+    """Return what is best on each data set, how far the SVMs are behind, and what a GPU gains.
 
     Each with its 95% interval, or with the reason why it was not measured.
     """

@@ -32,7 +32,7 @@ each = partial(printed.each, PUBLISHED)
 
 
 def optimizer_peaks() -> str:
-    """The best printed accuracy with each optimizer on each data set."""
+    """Return the best printed accuracy with each optimizer on each data set."""
     return "; ".join(
         ", ".join(
             f"{optimizer} {best_of(table, dataset, **{keys.OPTIMIZER: optimizer})}"

@@ -103,7 +103,7 @@ def test_a_bad_file_is_one_line_and_the_others_go_on(with_champion: Path) -> Non
     assert "Traceback" not in result.output
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [bool(row["class"]) for row in rows] == [True, False, True]
-    assert "is no image" in rows[1]["error"]
+    assert "is not an image" in rows[1]["error"]
     missing = call("predict", str(folder / "000.png"), "missing.png", "--json")
     assert missing.exit_code == 1
     answers = [json.loads(line) for line in missing.stdout.splitlines()]

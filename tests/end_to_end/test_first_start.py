@@ -155,7 +155,7 @@ def test_an_interrupted_migration_of_a_store_with_runs_is_never_replaced(place: 
         database.commit()
     before = path.read_bytes()
     for create in (True, False):
-        with pytest.raises(TrackingUnavailable, match="doctor --fix` upgrades it"):
+        with pytest.raises(TrackingUnavailable, match="with `mnist-ops doctor --fix`"):
             tracking.connect(uri_of(path), create=create)
     assert path.read_bytes() == before
     assert names(place) == {"mlflow.db"}

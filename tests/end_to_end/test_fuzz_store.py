@@ -30,7 +30,7 @@ from mutations import STRANGE, mutated
 from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.core import keys
-from mnist_ops.serving.champions.candidates import best
+from mnist_ops.serving.champions.best_run import best
 from mnist_ops.study import lookup
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

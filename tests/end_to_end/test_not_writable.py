@@ -104,7 +104,7 @@ def test_a_project_that_cannot_be_written_is_named_as_one(small_data: Path, home
         for command, (code, output) in zip(commands, told(*commands), strict=True):
             assert code == (2 if command[0] == "data" else 1), (command, output)
             assert "permission denied" in output.lower(), (command, output)
-            assert "give yourself the right" in output, (command, output)
+            assert "grant yourself write permission" in output, (command, output)
             assert "full" not in output, (command, output)
             assert command[0] in ("doctor", "summarize") or len(output.splitlines()) == 1, output
         assert told(["status"])[0][0] == 0
@@ -118,7 +118,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(
     (tmp_path / "a").write_text("")
     for chosen in ("a", "a/b/c"):
         monkeypatch.setenv("MNIST_OPS_STATE", str(tmp_path / chosen))
-        with pytest.raises(NotWritable, match=f"{tmp_path}/a is no folder"):
+        with pytest.raises(NotWritable, match=f"{tmp_path}/a is not a folder"):
             paths.check()
     atomic_files.check_writable(tmp_path / "a")
     atomic_files.check_writable(tmp_path / "b" / "c", folder=True)

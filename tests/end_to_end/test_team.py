@@ -77,16 +77,16 @@ def test_export_is_the_same_bytes_from_any_store(
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"MLFLOW_TRACKING_PASSWORD": "wrong password"}, "refused the user or the password"),
-        ({"MLFLOW_TRACKING_USERNAME": "nobody"}, "refused the user or the password"),
-        ({"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}, "asks who you are"),
+        ({"MLFLOW_TRACKING_PASSWORD": "wrong password"}, "denied the user or password"),
+        ({"MLFLOW_TRACKING_USERNAME": "nobody"}, "denied the user or password"),
+        ({"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}, "needs a sign-in"),
         (
             {
                 "MLFLOW_TRACKING_USERNAME": "",
                 "MLFLOW_TRACKING_PASSWORD": "",
                 "MLFLOW_TRACKING_TOKEN": "eyJhbGciOiJub25lIn0.eyJleHAiOjB9.",
             },
-            "refused the token, which may have expired",
+            "denied the token, which may have expired",
         ),
     ],
 )

@@ -396,7 +396,7 @@ def test_a_damaged_journal_costs_nothing_but_its_time(
         (folder / f"{name:016x}" / "journal.jsonl").write_bytes(form)
     (folder / "not a folder").write_bytes(b"")
     grids.run()
-    told = [text for text in grids.display.lines if "journal set aside" in text]
+    told = [text for text in grids.display.lines if "journal was set aside" in text]
     assert len(told) == len(forms) + 1
     assert len(list(folder.glob(f"*{DAMAGED}"))) == len(forms) + 1
     cut = grids.results()

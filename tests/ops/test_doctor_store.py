@@ -30,7 +30,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from mnist_ops import tracking
 from mnist_ops.core import keys
 from mnist_ops.ops.doctor import Severity
-from mnist_ops.tracking.orphans import SET_ASIDE
+from mnist_ops.tracking.orphaned_artifacts import SET_ASIDE
 
 pytestmark = pytest.mark.usefixtures("small_data")
 
@@ -191,7 +191,7 @@ def test_of_duplicates_the_one_that_reports_use_is_kept(
     [
         ("gone", "no test_predictions.npz"),
         ("torn", "test_predictions.npz cannot be read"),
-        ("other", "its predictions are right in 0.0000%, it says 66.6667%"),
+        ("other", "its predictions are right for 0.0000%, its logged accuracy is 66.6667%"),
     ],
 )
 def test_run_without_sound_predictions_counts_until_force(

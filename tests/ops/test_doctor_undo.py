@@ -128,7 +128,9 @@ def test_nothing_is_changed_while_another_fixes(client: MlflowClient, doctor: Do
     run_id = without_accuracy(client)
     with fixes.exclusive_fix():
         failed = [why for d in doctor.examine(fix=True) for why in d.failed.values()]
-        assert failed == ["another `mnist-ops doctor` fixes or undoes: wait until it has ended"]
+        assert failed == [
+            "another `mnist-ops doctor` is fixing or undoing: wait until it has ended"
+        ]
         assert status(client, run_id) == "FINISHED"
     doctor.fix()
     with fixes.exclusive_fix(), pytest.raises(MnistOpsError, match="another `mnist-ops doctor`"):

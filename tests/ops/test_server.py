@@ -41,13 +41,13 @@ def refused(result: Result, code: int = 2) -> str:
     ("arguments", "told"),
     [
         (PUBLIC, "add --auth"),
-        ([*PUBLIC, "--auth"], "without TLS passwords would cross it readable"),
+        ([*PUBLIC, "--auth"], "without TLS passwords are sent in plain text"),
         ([*PUBLIC, "--auth", *TLS], "--allowed-hosts"),
         (["--host", "::"], "add --auth"),
         (["--host", "192.168.1.2", *TLS], "add --auth"),
         (["--host", "tracking.example"], "add --auth"),
-        (["--allowed-hosts", "*"], "* would let every web page in"),
-        (["--cors-allowed-origins", "https://a.example,*"], "* would let every web page in"),
+        (["--allowed-hosts", "*"], "* would allow every web page"),
+        (["--cors-allowed-origins", "https://a.example,*"], "* would allow every web page"),
         (["--auth"], "MLFLOW_AUTH_ADMIN_PASSWORD"),
         (["--backend-store-uri", "postgresql://me:secret@127.0.0.1/x"], "PGPASSWORD"),
         (["--auth-database-uri", "postgresql://me:secret@127.0.0.1/x"], "PGPASSWORD"),
@@ -174,7 +174,7 @@ def test_it_starts_answers_and_ends(home: Path) -> None:
         assert len(made) > 3
         assert not any(path.stat().st_mode & 0o077 for path in made)
         # 127.1 is 127.0.0.1 by a name that the server does not know.
-        with pytest.raises(TrackingUnavailable, match="does not answer to the name") as caught:
+        with pytest.raises(TrackingUnavailable, match="does not accept the host name") as caught:
             tracking.connect(uri.replace("127.0.0.1", "127.1"))
         assert "\n" not in str(caught.value)
     with pytest.raises(TrackingUnavailable, match="does not answer"):

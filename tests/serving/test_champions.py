@@ -24,7 +24,7 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.serving import registry
 from mnist_ops.serving.champions import NoCandidates, RefitDiffers, register_best
-from mnist_ops.serving.champions.candidates import best
+from mnist_ops.serving.champions.best_run import best
 from mnist_ops.serving.champions.promotion import against
 from mnist_ops.serving.champions.refit import agreement
 from mnist_ops.serving.inference import Classifier, ModelPredictions

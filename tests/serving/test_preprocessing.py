@@ -119,9 +119,9 @@ def test_files_that_are_no_images_are_one_line(tmp_path: Path) -> None:
     good = io.BytesIO()
     Image.fromarray(DIGIT).save(good, "PNG")
     contents = {
-        "empty.png": (b"", "is no image"),
-        "text.png": (b"hello", "is no image"),
-        "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n", "is no image"),
+        "empty.png": (b"", "is not an image"),
+        "text.png": (b"hello", "is not an image"),
+        "program.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n", "is not an image"),
         "cut.png": (good.getvalue()[:60], "cut.png: "),
         "bomb.png": (png_that_says(60_000, 60_000), r"bomb\.png: has more than 64 million"),
         "large.png": (png_that_says(9_000, 9_000), r"large\.png: has 9000 x 9000 pixels"),

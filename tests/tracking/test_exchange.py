@@ -162,7 +162,7 @@ def test_report_on_files_leaves_the_store_alone(
 
 def test_report_on_what_is_no_export_is_refused(exported: Path, home: Path) -> None:
     (home / "empty").mkdir()
-    assert "no exported runs" in refused(call("summarize", "--from", "empty"))
+    assert "has no exports" in refused(call("summarize", "--from", "empty"))
     cut = home / "cut.zip"
     cut.write_bytes(exported.read_bytes()[:-100])
     assert "cut.zip" in refused(call("summarize", "--from", str(cut)))
@@ -275,7 +275,7 @@ def test_two_imports_at_once_leave_each_run_once(
 
 def test_existing_file_of_another_kind_is_kept(runs: list[str], home: Path) -> None:
     before = rows(home / "mlflow.db")
-    assert "is no export" in refused(call("export", "mlflow.db"))
+    assert "is not an export" in refused(call("export", "mlflow.db"))
     assert rows(home / "mlflow.db") == before
     assert call("export", "a.zip").exit_code == 0
     assert call("export", "a.zip").exit_code == 0

@@ -59,8 +59,13 @@ def bad_column(run_id: str, key: str, value: object) -> None:
         (bad_metric, keys.FLOPS, 1.7e308, "its metric flops is 1.7e+308"),
         (bad_metric, keys.TEST_ACCURACY, 7.0, "its metric test_accuracy is 7.0"),
         (bad_metric, keys.TEST_ACCURACY, 9e999, "its metric test_accuracy is inf"),
-        (bad_column, "start_time", 99999999999999999, "its start is 99999999999999999, no time"),
-        (bad_column, "end_time", None, "it is finished and has no end"),
+        (
+            bad_column,
+            "start_time",
+            99999999999999999,
+            "its start time is 99999999999999999, which is invalid",
+        ),
+        (bad_column, "end_time", None, "it is finished but has no end time"),
         (bad_column, "end_time", 5, "it ended more than a day before it began"),
         (bad_column, "status", "WEIRD", "its status is 'WEIRD'"),
         (bad_column, "start_time", None, "the store cannot read it"),
@@ -135,4 +140,4 @@ def test_odd_list_of_cells_that_could_not_run(client: MlflowClient, noted: str) 
     assert tracking.not_measured(client, lines.append) == {"b": "no device"}
     (line,) = lines
     assert line.startswith("run a grid (")
-    assert "no list of reasons" in line
+    assert "not a list of reasons" in line

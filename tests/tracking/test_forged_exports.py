@@ -90,9 +90,9 @@ def renamed(parts: dict[str, bytes], name: str) -> dict[str, bytes]:
 
 
 FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] = {
-    "empty": (lambda good, parts: b"", "no export"),
+    "empty": (lambda good, parts: b"", "not an export"),
     "of another program": (lambda good, parts: b"PK\x03\x04 my thesis" * 100, "truncated"),
-    "text": (lambda good, parts: b"my thesis" * 100, "no export"),
+    "text": (lambda good, parts: b"my thesis" * 100, "not an export"),
     "half": (lambda good, parts: good[: len(good) // 2], "truncated"),
     "without its last byte": (lambda good, parts: good[:-1], "truncated"),
     "with a byte more": (lambda good, parts: good + b"\0", "truncated"),
@@ -148,7 +148,7 @@ FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] 
     ),
     "with a manifest of nothing": (
         lambda good, parts: forging.packed(parts | {"manifest.json": b"[]"}),
-        "no export",
+        "not an export",
     ),
     "with a manifest of other types": (
         lambda good, parts: forging.packed(

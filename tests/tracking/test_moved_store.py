@@ -13,8 +13,8 @@ from transfer_fixtures import call
 from mnist_ops import tracking
 from mnist_ops.core import keys, paths
 from mnist_ops.study.specs import ResNetSpec
-from mnist_ops.tracking.artifacts import moved
 from mnist_ops.tracking.database import sqlite_uri
+from mnist_ops.tracking.moved_artifacts import moved
 from mnist_ops.tracking.tracker import store_id
 
 pytestmark = pytest.mark.usefixtures("small_data")

@@ -1,8 +1,8 @@
-"""Look at everything that a grid rests on, and fix what can be fixed.
+"""Check everything that a grid depends on, and fix problems.
 
-A check looks at one thing and changes nothing. What it finds says in a line what is wrong, in
-another what cures it, and brings a fix along where there is one. Only what is surely so is fixed: a
-look that does not find a thing need not be one that would. Fixes can be taken back.
+A check examines one subject and changes nothing. An issue describes the problem in a line, the cure
+in another, and has a fix if there is one. Only certain problems are fixed: something that is not
+found may still exist elsewhere. Fixes can be undone.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ __all__ = [
 
 Check = Callable[[Context], Examination]
 
-# The store before what needs it, and journals before runs: what is delivered ends some of them.
+# The store before what needs it, and journals before runs, since uploads end some runs.
 CHECKS: tuple[Check, ...] = (
     look_at_environment,
     look_at_disk,
@@ -61,8 +61,8 @@ class Fixed:
     """An issue that was fixed.
 
     Attributes:
-        issue: as it was.
-        did: one line.
+        issue: the issue before the fix.
+        did: what the fix did, in one line.
     """
 
     issue: Issue
@@ -71,12 +71,12 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one check found, after its fixes where these were asked for.
+    """Result of one check and its fixes.
 
     Attributes:
-        seen: by the last check.
-        fixed: what was fixed before it.
-        failed: issue that could not be fixed -> why.
+        seen: result of the check, after the fixes.
+        fixed: issues that were fixed.
+        failed: issue that could not be fixed -> reason.
     """
 
     seen: Examination
@@ -85,7 +85,7 @@ class Diagnosis:
 
     @property
     def is_ok(self) -> bool:
-        """Whether there is no problem, notes aside."""
+        """Whether there is no problem; notes do not count."""
         return not any(f.severity is Severity.PROBLEM for f in self.seen.issues)
 
 
@@ -93,9 +93,9 @@ def diagnose(context: Context, fixes: Fixes | None = None) -> Iterator[Diagnosis
     """Run all checks, one after the other.
 
     Args:
-        context: where to look.
-        fixes: makes and records the changes of fixes, after which the check runs again; with None
-            nothing is changed.
+        context: of the checks.
+        fixes: makes and records changes; after its fixes a check runs again. With None nothing is
+            changed.
     """
     with closing(fixes) if fixes else nullcontext():
         for check in CHECKS:
@@ -126,7 +126,7 @@ def _look(check: Check, context: Context) -> Examination:
         with tracking_errors(context.uri):
             return check(context)
     except (MnistOpsError, OSError) as error:
-        # Whatever keeps one check from looking, the others look.
+        # An error in one check does not keep the others from running.
         subject = check.__name__.removeprefix("look_at_").replace("_", " ")
-        issue = Issue("not-looked-at", str(error), "fix that, and run doctor again")
+        issue = Issue("not-looked-at", str(error), "fix this, and run doctor again")
         return Examination(subject, "", (issue,))

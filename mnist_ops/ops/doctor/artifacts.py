@@ -1,4 +1,4 @@
-"""Artifacts that lie on this machine, and whether they belong to a run."""
+"""Check the artifacts on this machine: each must belong to a run."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ from mnist_ops.ops.doctor.changes import Move, Repoint
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
-from mnist_ops.tracking.artifacts import Moved, moved
 from mnist_ops.tracking.database import sqlite_path
-from mnist_ops.tracking.orphans import SET_ASIDE, artifact_roots, orphaned_artifacts
+from mnist_ops.tracking.moved_artifacts import Moved, moved
+from mnist_ops.tracking.orphaned_artifacts import SET_ASIDE, artifact_roots, orphaned_artifacts
 
 _SUBJECT = "artifacts"
 
 
 def look_at_artifacts(context: Context) -> Examination:
-    """Folders of artifacts whose run is in no store."""
+    """Check for moved artifacts, and for folders of artifacts without a run."""
     if context.client is None:
         return not_looked_at(_SUBJECT)
     store = sqlite_path(context.uri)
@@ -28,7 +28,7 @@ def look_at_artifacts(context: Context) -> Examination:
     if not orphans:
         return Examination(_SUBJECT, f"{shown}: each belongs to a run")
 
-    # Elsewhere, or behind a server, who else uses the folder cannot be told.
+    # Elsewhere, or behind a server, other programs may use the folder.
     beside = store is not None and all(root.parent == store.parent for root in roots)
     forced = (
         f"`mnist-ops doctor --fix --force` moves them into {SET_ASIDE} there; nothing is deleted"
@@ -47,7 +47,7 @@ def look_at_artifacts(context: Context) -> Examination:
             note(
                 "orphaned-artifacts",
                 f"{counted(len(orphans), 'folder')} of artifacts in {shown} without a run here",
-                "harmless; another store may have their runs. Where none has, "
+                "harmless; another store may have their runs. If none has, "
                 + (forced if beside else "move them away"),
                 tuple(f"{folder.parent.name}/{folder.name}" for folder in orphans),
                 fix=fix if context.force and beside else None,
@@ -60,13 +60,14 @@ def _moved(store: Path, elsewhere: list[Moved]) -> Issue:
     def fix(fixes: Fixes) -> str:
         for each in elsewhere:
             fixes.make(Repoint(str(store), each.before, each.after))
-        return f"{counted(len(elsewhere), 'experiment')} looked for beside the store"
+        return f"{counted(len(elsewhere), 'experiment')} corrected"
 
     return Issue(
         "artifacts-moved",
-        f"the artifacts of {counted(len(elsewhere), 'experiment')} lie beside {store}, which was "
-        f"moved or copied, and says that they are in {elsewhere[0].folder.parent}",
-        "--fix has the store look beside it; so does the next command that writes",
+        f"the store {store} was moved or copied: the artifacts of "
+        f"{counted(len(elsewhere), 'experiment')} are beside it, but recorded in "
+        f"{elsewhere[0].folder.parent}",
+        "--fix corrects their locations; so does the next command that writes",
         tuple(each.before for each in elsewhere),
         fix=fix,
     )

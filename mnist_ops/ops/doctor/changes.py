@@ -1,6 +1,6 @@
-"""The changes of a fix, as data: each is recorded before it is made, and undone from its record.
+"""Changes of a fix, as data: each is recorded before it is made, and can be undone.
 
-A change is undone only where nothing else has changed the same thing since.
+A change is undone only if nothing else has changed the same object since.
 """
 
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from mlflow.exceptions import MlflowException
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import TrackingUnavailable
-from mnist_ops.tracking.artifacts import repoint
 from mnist_ops.tracking.journal import now_ms
+from mnist_ops.tracking.moved_artifacts import repoint
 
 
 @dataclass(frozen=True)
 class EndRun:
-    """A run gets another status, and the error tag that says why.
+    """Change the status of a run, and its error tag to the reason.
 
     Attributes:
         run_id: of the run.
         name: of the run.
-        status_before: MLflow's name of its status.
-        status_after: likewise.
-        end_before: milliseconds since the epoch; None of a run that was open.
-        end_after: likewise.
-        error_before: its error tag; None where it had none.
-        error_after: likewise.
+        status_before: its status before, as MLflow names it.
+        status_after: its new status.
+        end_before: its end time before, milliseconds since the epoch; None of an open run.
+        end_after: its new end time.
+        error_before: its error tag before; None without one.
+        error_after: its new error tag.
     """
 
     run_id: str
@@ -42,7 +42,7 @@ class EndRun:
 
     @classmethod
     def killed(cls, run: Run, reason: str) -> "EndRun":
-        """The change of `run` to KILLED; a run that has ended keeps its time."""
+        """Return the change of `run` to KILLED; an end time is kept."""
         info, error = run.info, run.data.tags.get(keys.ERROR)
         return cls(
             info.run_id,
@@ -51,7 +51,7 @@ class EndRun:
             "KILLED",
             info.end_time,
             info.end_time or now_ms(),
-            # The same reason on a run that has not that status: an earlier fix was interrupted.
+            # The tag of an earlier fix that was interrupted before it set the status.
             None if error == reason else error,
             reason,
         )
@@ -63,7 +63,7 @@ class EndRun:
         store.set_terminated(self.run_id, self.status_after, self.end_after)
 
     def undo(self, client: MlflowClient | None) -> str | None:
-        """Set both to what they were; MLflow has no way to remove the end of an open run."""
+        """Restore status and tag; MLflow cannot remove the end time of a run."""
         store = _connected(client)
         run = _run(store, self.run_id)
         if run is None or run.info.lifecycle_stage != "active":
@@ -89,13 +89,13 @@ class EndRun:
 
 @dataclass(frozen=True)
 class SetDeleted:
-    """A run or an experiment is deleted, as MLflow deletes, or restored.
+    """Delete or restore a run or an experiment in MLflow's way.
 
     Attributes:
         what: ``run`` or ``experiment``.
         id: its id.
         name: its name.
-        deleted: whether it is afterwards.
+        deleted: whether to delete it; otherwise restore it.
     """
 
     what: str
@@ -104,7 +104,7 @@ class SetDeleted:
     deleted: bool
 
     def do(self, client: MlflowClient | None) -> None:
-        """Delete or restore it, unless that is so already."""
+        """Delete or restore it, if necessary."""
         self._set(_connected(client), self.deleted)
 
     def undo(self, client: MlflowClient | None) -> str | None:
@@ -130,11 +130,11 @@ class SetDeleted:
 
 @dataclass(frozen=True)
 class Move:
-    """A file or folder gets another place on its disk.
+    """Move a file or folder within its disk.
 
     Attributes:
-        source: where it was, absolute.
-        target: where it is afterwards, absolute.
+        source: its path before, absolute.
+        target: its new path, absolute.
     """
 
     source: str
@@ -162,12 +162,12 @@ class Move:
 
 @dataclass(frozen=True)
 class Repoint:
-    """A SQLite store looks for the artifacts of an experiment in another folder.
+    """Change the artifact location of an experiment in a SQLite store.
 
     Attributes:
-        store: its file, absolute.
-        before: the experiment's artifact location.
-        after: its location afterwards.
+        store: file of the store, absolute.
+        before: the location before.
+        after: the new location.
     """
 
     store: str
@@ -179,7 +179,7 @@ class Repoint:
         repoint(Path(self.store), self.before, self.after)
 
     def undo(self, client: MlflowClient | None) -> str | None:
-        """Put the location before back."""
+        """Restore the location before."""
         if not Path(self.store).exists():
             return f"{self.store} is not there any more"
         repoint(Path(self.store), self.after, self.before)
@@ -189,7 +189,7 @@ class Repoint:
         return f"{self.before} -> {self.after}"
 
 
-# Each has `do`, and `undo`, which returns the reason where a change has to be left.
+# Each has `do`, and `undo`, which returns the reason if it cannot be undone.
 Change = EndRun | SetDeleted | Move | Repoint
 KINDS: dict[str, type[Change]] = {
     kind.__name__: kind for kind in (EndRun, SetDeleted, Move, Repoint)
@@ -198,7 +198,7 @@ KINDS: dict[str, type[Change]] = {
 
 def _connected(client: MlflowClient | None) -> MlflowClient:
     if client is None:
-        raise TrackingUnavailable("the tracking store cannot be reached: try again when it is")
+        raise TrackingUnavailable("the tracking store does not answer: try again later")
     return client
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of this machine, and the halves of files that a crash left."""
+"""Check the checkpoints of this machine, and incomplete files of crashes."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,9 +25,9 @@ def look_at_checkpoints(context: Context) -> Examination:
     if context.store is None:
         return Examination(_SUBJECT, "none yet")
     folder = paths.checkpoint_path(context.store, "").parent
-    # Each fix looks for its files again: a grid may have begun.
-    moves = "--fix moves them into a folder set-aside beside; nothing is deleted"
-    deletes = "--fix deletes them for good: nothing reads them again"
+    # Each fix searches for its files again, as a grid may have started.
+    moves = "--fix moves them into a folder set-aside beside them; nothing is deleted"
+    deletes = "--fix deletes them permanently: nothing reads them again"
     kinds: dict[str, tuple[Find, str, str, FixFiles]] = {
         "orphaned-checkpoint": (_orphaned, "without a journal of its training", moves, _move),
         "set-aside-checkpoint": (
@@ -36,7 +36,12 @@ def look_at_checkpoints(context: Context) -> Examination:
             deletes,
             _delete,
         ),
-        "leftover": (_leftovers, "half written when its process ended", deletes, _delete),
+        "leftover": (
+            _leftovers,
+            "incomplete, as the process ended while writing",
+            deletes,
+            _delete,
+        ),
     }
     issues = []
     for kind, (find, why, cure, fix) in kinds.items():
@@ -52,7 +57,7 @@ def look_at_checkpoints(context: Context) -> Examination:
                 )
             )
     saved = len(list(folder.glob(f"*{checkpoints.SUFFIX}")))
-    ok = f"{saved} to go on from" if saved else "none left behind"
+    ok = f"{saved} to resume from" if saved else "none left behind"
     return Examination(_SUBJECT, ok, tuple(issues))
 
 

@@ -1,4 +1,4 @@
-"""What is looked at: one store, this machine's state of it, and the data sets."""
+"""The subject of the checks: a store, this machine's state folder of it, and the data sets."""
 
 import time
 from collections.abc import Callable, Collection
@@ -16,17 +16,16 @@ Log = Callable[[str], None]
 
 @dataclass
 class Context:
-    """Where the checks look.
+    """Subject and options of the checks.
 
     Attributes:
         uri: of the tracking store, absolute.
-        data_dir: of the data sets; None is the default one.
-        log: gets lines for people while something takes long.
-        force: have fixes also do what takes results out of use, or what only the user can know to
-            be right.
-        now: seconds since the epoch.
-        client: of the store; None until the check of the store has found that it can be used.
-        store: its id; None where it has none yet.
+        data_dir: folder of the data sets; None is the default one.
+        log: gets lines for the user during long operations.
+        force: whether fixes may also discard results, or change what only the user can judge.
+        now: returns the time, seconds since the epoch.
+        client: of the store; None before the check of the store has succeeded.
+        store: its id; None if it has none.
     """
 
     uri: str
@@ -51,12 +50,12 @@ class Context:
 
     @property
     def entries(self) -> tracking.Entries:
-        """The claims of the store as they are now; empty where there are none."""
+        """Current claims of the store; empty without a store."""
         if self.client is None or self.store is None:
             return tracking.Entries({}, {})
         return Claims(self.client, self.store).entries()
 
     @property
     def state_dir(self) -> Path | None:
-        """This machine's folder of the store."""
+        """State folder of the store on this machine."""
         return paths.store_dir(self.store) if self.store else None

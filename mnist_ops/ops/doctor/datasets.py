@@ -1,4 +1,4 @@
-"""The data sets: whether their files are there, and are what they should be."""
+"""Check the files of the data sets."""
 
 import os
 from functools import partial
@@ -30,8 +30,7 @@ def look_at_datasets(context: Context) -> Examination:
             Issue(
                 "data-corrupt" if "corrupt" in states.values() else "data-incomplete",
                 f"{name} is not intact in {found.folder}",
-                "--fix fetches what is missing, and replaces for good what is damaged, as "
-                "`mnist-ops data` does",
+                "--fix fetches missing files and replaces damaged ones, as `mnist-ops data` does",
                 wrong,
                 fix=fix,
             )
@@ -45,12 +44,12 @@ def look_at_datasets(context: Context) -> Examination:
 def _none(context: Context, name: str, folder: Path, fix: "partial[str]") -> Issue:
     chosen = context.data_dir is not None or "MNIST_OPS_DATA" in os.environ
     if chosen:
-        # A folder that is not there may lie on a disk that is not mounted.
+        # A missing folder may be on a disk that is not mounted.
         there = (context.data_dir or data.default_data_dir()).expanduser().is_dir()
         return Issue(
             "data-missing",
             f"{name} is not in {folder}, the folder that was chosen",
-            "--fix fetches it" if there else "bring the folder back, or make an empty one",
+            "--fix fetches it" if there else "restore the folder, or create an empty one",
             fix=fix if there else None,
         )
     return note(

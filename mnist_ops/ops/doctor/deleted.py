@@ -1,4 +1,4 @@
-"""Experiments and grids that somebody deleted: their runs count for nothing until restored."""
+"""Check for deleted experiments and grids, whose runs do not count until they are restored."""
 
 import os
 from functools import partial
@@ -17,7 +17,7 @@ _SUBJECT = "deleted"
 
 
 def look_at_deleted(context: Context) -> Examination:
-    """Look for what MLflow keeps as deleted, and can restore."""
+    """Check for deleted experiments and runs that MLflow can restore."""
     client = context.client
     if client is None:
         return not_looked_at(_SUBJECT)

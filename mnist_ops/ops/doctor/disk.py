@@ -1,4 +1,4 @@
-"""Room on the disks that are written to, and the right to write there."""
+"""Check the free space of disks, and the permission to write to them."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ LITTLE_BYTES = 2 * 2**30
 
 
 def look_at_disk(context: Context) -> Examination:
-    """How much is free where state, store and data lie."""
+    """Check the disks of the state folder, the store and the data sets."""
     store = sqlite_path(context.uri)
     written = {"state": paths.state_dir(), "data": context.data_dir or data.default_data_dir()}
     written |= {"store": store.parent} if store else {}
     issues = list(_forbidden(context))
     if issues:
-        # A file system that is mounted read-only has no free bytes, and is not full for that.
+        # A read-only file system has no free bytes, but is not full.
         return Examination(_SUBJECT, "", tuple(issues))
     least = None
     for disk, (what, free) in _free(written).items():
@@ -36,7 +36,7 @@ def look_at_disk(context: Context) -> Examination:
                     "disk-full",
                     f"the disk of {what} is full ({size(free)} free at {disk}): nothing more is "
                     "written",
-                    "make room; what was cut goes on with the same command",
+                    "make room; the same command resumes what was interrupted",
                 )
             )
         elif free < LITTLE_BYTES:
@@ -44,14 +44,14 @@ def look_at_disk(context: Context) -> Examination:
                 note(
                     "disk-little",
                     f"little room for {what}: {size(free)} free at {disk}",
-                    f"a grid with several workers wants {size(LITTLE_BYTES)}",
+                    f"a grid with several workers needs about {size(LITTLE_BYTES)}",
                 )
             )
     return Examination(_SUBJECT, f"{size(least or 0)} free", tuple(issues))
 
 
 def _forbidden(context: Context) -> Iterator[Issue]:
-    """Yield an issue for each place that must be written and cannot be."""
+    """Yield an issue for each folder or file that must be writable and is not."""
     for check in (paths.check, partial(tracking.check_writable, context.uri)):
         try:
             check()
@@ -61,7 +61,7 @@ def _forbidden(context: Context) -> Iterator[Issue]:
 
 
 def _free(written: dict[str, Path]) -> dict[Path, tuple[str, int]]:
-    """A folder on each of the disks -> what lies on that disk, and its free bytes."""
+    """Return for a folder on each disk what is on that disk, and its free bytes."""
     found: dict[int, tuple[Path, list[str]]] = {}
     for what, folder in written.items():
         there = next(

@@ -1,4 +1,4 @@
-"""What the program runs on: Python, packages, and what makes it faster or draws for it."""
+"""Check Python, packages and optional programs, such as a compiler and a browser."""
 
 import importlib.util
 import platform
@@ -26,7 +26,7 @@ _COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 def look_at_environment(context: Context) -> Examination:
-    """Versions against what the project asks for, and what is only nice to have."""
+    """Check versions against the requirements, and optional programs."""
     python, requirements = _asked_for()
     issues = [
         *_python(python),
@@ -41,9 +41,9 @@ def look_at_environment(context: Context) -> Examination:
 
 
 def _asked_for() -> tuple[str, list[str]]:
-    """The Python and the packages that the project requires.
+    """Return the required Python and packages.
 
-    A checkout says so itself: it may not be installed, or have changed since it was.
+    A checkout has them in its pyproject.toml, as it may not be installed, or changed since.
     """
     project = Path(mnist_ops.__file__).parents[1] / "pyproject.toml"
     if project.exists():
@@ -60,8 +60,8 @@ def _python(asked: str) -> Iterator[Issue]:
     if not SpecifierSet(asked).contains(here, prereleases=True):
         yield Issue(
             "python-version",
-            f"Python {here} is not one of {asked}",
-            "make the environment with one that is: `make PYTHON=/path/to/python3.11 run`",
+            f"Python {here} does not match {asked}",
+            "create the environment with another: `make PYTHON=/path/to/python3.11 run`",
         )
 
 
@@ -75,7 +75,7 @@ def _packages(lines: list[str]) -> Iterator[Issue]:
         if found is None:
             unfit.append((asked, f"{asked.name} is not installed"))
         elif not asked.specifier.contains(found, prereleases=True):
-            unfit.append((asked, f"{asked.name} {found} is not {asked.specifier}"))
+            unfit.append((asked, f"{asked.name} {found} does not match {asked.specifier}"))
     if unfit:
         command = " ".join(f"'{asked.name}{asked.specifier}'" for asked, _ in unfit)
         yield Issue(
@@ -87,7 +87,7 @@ def _packages(lines: list[str]) -> Iterator[Issue]:
 
 
 def _torchvision() -> Iterator[Issue]:
-    """A pair that does not match fails at the first operator, with a riddle."""
+    """Yield a pair that does not match fails at the first operator, with a riddle."""
     torch = _installed("torch")
     if torch is None or _installed("torchvision") is None:
         return
@@ -101,7 +101,7 @@ def _torchvision() -> Iterator[Issue]:
             yield Issue(
                 "torch-pair",
                 f"{pair}, and torch is {torch}",
-                f"`{_pip()} install --upgrade torch torchvision` takes two that match",
+                f"`{_pip()} install --upgrade torch torchvision` installs two that match",
             )
 
 
@@ -110,17 +110,17 @@ def _compiler() -> Iterator[Issue]:
         yield note(
             "no-compiler",
             f"no C++ compiler ({', '.join(_COMPILERS[:3])})",
-            "nothing needs one; trainings are a tenth faster with one: `apt-get install g++`",
+            "optional; training is a tenth faster with one: `apt-get install g++`",
         )
         return
-    # As a worker trains: the kernels are checked against torch's sums on one thread.
+    # With the threads of a worker, for which the kernels are checked.
     with reproducible(THREADS):
         usable = kernel_check.usable()
     if not usable:
         yield note(
             "no-kernels",
-            "compiled kernels are not used: switched off, not compiled, or not of torch's rounding",
-            "nothing is wrong; torch's own operators do their work, a tenth slower",
+            "compiled kernels are not used: turned off, not compiled, or rounding unlike torch",
+            "harmless; torch's own operators are used, a tenth slower",
         )
 
 
@@ -129,7 +129,7 @@ def _allocator() -> Iterator[Issue]:
         yield note(
             "no-allocator",
             "no fast memory allocator",
-            "trainings are faster with one: `apt-get install libtcmalloc-minimal4`",
+            "training is faster with one: `apt-get install libtcmalloc-minimal4`",
         )
 
 
@@ -143,7 +143,7 @@ def _browser() -> Iterator[Issue]:
         yield note(
             "no-images",
             "no Chrome or Chromium: no SVG and PNG figures",
-            "`apt-get install chromium`, or name one in BROWSER_PATH",
+            "`apt-get install chromium`, or set BROWSER_PATH to one",
         )
 
 

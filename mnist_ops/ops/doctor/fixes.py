@@ -1,7 +1,7 @@
-"""The record of what ``--fix`` changed on this machine's stores, and the way back.
+"""Record the changes of ``--fix``, and undo them.
 
-Every change is written to a file of the state folder before it is made. So one that was interrupted
-is known as well, and each can be taken back.
+Every change is written to a file of the state folder before it is made, so interrupted changes can
+be undone as well.
 """
 
 import contextlib
@@ -29,18 +29,18 @@ UNDO = "mnist-ops doctor --undo"
 
 
 class Fixes:
-    """Everything that one ``--fix`` changes.
+    """The changes of one ``--fix``.
 
     Attributes:
-        id: names it in the record, and in the names of what it moves.
-        changes: how many changes were recorded.
+        id: its id in the record, and in the names of moved files.
+        changes: number of recorded changes.
     """
 
     def __init__(self, context: Context):
-        """Fixes of `context`; the record is opened at the first change."""
+        """Start fixes of `context`; nothing is recorded before the first change."""
         self.id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
         self.changes = 0
-        self._site = context
+        self._context = context
         self._locked = ExitStack()
         self._begun = False
 
@@ -48,29 +48,29 @@ class Fixes:
         """Record `change`, and make it.
 
         Raises:
-            MnistOpsError: it cannot be recorded, for example since another fix is at work; nothing
-                is changed then.
+            MnistOpsError: it cannot be recorded, for example because another process is fixing;
+                nothing was changed.
         """
         self._begin()
         _append("change", fix=self.id, type=type(change).__name__, fields=asdict(change))
         self.changes += 1
-        with tracking.tracking_errors(self._site.uri):
-            change.do(self._site.client)
+        with tracking.tracking_errors(self._context.uri):
+            change.do(self._context.client)
 
     def note(self, did: str) -> None:
-        """Record in a line what was done of a finding, once anything of it is recorded."""
+        """Record in a line what a fix did, if it has recorded a change."""
         if self._begun:
             _append("did", fix=self.id, text=did)
 
     def aside(self, path: Path) -> Path:
-        """Return where to move `path`, which is below this machine's folder of the store."""
-        folder = self._site.state_dir
+        """Return where to move `path`, which is below the state folder of the store."""
+        folder = self._context.state_dir
         assert folder is not None
         within = path.relative_to(folder)
         return folder / "set-aside" / within.with_name(f"{within.name}-{self.id}")
 
     def close(self) -> None:
-        """Let another process fix or undo."""
+        """Allow other processes to fix or undo."""
         self._locked.close()
         self._begun = False
 
@@ -80,8 +80,8 @@ class Fixes:
             _append(
                 "fix",
                 fix=self.id,
-                uri=tracking.without_password(self._site.uri),
-                store=self._site.store,
+                uri=tracking.without_password(self._context.uri),
+                store=self._context.store,
                 time=datetime.now(UTC).isoformat(timespec="seconds"),
             )
             self._begun = True
@@ -92,11 +92,11 @@ class Undone:
     """The outcome of undoing a fix.
 
     Attributes:
-        fix: its id.
-        time: when it was made, ISO 8601 in UTC.
-        taken_back: a line a change.
-        left: the reasons why other changes were left.
-        did: what the fix said that it did.
+        fix: id of the fix.
+        time: time of the fix, ISO 8601 in UTC.
+        taken_back: changes that were undone, a line each.
+        left: reasons why other changes were not undone.
+        did: what the fix did, a line each.
     """
 
     fix: str
@@ -107,12 +107,12 @@ class Undone:
 
 
 def undo_last(context: Context) -> Undone | None:
-    """Take back the last fix of the store of `context` that was not; None where there is none.
+    """Undo the last fix of the store of `context` that was not undone; None without one.
 
-    What was interrupted here goes on when it is called again.
+    An interrupted undo continues with the next call.
 
     Raises:
-        MnistOpsError: something cannot be taken back now, for example as the store is away.
+        MnistOpsError: a change cannot be undone now, for example as the store does not answer.
     """
     if not (paths.state_dir() / RECORD).exists():
         return None
@@ -131,7 +131,7 @@ def undo_last(context: Context) -> Undone | None:
                 with tracking.tracking_errors(context.uri):
                     why = change.undo(context.client)
             except OSError as error:
-                raise MnistOpsError(f"{change} cannot be taken back: {error.strerror}") from None
+                raise MnistOpsError(f"{change} cannot be undone: {error.strerror}") from None
             except MnistOpsError:
                 if context.client is None and seen.issues:
                     raise MnistOpsError(seen.issues[0].what) from None
@@ -161,12 +161,12 @@ def exclusive_fix() -> Iterator[None]:
             yield
     except Timeout:
         raise MnistOpsError(
-            "another `mnist-ops doctor` fixes or undoes: wait until it has ended"
+            "another `mnist-ops doctor` is fixing or undoing: wait until it has ended"
         ) from None
 
 
 def _read() -> list[dict[str, Any]]:
-    """The entries of the record; a line that was torn, or is none of ours, is left out."""
+    """Return the entries of the record; incomplete and invalid lines are left out."""
     path = paths.state_dir() / RECORD
     entries = []
     for line in path.read_bytes().splitlines() if path.exists() else []:
@@ -178,7 +178,7 @@ def _read() -> list[dict[str, Any]]:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Return whether a line that was read has the form of a line of the record."""
+    """Return whether `entry` has the form of an entry of the record."""
     texts = {"fix": ("time",), "did": ("text",), "change": ("type",), "undone": ()}
     if not isinstance(entry, dict) or entry.get("kind") not in tuple(texts):
         return False
@@ -200,7 +200,7 @@ def _append(kind: str, **fields: Any) -> None:
     with atomic_files.write_errors(path):
         path.touch(0o600)
     with atomic_files.write_errors(path), path.open("ab") as file:
-        # Begun on a line of its own: the one before may be torn.
+        # On a new line, as the last one may be incomplete.
         file.write(b"\n" + json.dumps({"kind": kind, **fields}).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

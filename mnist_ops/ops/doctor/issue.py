@@ -22,16 +22,16 @@ Fix = Callable[["Fixes"], str]
 
 @dataclass(frozen=True)
 class Issue:
-    """A kind of defect, however often it occurs.
+    """A problem or note, with all its occurrences.
 
     Attributes:
         kind: stable code of the issue, for programs.
-        what: one line, what is wrong.
-        cure: one line, what to do, or what ``--fix`` does.
-        items: the runs, cells, files or packages it is about.
-        severity: how bad it is.
-        fix: the fix, which makes its changes by what it is given and returns in one line what it
-            did; None where ``--fix`` has none. Raises `MnistOpsError` or `OSError` where it fails.
+        what: description in one line.
+        cure: what to do, or what ``--fix`` does, in one line.
+        items: the runs, cells, files or packages that it concerns.
+        severity: of the issue.
+        fix: makes its changes through the given `Fixes`, and returns in one line what it did;
+            raises `MnistOpsError` or `OSError` if it fails. None without a fix.
     """
 
     kind: str
@@ -47,10 +47,10 @@ class Examination:
     """Result of one check.
 
     Attributes:
-        subject: what was checked.
-        ok: a few words for where there is no issue.
-        issues: what was found.
-        looked: whether it could be checked.
+        subject: of the check.
+        ok: text for a result without issues.
+        issues: the issues.
+        looked: whether the check could run.
     """
 
     subject: str
@@ -62,12 +62,12 @@ class Examination:
 def note(
     kind: str, what: str, cure: str, items: tuple[str, ...] = (), *, fix: "Fix | None" = None
 ) -> Issue:
-    """Return an issue that is no problem."""
+    """Return an issue that is not a problem."""
     return Issue(kind, what, cure, items, Severity.NOTE, fix)
 
 
 def not_looked_at(subject: str) -> Examination:
-    """Return the result of a check that needs a store where there is none."""
+    """Return the result of a check that needs a store, without one."""
     return Examination(subject, "not checked without a store", looked=False)
 
 

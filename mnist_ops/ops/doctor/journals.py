@@ -1,4 +1,4 @@
-"""Journals of this machine: whether the store has what they say, and whether they are of use."""
+"""Check the journals of this machine: pending, refused, superfluous and damaged ones."""
 
 import contextlib
 from collections.abc import Collection, Iterable
@@ -17,7 +17,7 @@ from mnist_ops.tracking.leftover_journals import LeftoverJournal, inspect, lefto
 from mnist_ops.tracking.tracker import end_as_killed
 
 _SUBJECT = "journals"
-# How long runs may take to reach the store.
+# Time limit for uploading runs.
 UPLOAD_S = 120.0
 
 
@@ -49,8 +49,8 @@ def look_at_journals(context: Context) -> Examination:
         issues.append(
             note(
                 "resumable",
-                f"{counted(len(resumable), 'cell')} cut, with what they had come to saved",
-                "the same command goes on with them",
+                f"{counted(len(resumable), 'cell')} interrupted, with their progress saved",
+                "the same command resumes them",
             )
         )
     return Examination(_SUBJECT, "the store has every run of this machine", tuple(issues))
@@ -75,8 +75,8 @@ def _pending(context: Context, waiting: list[LeftoverJournal]) -> Iterable[Issue
     if waiting:
         yield Issue(
             "undelivered",
-            f"{counted(len(waiting), 'run')} that the store does not have whole",
-            "`mnist-ops sync` hands them over, and so does --fix",
+            f"{counted(len(waiting), 'run')} not completely uploaded",
+            "`mnist-ops sync` uploads them, and so does --fix",
             tuple(found.name for found in waiting),
             fix=lambda fixes: _upload(context, []),
         )
@@ -86,9 +86,9 @@ def _refused(context: Context, refused: list[LeftoverJournal]) -> Iterable[Issue
     if refused:
         yield Issue(
             "refused",
-            f"{counted(len(refused), 'run')} that the store would not take",
-            "--fix offers them once more; where they are refused again, look at the folder, and "
-            "delete it if its cell is to be computed again",
+            f"{counted(len(refused), 'run')} that the store refused",
+            "--fix uploads them once more; if they are refused again, look at the folder, and "
+            "delete it to compute the cell again",
             tuple(str(found.folder) for found in refused),
             fix=lambda fixes: _upload(context, refused),
         )
@@ -101,7 +101,7 @@ def _useless(useless: list[LeftoverJournal]) -> Iterable[Issue]:
     def remove(fixes: Fixes) -> str:
         removed = 0
         for found in useless:
-            # Whoever opened it meanwhile has a use for it.
+            # A journal that was opened or changed meanwhile is kept.
             with contextlib.suppress(Timeout), FileLock(found.folder / LOCK, timeout=0):
                 if inspect(found.folder).events == found.events:
                     fixes.make(Move(str(found.folder), str(fixes.aside(found.folder))))
@@ -110,9 +110,9 @@ def _useless(useless: list[LeftoverJournal]) -> Iterable[Issue]:
 
     yield Issue(
         "orphaned-journal",
-        f"{counted(len(useless), 'journal')} of no use: their cells are finished, or they hold "
-        "nothing",
-        "--fix moves them into a folder set-aside beside; nothing is deleted",
+        f"{counted(len(useless), 'journal')} without use: their cells are finished, or they are "
+        "empty",
+        "--fix moves them into a folder set-aside beside them; nothing is deleted",
         tuple(found.name for found in useless),
         fix=remove,
     )
@@ -122,9 +122,9 @@ def _damaged(damaged: list[LeftoverJournal]) -> Iterable[Issue]:
     if damaged:
         yield note(
             "damaged-journal",
-            f"{counted(len(damaged), 'journal')} that cannot be read: what the store does not have "
-            "of their runs is computed again",
-            "delete the folders when they are of no more use; a grid sets them aside by itself",
+            f"{counted(len(damaged), 'journal')} that cannot be read: what the store lacks of "
+            "their runs is computed again",
+            "delete the folders when you no longer need them; a grid sets them aside by itself",
             tuple(str(found.folder) for found in damaged),
         )
 
@@ -144,7 +144,7 @@ def _upload(context: Context, refused: list[LeftoverJournal]) -> str:
         tracking.close_tracker(tracker)
     if waiting:
         reason = last_error or "another process computes their cells"
-        raise TrackingUnavailable(f"{counted(waiting, 'run')} left: {reason}")
+        raise TrackingUnavailable(f"{counted(waiting, 'run')} not uploaded: {reason}")
     return f"{counted(taken, 'run')} uploaded"
 
 

@@ -1,4 +1,4 @@
-"""What this machine keeps of other stores, some of which are gone."""
+"""Check this machine's journals and checkpoints of other stores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ SET_ASIDE = "of-stores-that-are-gone"
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is kept of a store."""
+    """Journals and checkpoints of a store."""
 
     folder: Path
     uri: str | None
@@ -34,7 +34,7 @@ class _Kept:
 
 
 def look_at_other_stores(context: Context) -> Examination:
-    """Journals and checkpoints of stores that are not the one looked at."""
+    """Check the state folders of other stores than that of `context`."""
     others = [kept for kept in _kept() if kept.folder.name != context.store]
     issues = []
     for kept in others:
@@ -44,7 +44,7 @@ def look_at_other_stores(context: Context) -> Examination:
             issues.append(_gone(kept, kept.uri))
         elif kept.waiting:
             issues.append(_elsewhere(kept))
-    return Examination(_SUBJECT, "nothing left of any", tuple(issues))
+    return Examination(_SUBJECT, "nothing left of other stores", tuple(issues))
 
 
 def _kept() -> list[_Kept]:
@@ -59,12 +59,12 @@ def _kept() -> list[_Kept]:
 
 
 def _is_gone(uri: str, store: str) -> bool:
-    """Whether a store on this machine is not there any more, or is another one now."""
+    """Return whether a store on this machine was deleted, or replaced by another."""
     path = sqlite_path(uri)
     if path is None:
         return False
     if not path.exists():
-        # A disk that is not mounted leaves no folder, or an empty one.
+        # Without a mounted disk, the folder is missing or empty.
         return path.parent.is_dir() and any(path.parent.iterdir())
     try:
         if schema_of(uri) is not Schema.CURRENT:
@@ -87,7 +87,7 @@ def _gone(kept: _Kept, uri: str) -> Issue:
     return Issue(
         "store-gone",
         f"{held} and checkpoints of the store {tracking.without_password(uri)}, which is gone",
-        f"bring the store back, or --fix moves them to {target.parent}",
+        f"restore the store, or --fix moves them to {target.parent}",
         tuple(found.name for found in kept.journals),
         fix=fix,
     )
@@ -97,12 +97,12 @@ def _elsewhere(kept: _Kept) -> Issue:
     if kept.uri is None:
         return note(
             "store-unknown",
-            f"{counted(kept.waiting, 'run')} of a store whose address was not noted",
+            f"{counted(kept.waiting, 'run')} of a store whose address was not recorded",
             f"start a grid on that store, or delete {kept.folder}",
         )
     shown = tracking.without_password(kept.uri)
     return note(
         "undelivered-elsewhere",
-        f"{counted(kept.waiting, 'run')} that the store {shown} does not have whole",
-        f"`MLFLOW_TRACKING_URI={shown} mnist-ops sync` hands them over",
+        f"{counted(kept.waiting, 'run')} not completely uploaded to the store {shown}",
+        f"`MLFLOW_TRACKING_URI={shown} mnist-ops sync` uploads them",
     )

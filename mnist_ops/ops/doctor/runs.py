@@ -1,4 +1,4 @@
-"""The runs of the store: whether each is in its true state, whole, and the only one of its cell."""
+"""Check the runs of the store: status, completeness, and one per cell."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ def look_at_open_runs(context: Context) -> Examination:
             Issue(
                 "ghost",
                 f"{counted(len(stale), 'run')} RUNNING whose process has ended",
-                "--fix ends them as KILLED; the same command that began them goes on",
+                "--fix ends them as KILLED; the command that started them resumes them",
                 _names(stale),
                 fix=lambda fixes: _kill(context, fixes, stale, lambda run: ENDED_BEFORE),
             )
@@ -83,7 +83,7 @@ def look_at_finished_runs(context: Context) -> Examination:
 
 
 def look_at_claims(context: Context) -> Examination:
-    """Check for claims of processes that have ended: the next grid takes these over anyway."""
+    """Check for claims of processes that have ended, which the next grid would take over."""
     client, store = context.client, context.store
     if client is None:
         return not_looked_at(_CLAIMS)
@@ -96,7 +96,7 @@ def look_at_claims(context: Context) -> Examination:
     def release(fixes: Fixes) -> str:
         claims = Claims(client, store)
         with tracking.tracking_errors(context.uri):
-            # Of what another process takes meanwhile nothing is released.
+            # Claims that another process takes over meanwhile are not released.
             claims.release(claims.claim(abandoned))
             claims.close()
         return "released"
@@ -144,10 +144,10 @@ def _incomplete(context: Context, runs: list[Run], found: Defects) -> Iterable[I
 
     yield Issue(
         "incomplete",
-        f"{counted(len(those), 'run')} FINISHED with a result, but not with all of a run's parts",
-        "their accuracies count; `verify` and what compares predictions leave them out. Bring the "
-        "files back, or `mnist-ops doctor --fix --force` sets the runs to KILLED, and the next "
-        "grid computes their cells again",
+        f"{counted(len(those), 'run')} FINISHED with a result, but incomplete",
+        "their accuracies count; `verify` and comparisons of predictions leave them out. Restore "
+        "the files, or `mnist-ops doctor --fix --force` sets the runs to KILLED, and the next grid "
+        "computes their cells again",
         _reasons(those, found),
         fix=invalidate if context.force else None,
     )
@@ -157,29 +157,29 @@ def _unreachable(runs: list[Run], found: Defects) -> Iterable[Issue]:
     if those := _of(runs, found, Missing.UNKNOWN):
         yield Issue(
             "artifacts-unreachable",
-            f"the artifacts of {counted(len(those), 'run')} cannot be seen from here",
-            "bring their folder back, or look from the machine that has it; their runs are left as "
-            "they are",
+            f"the artifacts of {counted(len(those), 'run')} cannot be read from here",
+            "restore their folder, or run doctor on the machine that has it; the runs stay "
+            "unchanged",
             tuple(sorted({found[run.info.run_id].why for run in those})),
         )
 
 
 def _odd(runs: list[Run], found: Defects, odd: list[str]) -> Iterable[Issue]:
-    """The runs that every command leaves out, as their values cannot be right."""
+    """Yield an issue of the invalid runs, which every command leaves out."""
     looked_at = [run for run in runs if run.info.run_id not in found]
     lines = [*odd, *(str(c) for c in map(tracking.cell_of, looked_at) if not isinstance(c, str))]
     if lines:
         yield note(
             "odd-values",
-            f"{counted(len(lines), 'run')} that no command counts",
+            f"{counted(len(lines), 'run')} that are left out as invalid",
             "correct or delete them in MLflow; their cells are computed again",
             tuple(lines),
         )
 
 
 def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
-    """The runs of cells that keep another one: a whole one, and of several that of reports."""
-    # One that is not of the cell that it claims makes no other superfluous.
+    """Return the runs of cells that have another complete one; reports use the latest of those."""
+    # Only valid runs can make others superfluous.
     valid = [run for _, run in tracking.valid_cells(runs)]
     whole = [run for run in valid if run.info.run_id not in found]
     later = set(repeated(_frame(whole))[columns.RUN_ID])
@@ -203,7 +203,7 @@ def _frame(runs: list[Run]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for time in (columns.START_TIME, columns.END_TIME):
         if time in frame:
-            # One that no calendar has is missing.
+            # Times out of range become missing.
             frame[time] = pd.to_datetime(frame[time], unit="ms", utc=True, errors="coerce")
     return columns.typed(frame)
 
@@ -214,8 +214,8 @@ def _duplicates(context: Context, extra: list[Run]) -> Iterable[Issue]:
         yield Issue(
             "duplicate",
             f"{counted(len(extra), 'run')} too many: {counted(cells, 'cell')} finished twice",
-            "--fix deletes all but the one that reports use, the latest that is whole; `mlflow "
-            "runs restore` brings one back",
+            "--fix deletes all but the one that reports use, the latest complete one; `mlflow runs "
+            "restore` restores a run",
             _names(extra),
             fix=lambda fixes: _each(
                 context,
@@ -228,14 +228,14 @@ def _duplicates(context: Context, extra: list[Run]) -> Iterable[Issue]:
 
 
 def _undecided(runs: list[Run], found: Defects) -> Iterable[Issue]:
-    """Duplicates of which none can be shown to be whole beside the others."""
+    """Yield an issue of duplicates of which it is unknown which ones are complete."""
     without = {run.info.run_id for run in _of(runs, found, Missing.RESULT)}
     counts = Counter(_cell(run) for run in runs if run.info.run_id not in without)
     if several := [r for r in runs if counts[_cell(r)] > 1 and r.info.run_id not in without]:
         yield note(
             "duplicate-undecided",
-            f"{counted(len(several), 'run')} of cells that finished twice, not all seen whole",
-            "reports use the latest; all are kept. Look again when their artifacts are back",
+            f"{counted(len(several), 'run')} of cells that finished twice, not all known complete",
+            "reports use the latest; all are kept. Run doctor again when their artifacts are back",
             _names(several),
         )
 
@@ -247,7 +247,7 @@ def _kill(context: Context, fixes: Fixes, runs: list[Run], why: Callable[[Run], 
 def _each(
     context: Context, fixes: Fixes, runs: list[Run], change: Callable[[Run], Change], done: str
 ) -> str:
-    """Change those of `runs` that are as they were when they were looked at."""
+    """Change those of `runs` whose status has not changed since the check."""
     assert context.client is not None
     changed = 0
     with tracking.tracking_errors(context.uri):

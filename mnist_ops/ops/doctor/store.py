@@ -1,4 +1,4 @@
-"""The tracking store: whether it is there, answers, and has the schema of this MLflow."""
+"""Check that the tracking store exists, answers, and has the schema of this MLflow."""
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -21,13 +21,13 @@ _SUBJECT = "tracking store"
 
 
 def look_at_store(context: Context) -> Examination:
-    """Connect `context` to its store, or say why that cannot be done."""
+    """Connect `context` to its store; return an issue if that fails."""
     quieten_mlflow()
     shown = tracking.without_password(context.uri)
     context.client = context.store = None
     path = sqlite_path(context.uri)
     if path is not None and not path.exists():
-        first = "`mnist-ops run all --preset quick` makes it; MLFLOW_TRACKING_URI names another"
+        first = "`mnist-ops run all --preset quick` creates it; MLFLOW_TRACKING_URI names another"
         none = note("no-store", f"there is none at {path} yet", first)
         return Examination(_SUBJECT, shown, (none,))
     try:
@@ -39,7 +39,7 @@ def look_at_store(context: Context) -> Examination:
             issues = _claims(context)
     except TrackingUnavailable as error:
         context.client = context.store = None
-        gone = Issue("store-unreachable", str(error), "then look again: runs are not looked at now")
+        gone = Issue("store-unreachable", str(error), "then run doctor again, for the runs")
         return Examination(_SUBJECT, shown, (gone,))
     return Examination(_SUBJECT, f"{shown} answers", issues)
 
@@ -50,17 +50,17 @@ def _schema(context: Context, shown: str) -> Issue | None:
         case Schema.HALF_MADE:
             return Issue(
                 "store-half-made",
-                f"{shown} has not all of its tables, and no runs: the program that made it ended",
-                "--fix or the next grid puts a whole one in its place, and keeps the file beside",
+                f"{shown} is incomplete and has no runs: its creation was interrupted",
+                "--fix or the next grid replaces it by a complete one, and keeps the file",
                 fix=lambda fixes: _made(context.uri),
             )
         case Schema.OLDER if sqlite_path(context.uri):
             return Issue(
                 "schema-older",
                 f"{shown} has an older schema than {here} reads",
-                "end what uses it; --fix then upgrades a copy as `mlflow db upgrade` does, and "
-                "keeps the file as it was",
-                fix=lambda fixes: f"upgraded; as it was: {upgrade(context.uri)}",
+                "end all programs that use it; --fix then upgrades it as `mlflow db upgrade` does, "
+                "and keeps a backup",
+                fix=lambda fixes: f"upgraded; backup: {upgrade(context.uri)}",
             )
         case Schema.OLDER:
             return Issue(
@@ -73,18 +73,18 @@ def _schema(context: Context, shown: str) -> Issue | None:
                 "schema-newer",
                 f"{shown} was written by a newer MLflow than {here}",
                 "`pip install --upgrade mlflow`, or set MLFLOW_TRACKING_URI to another store: a "
-                "schema has no way back",
+                "schema cannot be downgraded",
             )
     return None
 
 
 def _made(uri: str) -> str:
     tracking.connect(uri)
-    return "made; what was there is beside it"
+    return "created; the incomplete file is kept beside it"
 
 
 def _claims(context: Context) -> tuple[Issue, ...]:
-    """What somebody deleted of the run that claims are written to."""
+    """Return an issue if the experiment or the run of the claims was deleted."""
     client = context.client
     assert client is not None
     found = client.get_experiment_by_name(claims.EXPERIMENT)
@@ -104,8 +104,8 @@ def _claims(context: Context) -> tuple[Issue, ...]:
     return (
         Issue(
             "ledger-deleted",
-            f"somebody deleted the experiment {claims.EXPERIMENT!r} or its run: grids cannot tell "
-            "whether another computes a cell",
+            f"the experiment {claims.EXPERIMENT!r} or its run was deleted: grids cannot tell "
+            "whether another one computes a cell",
             "--fix restores it",
             fix=restore,
         ),

@@ -1,1 +1,1 @@
-"""The team's tracking server: MLflow's own, started with safe settings."""
+"""A tracking server for a team: MLflow's own server, started with safe settings."""

@@ -1,4 +1,4 @@
-"""Who may read what: permissions of files, and MLflow's settings of users and passwords."""
+"""Restrict access: permissions of files, and MLflow's authentication settings."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,16 +10,16 @@ from mnist_ops import tracking
 from mnist_ops.core import atomic_files
 from mnist_ops.ops.server.settings import ServerSettings
 
-# What a user who has signed in may do with the runs of others: add to their experiments, so that
-# a team shares one grid, but delete nothing.
+# Permission of users on the experiments of others: they may add runs, so that a team can share a
+# grid, but not delete any.
 DEFAULT_PERMISSION = "EDIT"
-# A password is checked with a slow hash at every request. Caching the answer for a minute makes
-# writing several times faster, and a changed password counts at once all the same.
+# Passwords are checked with a slow hash. Caching the result for a minute makes writing several
+# times faster; a changed password still takes effect at once.
 _AUTH_CACHE_S = 60
 
 
 def restrict_access(settings: ServerSettings) -> None:
-    """Take from others what they could read past the server: passwords' hashes, guarded runs."""
+    """Remove other users' permissions on the files of the database of users, runs and artifacts."""
     stores = [auth_database(settings)]
     guarded = []
     if settings.auth:
@@ -31,11 +31,11 @@ def restrict_access(settings: ServerSettings) -> None:
 
 @contextmanager
 def auth_config(settings: ServerSettings) -> Iterator[Path | None]:
-    """MLflow's file of sign-in settings, which nobody else can read, while the block runs."""
+    """Write MLflow's file of authentication settings, readable by its owner only, for the block."""
     if not settings.auth:
         yield None
         return
-    # Interpolation would take a % in a password for its own.
+    # Without interpolation, which would interpret a % in a password.
     config = ConfigParser(interpolation=None)
     config["mlflow"] = _escaped(
         {
@@ -56,7 +56,7 @@ def auth_config(settings: ServerSettings) -> Iterator[Path | None]:
 
 
 def _escaped(values: Mapping[str, str]) -> dict[str, str]:
-    """As MLflow's reader, which interpolates, will get them back."""
+    """Escape values for MLflow's parser, which interpolates."""
     return {name: value.replace("%", "%%") for name, value in values.items()}
 
 
@@ -65,6 +65,6 @@ def auth_database(settings: ServerSettings) -> str:
     if settings.auth_database_uri:
         return settings.auth_database_uri
     backend = settings.backend_store_uri
-    # SQLite takes one writer at a time: signing in should not wait for runs being written.
+    # SQLite allows one writer at a time; a file of its own keeps sign-ins from waiting for runs.
     path = tracking.sqlite_path(backend)
     return backend if path is None else tracking.sqlite_uri(path.with_name("basic_auth.db"))

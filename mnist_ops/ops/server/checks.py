@@ -1,4 +1,4 @@
-"""Check, before the server starts, that it will be able to run."""
+"""Check the port, packages, database and bucket before the server starts."""
 
 import os
 import socket
@@ -34,15 +34,15 @@ def _check_port(settings: ServerSettings) -> None:
             settings.host, settings.port, type=socket.SOCK_STREAM
         )[0]
         with socket.socket(family, kind, protocol) as free:
-            # As uvicorn does: connections of a server that just ended do not count.
+            # As uvicorn does, so that connections of a server that has just ended do not count.
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             free.bind(address)
     except socket.gaierror:
-        raise InvalidInput(f"--host {settings.host} is no address of this machine") from None
+        raise InvalidInput(f"--host {settings.host} is not an address of this machine") from None
     except OSError as error:
         raise MnistOpsError(
             f"cannot listen on {settings.host} port {settings.port}: "
-            f"{error.strerror or error}; name another with --port"
+            f"{error.strerror or error}; choose another with --port"
         ) from None
 
 
@@ -65,13 +65,13 @@ def _need(module: str, what: str) -> None:
 def _check_database(settings: ServerSettings) -> None:
     tracking.check_database(settings.backend_store_uri)
     users = auth_database(settings)
-    # A file of users is none of MLflow's runs, and is made where there is none.
+    # Not for a SQLite file, which MLflow creates; and the tables of users are not those of runs.
     if settings.auth and not users.startswith("sqlite"):
         tracking.check_database(users, create=False)
 
 
 def _check_bucket(destination: str) -> None:
-    """Ask for the bucket once: MLflow would tell of a wrong one at the first artifact only."""
+    """Access the bucket once: MLflow itself would report an error at the first artifact only."""
     if not destination.startswith(_S3):
         return
     import boto3

@@ -1,7 +1,7 @@
 """The command line and environment of MLflow's server.
 
-Every user of the machine can read a command line, so nothing secret is on it: addresses with
-passwords, and passwords, are in the environment or in a file that only its owner reads.
+Every user of the machine can read a command line, so it has no secrets: passwords, and addresses
+with passwords, are in the environment or in a file that only its owner can read.
 """
 
 import os
@@ -17,7 +17,7 @@ _SECRET_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"
 
 
 def server_command(settings: ServerSettings) -> list[str]:
-    """Return the command line of the server; it has no password."""
+    """Return the command line of the server, without secrets."""
     uvicorn = ["--no-access-log", "--http", "mnist_ops.ops.server.own_origin:OwnOriginProtocol"]
     if settings.tls_certificate and settings.tls_key:
         uvicorn += ["--ssl-certfile", str(settings.tls_certificate)]
@@ -26,7 +26,7 @@ def server_command(settings: ServerSettings) -> list[str]:
         uvicorn += ["--proxy-headers"]
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", settings.host, "--port", str(settings.port)]
-    # More workers answer several times slower: their sockets have no TCP_NODELAY.
+    # One worker: several are much slower, as their sockets lack TCP_NODELAY.
     command += ["--workers", "1"]
     command += ["--allowed-hosts", ",".join(_hosts(settings))]
     command += ["--cors-allowed-origins", ",".join(_origins(settings))]
@@ -38,7 +38,7 @@ def _hosts(settings: ServerSettings) -> list[str]:
     names = list(settings.allowed_hosts)
     if settings.loopback:
         names += ["localhost", "127.0.0.1", "[::1]"]
-    # A client's Host header has the port unless it is the scheme's own.
+    # A client's Host header has the port, unless it is the default of the scheme.
     with_port = [f"{name}:{settings.port}" for name in names if not _has_port(name)]
     return list(dict.fromkeys([*names, *with_port]))
 
@@ -55,8 +55,13 @@ def _origins(settings: ServerSettings) -> list[str]:
 
 
 def server_environment(settings: ServerSettings, auth_config: Path | None) -> dict[str, str]:
-    """Return the environment of the server, `auth_config` being the file of its sign-in."""
-    # Nothing of the caller's may undo what is decided here.
+    """Return the environment of the server.
+
+    Args:
+        settings: of the server.
+        auth_config: MLflow's file of authentication settings; None without authentication.
+    """
+    # Variables of the user that would override the settings are removed.
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -68,7 +73,7 @@ def server_environment(settings: ServerSettings, auth_config: Path | None) -> di
         "MLFLOW_BACKEND_STORE_URI": settings.backend_store_uri,
         "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts_destination,
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",
-        # Jobs of the GenAI part, which runs code and starts processes of its own.
+        # No jobs of MLflow's GenAI part, which run code in processes of their own.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONUNBUFFERED": "1",
         **(

@@ -1,6 +1,6 @@
-"""Whose web pages may use the tracking server, as uvicorn asks: it imports this module by name.
+"""Restrict the tracking server to web pages of allowed origins; uvicorn imports this module.
 
-MLflow lets pages of any port of this machine write: a notebook's, a preview's, any web server's.
+MLflow itself allows pages of any port of this machine to write, such as those of a notebook.
 """
 
 import os
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _ALLOWED = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
 
 
-# Which class it is depends on the packages installed.
+# The base class depends on the installed packages.
 class OwnOriginProtocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
-    """uvicorn's protocol, before an application that answers own and invited pages alone."""
+    """uvicorn's protocol, with a check of the origin before the application."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -28,7 +28,7 @@ class OwnOriginProtocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
 
 
 class _OwnOrigin:
-    """Refuses what a page of another origin asks; programs, which name none, pass."""
+    """Denies requests from pages of other origins; programs send no origin, and are allowed."""
 
     def __init__(self, app: "ASGI3Application", allowed: Sequence[str]):
         self._app = app

@@ -31,9 +31,9 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], log: Log) -> N
     """Run the server until SIGTERM or Ctrl-C.
 
     Args:
-        settings: how.
-        ready: gets the server's URI once it answers.
-        log: gets the server's own log, a line at a time, without secrets.
+        settings: of the server.
+        ready: gets the server's URI when it responds.
+        log: gets the lines of the server's log, without secrets.
 
     Raises:
         TrackingUnavailable: the database does not answer.
@@ -56,7 +56,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], log: Log) -> N
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # Of its own group: Ctrl-C reaches us alone, and stopping it reaches its children.
+            # Its own process group: Ctrl-C does not reach it, and stopping it ends its children.
             start_new_session=True,
         )
         output = _Output(process, log)
@@ -75,7 +75,7 @@ def serve(settings: ServerSettings, ready: Callable[[str], None], log: Log) -> N
 def _wait_until_ready(
     settings: ServerSettings, process: "subprocess.Popen[str]", stopped: threading.Event
 ) -> bool:
-    """Whether the server answers; False where it ended, or was told to stop, before."""
+    """Wait until the server responds; return False if it ends or is stopped before."""
     deadline = time.monotonic() + _START_LIMIT_S
     while process.poll() is None and not stopped.wait(0.2):
         if _answers(settings):
@@ -89,7 +89,7 @@ def _answers(settings: ServerSettings) -> bool:
     host = settings.host if settings.loopback else "127.0.0.1"
     scheme = urlsplit(settings.uri).scheme
     host = f"[{host}]" if ":" in host else host
-    # Our own process on our own port: its certificate is of the name that others call it by.
+    # The certificate is not verified, as it has the name for clients, not that of this host.
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     try:
@@ -101,7 +101,7 @@ def _answers(settings: ServerSettings) -> bool:
 
 @contextmanager
 def _terminable() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set while the block runs."""
+    """Yield an event that SIGTERM and Ctrl-C set while the block runs."""
     stopped = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stopped.set())
@@ -127,7 +127,7 @@ def _stop(process: "subprocess.Popen[str]") -> None:
 
 
 class _Output:
-    """Passes a process's output on, and keeps its end to say why it ended."""
+    """Forwards the output of a process, and keeps its last lines for the reason of its end."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: Log):
         self._process = process
@@ -137,7 +137,7 @@ class _Output:
         self._thread.start()
 
     def reason(self) -> str:
-        """The last line that tells an error."""
+        """Return the last line with an error; without one the last line."""
         self._thread.join(_STOP_LIMIT_S)
         lines = [line for line in self._last if line.strip()]
         errors = [line for line in lines if "Error: " in line or "Exception: " in line]

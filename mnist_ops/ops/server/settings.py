@@ -1,4 +1,4 @@
-"""Settings of the tracking server, which refuse what would let in anybody uninvited."""
+"""Settings of the tracking server, checked for combinations that are not safe."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -11,27 +11,28 @@ ADMIN_PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How the server is started.
+    """Settings of the server.
 
     Attributes:
-        backend_store_uri: where runs are kept: SQLite, PostgreSQL, or what else MLflow takes.
-        artifacts_destination: folder or ``s3://BUCKET/PATH`` of the artifacts; clients reach it
+        backend_store_uri: URI of the store of the runs: SQLite, PostgreSQL, or any that MLflow
+            supports.
+        artifacts_destination: folder or ``s3://BUCKET/PATH`` of the artifacts, which clients access
             through the server.
         host: address to listen on.
         port: 1 to 65535.
-        auth: ask every client for a user and a password.
-        auth_database_uri: where users are kept; None is the backend store's database, or a file
-            beside it where that is SQLite.
-        admin_password: of the user ``admin``, read when there is none yet.
-        allowed_hosts: names that clients reach the server under; names of the loopback device are
-            always allowed there.
-        cors_allowed_origins: web pages of other origins that may write through a browser.
-        tls_certificate: PEM file; with `tls_key` the server speaks TLS itself.
+        auth: whether clients need a user and password.
+        auth_database_uri: URI of the database of users; None is that of the backend store, or for
+            SQLite a file beside it.
+        admin_password: of the user ``admin``, used when that user is created.
+        allowed_hosts: host names of the server for clients. On the loopback device, its own names
+            are always allowed.
+        cors_allowed_origins: other origins whose web pages may write through a browser.
+        tls_certificate: PEM file; with `tls_key` the server uses TLS itself.
         tls_key: PEM file.
-        behind_tls_proxy: a proxy in front of the server ends TLS.
+        behind_tls_proxy: whether a proxy in front of the server terminates TLS.
 
     Raises:
-        InvalidInput: they do not fit together, or would let in whom nobody invited.
+        InvalidInput: the settings contradict each other, or are not safe.
     """
 
     backend_store_uri: str
@@ -51,30 +52,30 @@ class ServerSettings:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidInput("--tls-cert and --tls-key go together: give both")
         if "*" in self.allowed_hosts or "*" in self.cors_allowed_origins:
-            raise InvalidInput("* would let every web page in: name the hosts and origins")
+            raise InvalidInput("* would allow every web page: list the hosts and origins")
         if not self.loopback:
             self._check_public()
         if self.auth and not self.admin_password:
             raise InvalidInput(
-                f"--auth needs a password for the user admin: set {ADMIN_PASSWORD}, or name its "
+                f"--auth needs a password for the user admin: set {ADMIN_PASSWORD}, or give its "
                 "file with --admin-password-file"
             )
 
     def _check_public(self) -> None:
-        public = f"listening on {self.host} lets the network in"
+        public = f"listening on {self.host} opens the server to the network"
         if not self.auth:
             raise InvalidInput(f"{public}: add --auth, so that clients sign in")
         if not self.tls_certificate and not self.behind_tls_proxy:
             raise InvalidInput(
-                f"{public}, and without TLS passwords would cross it readable: add --tls-cert and "
-                "--tls-key, or --behind-tls-proxy where a proxy in front ends TLS"
+                f"{public}, and without TLS passwords are sent in plain text: add --tls-cert and "
+                "--tls-key, or --behind-tls-proxy if a proxy in front terminates TLS"
             )
         if not self.allowed_hosts:
-            raise InvalidInput(f"{public}: name with --allowed-hosts what clients call this server")
+            raise InvalidInput(f"{public}: list its host names for clients with --allowed-hosts")
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine reaches the server."""
+        """Whether the server is reachable from this machine only."""
         if self.host == "localhost":
             return True
         try:
@@ -84,7 +85,7 @@ class ServerSettings:
 
     @property
     def uri(self) -> str:
-        """What clients on this machine set as MLFLOW_TRACKING_URI."""
+        """Value of MLFLOW_TRACKING_URI for clients on this machine."""
         scheme = "https" if self.tls_certificate else "http"
         host = self.host
         if not self.loopback:

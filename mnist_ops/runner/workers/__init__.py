@@ -1,4 +1,4 @@
-"""Where cells are computed: workers of this machine, a cluster that exists, or this process."""
+"""Compute cells in worker processes of this machine, on a Dask cluster, or in this process."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,16 +24,18 @@ def open_pool(
     log: Callable[[str], None] = lambda line: None,
     streams: int = 1,
 ) -> Iterator[Pool]:
-    """Open the workers, and close what was opened for it.
+    """Open a pool of workers, and close it at the end of the block.
 
     Args:
-        workers: local processes of one thread each; None is one a core, 0 is this process.
-        scheduler: address of a Dask scheduler (``tcp://…``) to use instead; None for none.
-        needs: what the workers of a cluster must have.
-        svm_memory_gb: what the local processes may use together for support vector machines; None
-            is their default. Workers of a cluster have an environment of their own.
-        log: gets a line for people.
-        streams: cells that may share a CUDA device. On a cluster its worker needs as many threads.
+        workers: number of local processes, of one thread each; None is one per core, 0 computes in
+            this process.
+        scheduler: address of a Dask scheduler (``tcp://…``) to use instead of local processes.
+        needs: requirements on the workers of a cluster.
+        svm_memory_gb: memory in GB that all local processes together may use for support vector
+            machines; None is their default. Workers of a cluster have their own setting.
+        log: gets lines for the user.
+        streams: number of cells that may share a CUDA device. On a cluster, the worker with the
+            device needs as many threads.
 
     Raises:
         WorkersUnavailable: the scheduler does not answer, has no workers, or one lacks something.
@@ -49,7 +51,7 @@ def open_pool(
             yield InProcess()
         else:
             count = workers or len(usable_cores())
-            # Started at the first cell: where every cell is finished already, none is.
+            # Started at the first cell, so never if all cells are finished already.
             start = cache(
                 lambda: stack.enter_context(local_cluster(count, svm_memory_gb, log, streams))
             )

@@ -1,9 +1,8 @@
-"""Workers on this machine: one process a core, each set up before it starts.
+"""Start worker processes on this machine, one per core.
 
-One of them has the CUDA device, if there is one, and as many threads as trainings may share it.
-
-What only counts before a process starts, its threads and its allocator, goes into its environment;
-what only it can do for itself, `start` does when it has begun.
+One of them gets the CUDA device, if there is one, and a thread for each training that may share it.
+The environment of a worker sets what must be known before the process starts, its numbers of
+threads and its allocator; `start` does the rest within the process.
 """
 
 import contextlib
@@ -31,14 +30,14 @@ from mnist_ops.runner.task import THREADS
 from mnist_ops.runner.workers import start
 from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUnavailable, one_line
 
-# Dask runs what it is sent, so a cluster of this machine's own listens to this machine only.
+# Dask executes any code that it is sent, so a local cluster listens on the loopback device only.
 LOOPBACK = "127.0.0.1"
 START_TRIES = 3
 _POLL_S = 0.1
 
 
 def usable_cores() -> list[int]:
-    """The cores that this process may run on, by number."""
+    """Return the numbers of the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
@@ -48,13 +47,14 @@ def usable_cores() -> list[int]:
 def local_cluster(
     workers: int, svm_memory_gb: float | None, log: Callable[[str], None], streams: int = 1
 ) -> Iterator[Client]:
-    """Start `workers` processes, and end them at the end.
+    """Start `workers` processes, and end them with the block.
 
     Args:
-        workers: how many; as many as there are cores get a core each.
-        svm_memory_gb: what they may use together for support vector machines; None is the default.
-        log: gets lines for people: that they start, and where Dask shows what they do.
-        streams: cells that may share the CUDA device.
+        workers: their number; if it is that of the cores, each gets a core.
+        svm_memory_gb: memory in GB that they may use together for support vector machines; None is
+            the default.
+        log: gets lines for the user: the start, and the address of the Dask dashboard.
+        streams: number of cells that may share the CUDA device.
     """
     _check_guard()
     log(f"Starting {workers} worker {'process' if workers == 1 else 'processes'}.")
@@ -63,14 +63,14 @@ def local_cluster(
     def options(number: int) -> dict[str, Any]:
         has_device = number == 0 and torch.cuda.is_available()
         threads = streams if has_device else 1
-        # Fewer workers than cores are left to the system, as another grid may run beside; and so
-        # is one whose threads all feed a device.
+        # Fewer workers than cores are not pinned, as another grid may use the other cores; nor is
+        # a worker with several threads for a device.
         is_pinned = workers == len(cores) and threads == 1
         return {
             "preload": [start.__name__],
             "env": {start.CORE: str(cores[number])} if is_pinned else {},
             "nthreads": threads,
-            # Dask would pause a worker at a share of its memory that torch alone may take.
+            # Off: Dask would pause a worker at a memory use that is normal for torch.
             "memory_limit": 0,
             "silence_logs": logging.CRITICAL,
             "dashboard": False,
@@ -94,11 +94,11 @@ def local_cluster(
 
 
 def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
-    """Return a cluster whose workers have all started; one that ends meanwhile is started again.
+    """Return a cluster whose workers have all started, after several tries if need be.
 
     Raises:
-        Stopped: cancelled before they have started.
-        WorkersUnavailable: they end again and again.
+        Stopped: the user cancelled the start.
+        WorkersUnavailable: the workers did not start.
     """
 
     def begin() -> SpecCluster:
@@ -117,22 +117,22 @@ def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
         except (RuntimeError, OSError, TimeoutError) as error:
             if not tries_left:
                 raise WorkersUnavailable(
-                    f"the worker processes do not start ({one_line(error)}): is there memory and "
-                    "disk? --workers 0 computes without them"
+                    f"the worker processes do not start ({one_line(error)}): free memory and disk "
+                    "space, or use --workers 0"
                 ) from error
     raise AssertionError("there is at least one try")
 
 
 def _unless_stopped(begin: Callable[[], SpecCluster]) -> SpecCluster:
-    """Return the cluster that `begin` starts; end its processes where somebody asks to stop.
+    """Return the cluster that `begin` starts; on cancellation end its processes.
 
-    A terminal sends Ctrl-C to them, too. One that is still importing would print a traceback, so
-    the signal is blocked in them until they ignore it.
+    A terminal sends Ctrl-C to them as well. A process that is still importing would print a
+    traceback, so the signal is blocked until the process ignores it.
 
     Raises:
-        Stopped: somebody asked to stop.
+        Stopped: the user cancelled the start.
     """
-    # Its start would unblock the signal in the thread that first starts a process.
+    # Started here: its start unblocks the signal in the thread that starts the first process.
     resource_tracker.ensure_running()
     this = psutil.Process()
     others = set(this.children())
@@ -151,35 +151,35 @@ def _unless_stopped(begin: Callable[[], SpecCluster]) -> SpecCluster:
 
 
 def _block_interrupts() -> None:
-    """Block Ctrl-C in this thread, and in the threads and processes that it starts."""
+    """Block Ctrl-C in this thread and in the threads and processes that it starts."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _check_guard() -> None:
-    """Refuse a script that worker processes, which import it, would run once more.
+    """Refuse a main script that worker processes would run again when they import it.
 
     Raises:
-        InvalidInput: it has no ``__main__`` guard.
+        InvalidInput: the script has no ``__main__`` guard.
     """
     file = getattr(sys.modules["__main__"], "__file__", None)
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if file and "__main__" not in Path(file).read_text(encoding="utf-8"):
             raise InvalidInput(
-                f"{file} would run again in each worker process, which imports it: put what it "
-                'does under `if __name__ == "__main__":`, or use 0 workers'
+                f"each worker process imports {file} and would run it again: put its code under "
+                '`if __name__ == "__main__":`, or use 0 workers'
             )
 
 
 def _environment() -> dict[str, str]:
-    """Variables of a worker that only count when they are set before its process starts."""
+    """Return the variables that must be set before a worker process starts."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     variables = dict.fromkeys(threads, str(THREADS)) | {
-        # Dask has glibc give freed memory back at once, so that a training spends more time on
-        # page faults than on arithmetic. Here it is kept: a training asks for it again each step.
+        # Dask makes glibc return freed memory at once, so that a training spends more time on page
+        # faults than on arithmetic. Here memory is kept, as each step allocates it again.
         "MALLOC_TRIM_THRESHOLD_": str(2**32),
         "MALLOC_MMAP_THRESHOLD_": str(2**25),
-        # What one thread has freed is to be had again by the one that computes.
+        # One arena: memory freed by one thread can be reused by another.
         "MALLOC_ARENA_MAX": "1",
     }
     if (allocator := fast_allocator()) is not None:
@@ -189,7 +189,7 @@ def _environment() -> dict[str, str]:
 
 
 def fast_allocator() -> str | None:
-    """The library of an allocator that trains faster than the system's, if one is installed."""
+    """Return the library of a faster memory allocator; None if none is installed."""
     if sys.platform != "linux":
         return None
     return find_library("tcmalloc_minimal") or find_library("tcmalloc")

@@ -1,7 +1,7 @@
-"""Compute groups on the workers of a Dask client, or in this process.
+"""Compute fit groups on the workers of a Dask client, or in this process.
 
-A CUDA cell goes to a worker with the Dask resource ``GPU``, by default one at a time on each: cells
-that share a device are timed wrong. Those that do all the same are threads of its worker.
+A CUDA cell goes to a worker with the Dask resource ``GPU``, by default one at a time, since cells
+that share a device have wrong times. Cells that do share one run in threads of its worker.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ from mnist_ops.runner.workers.worker_watch import WorkerWatch
 OnProgress = Callable[[Progress], None]
 Log = Callable[[str], None]
 
-# Dask resources: a device, and a core of a worker that has threads for more.
+# Dask resources: a CUDA device; a core, for workers with more threads than cores.
 GPU = "GPU"
 CORE = "CORE"
-# A device's shares must not add up to more than it by rounding.
+# Slightly below 1, so that rounding cannot make the shares exceed the device.
 _SHARE = 1 - 1e-6
 START_TIMEOUT_S = 60
-# A worker may be killed under a cell this often before the cell is held to be the cause.
+# After more worker losses than this during a cell, the cell is considered the cause.
 ALLOWED_FAILURES = 2
 _PROGRESS = "mnist-ops-progress"
 LINES = "mnist-ops-lines"
-# How long cells may take to stop by themselves; a support vector machine does not in its middle.
+# Time for cells to stop by themselves; a running SVM fit cannot.
 STOP_PATIENCE_S = 10.0
 _POLL_S = 0.2
 
@@ -58,23 +58,23 @@ class Pool(Protocol):
         on_progress: OnProgress,
         log: Log,
     ) -> Generator[Outcome]:
-        """Compute every group, and yield the outcome of each of its cells as it comes.
+        """Compute every group; yield the outcome of each cell as it ends.
 
-        Ends early where somebody asks to stop (see `stopping`): cells that run then are saved.
+        On cancellation (see `cancellation`) end early, after running cells saved their state.
         """
         ...
 
     def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
-        """Deliver what other processes computed.
+        """Upload the runs of other processes of the pool.
 
         Returns:
-            Why the store does not have runs of theirs -> how many of them.
+            Reason why runs are pending -> their number.
         """
         ...
 
 
 class InProcess:
-    """Computes one cell after the other right here, where a debugger can follow."""
+    """Computes one group after the other in this process, for example for a debugger."""
 
     def __init__(self) -> None:
         self.has_cuda = torch.cuda.is_available()
@@ -91,7 +91,7 @@ class InProcess:
             yield from compute(group, context, on_progress, log)
 
     def flush(self, context: CellContext, timeout_s: float) -> Counter[str]:
-        """See `Pool.flush`; there is no other process."""
+        """Return an empty counter, as there are no other processes."""
         return Counter()
 
 
@@ -106,13 +106,13 @@ class DaskPool:
         has_cuda: bool,
         counts_cores: bool = False,
     ):
-        """A pool of the workers behind `client`.
+        """Use the workers of a Dask client.
 
         Args:
-            client: gives it, from the first cell on.
-            stop: ends those workers that are the pool's own.
-            has_cuda: whether one has a CUDA device.
-            counts_cores: whether workers have the resource `CORE`, which CPU cells then take.
+            client: returns the client; called at the first cell.
+            stop: ends the workers if they belong to the pool.
+            has_cuda: whether a worker has a CUDA device.
+            counts_cores: whether CPU cells need the resource `CORE` of workers.
         """
         self._client = client
         self._stop = stop
@@ -150,7 +150,7 @@ class DaskPool:
             for group in futures.values():
                 yield from (Outcome(spec, "stopped") for spec in group.cells)
         except BaseException:
-            # A cancelled cell that runs already runs on: only its worker's end is its end.
+            # Dask cannot cancel a running cell, so its worker is ended.
             client.cancel(list(futures))
             self._stop()
             raise
@@ -164,7 +164,7 @@ class DaskPool:
         if self._worker_watch is None or self._client().status != "running":
             return Counter()
         self._worker_watch.look()
-        # One that does not answer would be waited for.
+        # Only answering workers: the call would wait for the others.
         left = self._client().run(
             _flush_on_worker,
             context,
@@ -181,11 +181,11 @@ class DaskPool:
             _compute_on_worker,
             group,
             context,
-            # A key of its own each time: Dask would answer a key it knows from memory.
+            # A new key each time: Dask would return the cached result of a known one.
             key=f"{group.fitted.name}-{uuid4().hex}",
             pure=False,
             resources={GPU: _SHARE / context.streams} if on_cuda else self._for_cpu,
-            # A worker with a GPU takes what only it can do first, and then helps the others.
+            # A worker with a GPU computes CUDA cells first.
             priority=1 if on_cuda else 0,
         )
 
@@ -197,7 +197,7 @@ class DaskPool:
         ended: "queue.SimpleQueue[Future]",
         context: CellContext,
     ) -> Iterator[Future]:
-        """Yield each future as it ends; after a cancellation only those that end soon."""
+        """Yield each future as it ends; after a cancellation only those that end in time."""
         deadline: float | None = None
         while running:
             try:
@@ -206,7 +206,7 @@ class DaskPool:
                 worker_watch.look()
                 if deadline is None and cancellation.requested():
                     deadline = time.monotonic() + STOP_PATIENCE_S
-                    # Cells that have not begun see it too, and end at once.
+                    # Cells that have not started check it, too, and end at once.
                     client.run(
                         cancellation.request,
                         context.grid,
@@ -227,7 +227,7 @@ def _compute_on_worker(group: FitGroup, context: CellContext) -> list[Outcome]:
     return compute(
         group,
         context,
-        # Not as a dictionary: Dask writes into those.
+        # A tuple: Dask modifies dictionaries.
         lambda progress: worker.log_event(_PROGRESS, astuple(progress)),
         lambda line: worker.log_event(LINES, line),
     )
@@ -235,7 +235,7 @@ def _compute_on_worker(group: FitGroup, context: CellContext) -> list[Outcome]:
 
 async def _flush_on_worker(context: CellContext, timeout_s: float) -> Counter[str]:
     uploader = tracking.shared_tracker(context.address).uploader
-    # In a thread, so that the worker goes on answering the scheduler.
+    # In a thread, so that the worker keeps answering the scheduler.
     await asyncio.to_thread(uploader.flush, timeout_s, retry=True)
     return uploader.pending
 
@@ -247,13 +247,13 @@ def _outcomes(future: Future, group: FitGroup, context: CellContext, log: Log) -
         return outcomes
     if isinstance(error, KilledWorker):
         reason = (
-            f"its worker process ended {ALLOWED_FAILURES + 1} times, perhaps for lack of memory; "
-            "try fewer --workers"
+            f"its worker process ended {ALLOWED_FAILURES + 1} times, possibly out of memory: use "
+            "fewer --workers"
         )
         return give_up(group, context, reason, log)
     return [Outcome(spec, "stopped", error=one_line(error)) for spec in group.cells]
 
 
 def one_line(error: Exception) -> str:
-    """Format an error of Dask, whose text may have many lines, in one."""
+    """Format an error, whose text may have several lines, as one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster that exists: what they need to compute, asked before they are used."""
+"""Use an existing Dask cluster, after checking that its workers have what cells need."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from mnist_ops import __version__, data, tracking
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.runner.workers.pool import LINES, START_TIMEOUT_S, WorkersUnavailable, one_line
 
-# Whose versions decide what a cell computes.
+# Packages whose version affects results.
 _SAME_VERSIONS = ("torch", "torchvision", "scikit-learn", "numpy")
 _PLUGIN = "mnist-ops"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a worker must have.
+    """Requirements on a worker.
 
     Attributes:
-        address: of the tracking store that it must reach.
-        datasets: that it must have, in its own data folder.
-        versions: of what decides results, as the process that starts the grid has them.
+        address: of the tracking store, which it must reach.
+        datasets: names of the data sets in its own data folder.
+        versions: of the packages that affect results, as in the process that starts the grid.
     """
 
     address: tracking.Address
@@ -33,11 +33,11 @@ class Needs:
 
     @classmethod
     def of_this_process(cls, address: tracking.Address, datasets: Collection[str]) -> "Needs":
-        """What workers need to compute what this process would."""
+        """Return the requirements for computing the same as in this process."""
         return cls(address, tuple(datasets), _versions())
 
     def missing_here(self) -> list[str]:
-        """What this process lacks, a line each that says what to do."""
+        """Return a line that says what to do for each requirement that this process lacks."""
         return [*self._other_versions(), *self._missing_data(), *self._missing_store()]
 
     def _other_versions(self) -> Iterator[str]:
@@ -66,24 +66,24 @@ class Needs:
 
 
 class _CheckNewWorkers(WorkerPlugin):  # type: ignore[misc]
-    """Looks at each worker that joins while a grid runs; one that lacks something is sent away."""
+    """Checks each worker that joins while a grid runs, and closes it if it lacks something."""
 
     def __init__(self, needs: Needs):
         self.needs = needs
 
     def setup(self, worker: Any) -> None:
         if missing := self.needs.missing_here():
-            worker.log_event(LINES, f"worker {worker.address} was sent away: {missing[0]}")
+            worker.log_event(LINES, f"worker {worker.address} is not used: it {missing[0]}")
             worker.loop.call_later(1, worker.close, nanny=True)
 
 
 @contextmanager
 def existing_cluster(address: str, needs: Needs) -> Iterator[Client]:
-    """Connect to the Dask scheduler at `address`, whose workers have what cells need.
+    """Connect to the Dask scheduler at `address`, and check its workers.
 
     Raises:
         WorkersUnavailable: the scheduler does not answer, has no workers, or one of them lacks
-            something; the message says which and what.
+            something, which the message names.
     """
     try:
         client = Client(address, timeout=10)

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 from distributed import Client
 
-# A worker whose cells compute answers every second or so; one that swaps may take longer.
+# A computing worker sends a heartbeat about every second, a swapping one more rarely.
 UNRESPONSIVE_AFTER_S = 45.0
 LOOK_EVERY_S = 5.0
 _NAMED = 5
 
 
 class WorkerWatch:
-    """Workers of a cluster that do not answer.
+    """Keeps track of the workers of a cluster that do not respond.
 
     Attributes:
         workers: their addresses.
@@ -23,12 +23,12 @@ class WorkerWatch:
         self.workers: set[str] = set()
         self._client = client
         self._log = log
-        # Address -> its last heartbeat by the scheduler's clock, and when it was seen here.
+        # Address -> last heartbeat by the scheduler's clock, and the time when it was first seen.
         self._seen: dict[str, tuple[float, float]] = {}
         self._looked = time.monotonic()
 
     def look(self) -> None:
-        """Check the workers, if the last check is long enough ago."""
+        """Check the workers, unless the last check was only seconds ago."""
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY_S:
             return
@@ -62,7 +62,7 @@ class WorkerWatch:
 
     def _cells_of(self, address: str) -> str:
         keys = self._client.processing([address]).get(address, ())
-        # Keys are a cell's name with an id.
+        # A key is the name of a cell and an id.
         names = sorted({str(key).rpartition("-")[0] for key in keys})
         if not names:
             return "it computes nothing"

@@ -1,11 +1,11 @@
-"""The best models of the tracked runs, fitted again, registered, and one of them made champion.
+"""Fit the best runs again, register their models, and choose the champion of each data set.
 
-Of each data set the best finished run of each method, network and support vector machine, is found
-by validation accuracy (`candidates`). Runs keep no weights, 45 MB a cell; a fit is deterministic,
-so the best is fitted again from its spec, and its test predictions are compared with the logged
-ones (`refit`). It becomes a version of the data set's registered model; the better of the two, by
-validation, is the contender, which is `champion` if there was none or if it beats the old one by
-more than chance, else `challenger` (`promotion`).
+For each data set and method, the best finished run is chosen by validation accuracy (`best_run`).
+Runs have no weights, which would be 45 MB per cell. Fits are deterministic, so the best run is
+fitted again from its spec, and its test predictions are compared with the logged ones (`refit`).
+The model becomes a version of the data set's registered model. The best version by validation is
+the contender: it becomes `champion` if there is none or if it is significantly better, else
+`challenger` (`promotion`).
 """
 
 from mnist_ops.serving.champions.promotion import Verdict

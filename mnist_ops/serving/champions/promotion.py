@@ -1,4 +1,4 @@
-"""Does a contender take the champion's place? McNemar's test on shared test images says."""
+"""Decide whether a contender replaces the champion, by McNemar's test on shared test images."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from mnist_ops.serving.inference import ModelPredictions
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a contender.
+    """Decision on a contender.
 
     Attributes:
-        promoted: whether it is the champion now.
-        reason: in a sentence.
-        comparison: the contender against the champion; None where nothing was compared.
+        promoted: whether it is now the champion.
+        reason: of the decision, as the end of a sentence.
+        comparison: of the contender with the champion; None without one.
     """
 
     promoted: bool
@@ -24,14 +24,13 @@ class Verdict:
 
 
 def against(contender: ModelPredictions, champion: ModelPredictions) -> Verdict:
-    """Compare on shared test images: an image that either was trained on must not count.
+    """Compare two models on the test images that they share, on which neither was trained.
 
-    The test images of another seed or size are other ones, of which some are shared; those are
-    all that is compared.
+    Models of other seeds or sizes have other test images, but share some.
     """
     _, mine, theirs = np.intersect1d(contender.index, champion.index, return_indices=True)
     if not len(mine):
-        return Verdict(False, "it shares no test image with the champion")
+        return Verdict(False, "it shares no test images with the champion")
     comparison = mcnemar(
         contender.predicted[mine] == contender.label[mine],
         champion.predicted[theirs] == champion.label[theirs],

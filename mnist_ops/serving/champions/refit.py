@@ -1,4 +1,4 @@
-"""Fit a cell again from its spec, with its weights kept, and compare it with its run."""
+"""Fit a cell again from its spec, keeping its weights, and compare it with its run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,24 +25,24 @@ from mnist_ops.study.results import scores
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import Predictions
 
-# Metrics of the fit itself that the model's are completed with.
+# Metrics of the fit that are added to those of the model.
 _OF_FIT = (keys.VAL_ACCURACY, keys.FLOPS, keys.PARAMETERS)
 _SMALLEST_T, _LARGEST_T = 0.01, 100.0
 
 
 class RefitDiffers(MnistOpsError):
-    """A refit is worse than the run that it repeats."""
+    """A refit is significantly worse than its run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """A model, ready to be written.
+    """A fitted model and its measurements.
 
     Attributes:
-        description: what it is.
-        made: the fitted model, as its method makes it.
-        detector: of images unlike its training images.
-        test: what it predicts for its test images, in the form in which it is used.
+        description: of the model.
+        made: the fitted model, in the form of its method.
+        detector: of out-of-distribution images.
+        test: its predictions for its test images, computed as in inference.
     """
 
     description: Description
@@ -52,14 +52,14 @@ class Refit:
 
 
 def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None) -> Refit:
-    """Fit `spec` to `images`, and measure what its model needs to be used.
+    """Fit `spec` to `images`, and measure what inference needs.
 
-    Limits of the out-of-distribution check and the temperature of probabilities come from all
-    images of the validation part, even where the cell was limited to fewer: no training saw one.
+    The limits of the out-of-distribution check and the temperature come from all images of the
+    validation part, even if the cell was limited to fewer, as none was used in training.
 
     Args:
-        spec: of the cell; one for a CUDA device is fitted on the CPU where there is none.
-        images: the pooled data set that it names.
+        spec: of the cell; without a CUDA device, a spec for one is fitted on the CPU.
+        images: its pooled data set.
         on_step: called between two steps of a training.
 
     Raises:
@@ -95,7 +95,7 @@ def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
     """Compare a refit's test predictions with those that its run logged.
 
     Raises:
-        RefitDiffers: the refit is right on fewer images, by more than chance.
+        RefitDiffers: the refit is significantly less accurate.
     """
     found = verify.agreement(test.predicted, test.label, test.index, logged)
     if found.beyond_chance and found.comparison is not None and found.comparison.effect < 0:
@@ -108,14 +108,14 @@ def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
 
 
 def temperature(scores_: NDArray[np.float64], labels: NDArray[np.uint8]) -> float:
-    """The number to divide scores by so that their softmax is calibrated.
+    """Return the divisor of scores that calibrates their softmax.
 
-    Temperature scaling (Guo et al., ICML 2017): the number for which the negative log likelihood
-    of images that no training saw is least.
+    Temperature scaling (Guo et al., ICML 2017): it minimises the negative log likelihood of images
+    that were not used in training.
 
     Args:
         scores_: shape (n, classes).
-        labels: the true classes, shape (n,).
+        labels: true classes, shape (n,).
     """
     rows = np.arange(len(labels))
 

@@ -1,4 +1,4 @@
-"""From a store's runs to its champions."""
+"""Register the best runs of a store, and set the aliases of champions and challengers."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.serving import inference, registry, verify
 from mnist_ops.serving.champions import promotion, refit
-from mnist_ops.serving.champions.candidates import Candidate, best
+from mnist_ops.serving.champions.best_run import Candidate, best
 from mnist_ops.serving.champions.promotion import Verdict
 from mnist_ops.serving.registry import CHALLENGER, CHAMPION, Version
 from mnist_ops.serving.verify import Watch
@@ -25,15 +25,15 @@ Log = Callable[[str], None]
 
 
 class NoCandidates(MnistOpsError):
-    """There is no finished run to make a champion of."""
+    """There is no finished run to register."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """The best of a family.
+    """The registered best run of a family.
 
     Attributes:
-        candidate: its run.
+        candidate: the run.
         version: its version of the registered model.
         is_new: whether it was registered now.
     """
@@ -45,13 +45,13 @@ class Registered:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a data set.
+    """Result for a data set.
 
     Attributes:
         dataset: its name.
-        registered: the best of each family.
-        contender: the better of them, by validation.
-        verdict: whether it is the champion.
+        registered: the best run of each family.
+        contender: the best of them, by validation accuracy.
+        verdict: decision on the contender.
     """
 
     dataset: str
@@ -71,25 +71,25 @@ def register_best(
 ) -> list[Report]:
     """Register the best run of each family of each data set, and name the champions.
 
-    A run that is registered already is not fitted again, so that the command can be repeated.
+    A run that is registered already is not fitted again.
 
     Args:
         uri: of the tracking store.
-        datasets: of which data sets.
-        preset: which runs, by their preset tag; None takes those with the most validation images.
-        data_dir: the data directory; None is the default one.
-        log: gets a line for people.
+        datasets: names of data sets.
+        preset: value of the preset tag of the runs; None is any.
+        data_dir: folder of the data sets; None is the default one.
+        log: gets lines for the user.
         watch: shows a fit.
 
     Raises:
         NoCandidates: no data set has a finished run.
-        RefitDiffers: a refit is worse than its run by more than chance.
+        RefitDiffers: a refit is significantly worse than its run.
         DataUnavailable: a data set is missing or damaged.
         TrackingUnavailable: the store cannot be read or written.
-        NotWritable: likewise, for want of permission.
+        NotWritable: permission to write the store is missing.
     """
     client = tracking.connect(uri, create=False)
-    # Before fits that would be in vain.
+    # Checked before the fits.
     tracking.check_writable(uri)
     with tracking.tracking_errors(uri):
         tracking.repoint_moved(uri, log)
@@ -105,7 +105,7 @@ def register_best(
         which = f"at preset {preset} " if preset else ""
         raise NoCandidates(
             f"no finished run {which}of {' or '.join(datasets)} in {tracking.without_password(uri)}"
-            f": `mnist-ops run all` makes them{how_to_restore(client)}"
+            f": `mnist-ops run all` computes them{how_to_restore(client)}"
         )
     return reports
 
@@ -189,7 +189,7 @@ def _decide(client: MlflowClient, contender: Registered) -> Verdict:
 
 
 def _unusable(client: MlflowClient, version: Version) -> str | None:
-    """Return why a registered model cannot be loaded; None where it can."""
+    """Return the reason why a registered model cannot be loaded; None if it can."""
     with tempfile.TemporaryDirectory() as temporary:
         try:
             inference.Classifier.load(registry.fetch(client, version, Path(temporary)))

@@ -1,8 +1,8 @@
-"""Use a fitted model: read it from a folder of numbers, and classify images with it.
+"""Load a fitted model from a folder of numbers, and classify images with it.
 
-`Classifier.load` reads a folder that `write` made, `Classifier.answer` classifies, `pictures` turns
-image files into what it takes. Nothing here knows MLflow or the data sets, and nothing that is read
-is run: a registered model takes this package with it and needs no more (see
+`Classifier.load` reads a folder that `write` wrote, `Classifier.answer` classifies images, and
+`preprocessing` converts image files to its input. This package uses neither MLflow nor data sets,
+and executes nothing that it reads: a registered model contains a copy of it (see
 `mnist_ops.serving.registry`).
 """
 

@@ -1,11 +1,11 @@
-"""A registered model: a folder of numbers, and the answers that it gives to raw images.
+"""A registered model: its folder of numbers, and the classification of raw images.
 
-The folder has nothing that is run when it is loaded:
+The folder has no code. Its files are
 
-* ``model.json``: what it is (`Description`), each field checked on reading,
-* ``weights.safetensors``: a stock torchvision state dict, or what a scikit-learn `SVC` consists of,
-* ``likeness.safetensors``: the detector of images unlike its training images,
-* ``test_predictions.safetensors``: what it predicted for its test images.
+* ``model.json``: the `Description`, checked when it is read,
+* ``weights.safetensors``: a torchvision state dict, or the arrays of a scikit-learn `SVC`,
+* ``likeness.safetensors``: the detector of out-of-distribution images,
+* ``test_predictions.safetensors``: the predictions for its test images.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from mnist_ops.study.method import method_of
 from mnist_ops.study.specs import Spec, from_canonical
 
 FORMAT = 1
-# Name of the folder among a registered model's artifacts.
+# Folder in the artifacts of a registered model.
 FOLDER = "classifier"
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
@@ -39,16 +39,16 @@ _MAX_DESCRIPTION_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Description:
-    """What a model is.
+    """Description of a model.
 
     Attributes:
-        spec: what was fitted.
-        dataset_digest: of the data set that it was fitted to.
-        class_names: of labels 0, 1, ...
+        spec: of the fit.
+        dataset_digest: digest of its data set.
+        class_names: names of labels 0, 1, ...
         mean: of the training pixels, 0 to 1.
-        std: their deviation.
-        temperature: the number that scores are divided by before they become probabilities.
-        metrics: what was measured of it, by the names that runs carry.
+        std: standard deviation of the training pixels.
+        temperature: divisor of the scores for calibrated probabilities.
+        metrics: by the names of `mnist_ops.core.keys`.
     """
 
     spec: Spec
@@ -60,17 +60,17 @@ class Description:
     metrics: dict[str, float]
 
     def write(self, path: Path) -> None:
-        """Write as JSON."""
+        """Write the description as JSON."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields |= {"format": FORMAT, "spec": json.loads(self.spec.canonical)}
         path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Description":
-        """The description in the file `path`.
+        """Read the description in the file `path`.
 
         Raises:
-            ModelRefused: it is damaged, or of a later format.
+            ModelRefused: the file is missing, damaged, or of another format.
         """
         try:
             if path.stat().st_size > _MAX_DESCRIPTION_BYTES:
@@ -79,9 +79,9 @@ class Description:
         except OSError as error:
             raise ModelRefused(f"model file {path} cannot be read: {error.strerror}") from None
         except (ValueError, RecursionError):
-            raise ModelRefused(f"model file {path.name} is refused: it is no intact JSON") from None
+            raise ModelRefused(f"model file {path.name} is refused: it is not valid JSON") from None
         if not isinstance(fields, dict) or not isinstance(number := fields.get("format"), int):
-            raise ModelRefused(f"model file {path.name} is refused: it describes no model")
+            raise ModelRefused(f"model file {path.name} is refused: it does not describe a model")
         if number != FORMAT:
             raise ModelRefused(
                 f"model file {path.name} has format {number}, and this version reads {FORMAT}: "
@@ -116,12 +116,12 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class ModelPredictions:
-    """What a model predicted for its test images.
+    """Predictions of a model for its test images.
 
     Attributes:
         predicted: uint8, shape (n,).
         label: uint8, shape (n,): the true classes.
-        index: int32, shape (n,): which of the pooled images each is.
+        index: int32, shape (n,): position of each among the pooled images.
     """
 
     predicted: NDArray[np.uint8]
@@ -131,13 +131,13 @@ class ModelPredictions:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model says of images.
+    """Classification of images.
 
     Attributes:
         classes: uint8, shape (n,).
-        probabilities: float64, shape (n, classes): of each class; rows sum to 1.
-        alarms: for each image the statistics of the `Detector` that are beyond their limit; none
-            for an image that looks like the training images.
+        probabilities: float64, shape (n, classes); rows sum to 1.
+        alarms: for each image the statistics of the `Detector` beyond their limits; empty for an
+            image like the training images.
     """
 
     classes: NDArray[np.uint8]
@@ -149,37 +149,37 @@ class Scorer(Protocol):
     """A fitted model that classifies raw images."""
 
     def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The class of each image, shape (n,), and its scores, shape (n, classes)."""
+        """Return the class of each image, shape (n,), and its scores, shape (n, classes)."""
 
 
 class ModelFormat(Protocol):
-    """The module of a method's models."""
+    """Interface of the module that reads, writes and applies the models of a method."""
 
     def write(self, path: Path, made: Any, spec: Spec) -> None:
         """Write a fitted model to a safetensors file; raises `ModelRefused`."""
 
     def read(self, path: Path, spec: Spec) -> Any:
-        """Return the model that `write` was given; raises `ModelRefused`."""
+        """Read the model that `write` wrote; raises `ModelRefused`."""
 
     def scorer(self, spec: Spec, made: Any, mean: float, std: float) -> Scorer:
-        """Return what computes the scores of a fitted model."""
+        """Return the scorer of a fitted model."""
 
 
 class Classifier:
-    """A model that answers raw images."""
+    """A model that classifies raw images."""
 
     def __init__(self, description: Description, scorer: Scorer, detector: Detector):
-        """Answer with the classes of `scorer`."""
+        """Classify with `scorer`, and check images with `detector`."""
         self.description = description
         self.scorer = scorer
         self.detector = detector
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
-        """The model in `folder`, as `write` left it.
+        """Load the model in `folder`, written by `write`.
 
         Raises:
-            ModelRefused: a file is missing, damaged, or not what it should be.
+            ModelRefused: a file is missing, damaged or invalid.
         """
         description = Description.read(folder / DESCRIPTION)
         spec = description.spec
@@ -205,7 +205,7 @@ class Classifier:
 
 
 def scorer(spec: Spec, made: Any, mean: float, std: float) -> Scorer:
-    """Return what computes the scores of a fitted model, as the method of `spec` makes it."""
+    """Return the scorer of a fitted model, by the method of `spec`."""
     return _format(spec).scorer(spec, made, mean, std)
 
 
@@ -216,7 +216,7 @@ def write(
     detector: Detector,
     test: ModelPredictions,
 ) -> None:
-    """Write a model into `folder`, which is there and empty."""
+    """Write a model into the empty folder `folder`."""
     description.write(folder / DESCRIPTION)
     _format(description.spec).write(folder / WEIGHTS, made, description.spec)
     out_of_distribution.write(folder / DETECTOR, detector)
@@ -224,7 +224,7 @@ def write(
 
 
 def read_test_predictions(folder: Path) -> ModelPredictions:
-    """What the model in `folder` predicted for its test images.
+    """Read the test predictions of the model in `folder`.
 
     Raises:
         ModelRefused: the file is missing or damaged.

@@ -1,10 +1,9 @@
-"""A trained network: its file, and the classes that it gives to images.
+"""Read, write and apply trained networks.
 
-The file is the state dict of torchvision's own ResNet (whose ``conv1`` has one channel), so that
-any program can load it. Computed is the form that the run computed in: precision, the convolutions
-of `cropped_kernels`, and `BATCH` images at a time, since a sum's rounding depends on the order in
-which a batch of that size is summed. With all three the same, an image gets the very scores that it
-got when its run predicted the test images, alone or among others.
+The file is the state dict of torchvision's ResNet (whose ``conv1`` has one channel), so that any
+program can load it. The network is applied as in its run: same precision, the convolutions of
+`cropped_kernels`, and batches of `BATCH` images, since rounding depends on the size of a batch. So
+the scores of an image equal those of the run bit for bit, in any batch.
 """
 
 import threading
@@ -23,7 +22,7 @@ from mnist_ops.serving.inference import tensors
 from mnist_ops.serving.inference.tensors import ModelRefused
 from mnist_ops.study.specs import ResNetSpec
 
-# Of `mnist_ops.fitting.resnet.train`, which evaluates as many at a time.
+# As in `mnist_ops.fitting.resnet.train`.
 BATCH = 256
 
 
@@ -34,17 +33,17 @@ class Network:
         """Load `state` into the network that `spec` names.
 
         Args:
-            spec: what was trained. Its device is used where this machine has it.
+            spec: of the training; its device is used if this machine has it.
             state: stock state dict.
-            mean: of the training pixels, 0 to 1, by which images are normalised.
-            std: their deviation.
+            mean: of the training pixels, 0 to 1, for normalising images.
+            std: their standard deviation.
         """
         self.mean, self.std = mean, std
         self._n_classes = spec.data.n_classes
         self._lock = threading.Lock()
         on_cuda = spec.device == "cuda" and torch.cuda.is_available()
         self._device = torch.device("cuda" if on_cuda else "cpu")
-        # A CPU does not compute in float16; float32 then is nearest to it.
+        # Without float16 on a CPU, float32 is the closest precision.
         precise = spec.precision == "float16" and not on_cuda
         self._type = None if precise or not spec.amp else getattr(torch, spec.precision)
         network = models.build(spec.model, 0, spec.data)
@@ -54,7 +53,7 @@ class Network:
         self._network = network.eval().to(self._device)
 
     def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The class of each image, shape (n,), and its logits, shape (n, classes).
+        """Return the class of each image, shape (n,), and the logits, shape (n, classes).
 
         Args:
             images: uint8, shape (n, height, width): grey levels, 0 is background.
@@ -91,10 +90,10 @@ def write(path: Path, state: dict[str, Tensor], spec: ResNetSpec) -> None:
 
 
 def read(path: Path, spec: ResNetSpec) -> dict[str, Tensor]:
-    """The state dict of the network that `spec` names.
+    """Read the state dict of the network that `spec` names.
 
     Raises:
-        ModelRefused: the file is not that of such a network; see `tensors.read`.
+        ModelRefused: the file does not match the network; see `tensors.read`.
     """
     with torch.device("meta"):
         stock = models.stock(spec.model, spec.data)
@@ -110,7 +109,7 @@ def read(path: Path, spec: ResNetSpec) -> dict[str, Tensor]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As runs compute: sums over threads depend on how many there are."""
+    """Compute with one thread, as runs do: rounding depends on the number of threads."""
     before = torch.get_num_threads(), torch.backends.cudnn.deterministic
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True

@@ -1,21 +1,20 @@
-"""The out-of-distribution check: is an image unlike those that a model was trained on?
+"""Detect out-of-distribution images, which are unlike the training images of a model.
 
-A classifier gives every image one of its classes, a photograph of a cat too. Four statistics say
-how unusual an image is, each small for images like the training images:
+A classifier assigns every image to a class, even a photograph of a cat. Four statistics measure how
+unusual an image is; each is small for images like the training images:
 
-* *pattern*: what of the image lies outside the first principal components of the training images,
-  squared (the Q statistic of process control: Jackson and Mudholkar, Technometrics 21(3), 1979).
-  High for strokes where digits have none, texture, noise.
-* *neighbour*: one minus the cosine to the nearest of some training images. High for shapes that no
-  training image has, however faint they are.
-* *contrast*: minus the sum of all steps from a pixel to the next. High for blank and grey images.
+* *pattern*: squared distance of the image from the space of the first principal components of the
+  training images (the Q statistic of process control: Jackson and Mudholkar, Technometrics 21(3),
+  1979). High for unusual strokes, texture and noise.
+* *neighbour*: one minus the cosine to the nearest of some training images. High for shapes unlike
+  those of all training images, even faint ones.
+* *contrast*: minus the sum of differences of adjacent pixels. High for blank and grey images.
 * *recognition*: the free energy, - log sum exp of the model's scores (Liu et al., NeurIPS 2020).
-  High where nothing in the image speaks for any class.
+  High for images without evidence for any class.
 
-An image is called unlike the training images if one of them is beyond its limit: the value that
-a share `ALARMS` / 4 of the validation images, which no training saw, exceeds. So about 1% of real
-images at most are called unlike by mistake, whatever their distribution is. There is no such
-promise the other way: what is not called unlike may still be something else.
+An image is out of distribution if one of the statistics exceeds its limit, which a share `ALARMS` /
+4 of the validation images exceeds. So at most about 1% of real images are false alarms, whatever
+their distribution. There is no such guarantee for missed alarms.
 """
 
 import math
@@ -38,19 +37,19 @@ _TYPES = {
     "neighbours": "uint8",
     "limits": "float64",
 }
-# Images compared with all neighbours at a time: 8 MB of cosines.
+# Number of images compared with all neighbours at a time: 8 MB of cosines.
 _CHUNK = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """Detects images that are unlike the training images.
+    """Detects out-of-distribution images.
 
     Attributes:
         mean: float32, shape (pixels,): the mean training image, grey levels 0 to 1.
         components: float32, shape (k, pixels): orthonormal principal components.
         neighbours: uint8, shape (m, height, width): some of the training images.
-        limits: float64, shape (4,): of each of `STATISTICS`.
+        limits: float64, shape (4,): limits of `STATISTICS`.
     """
 
     mean: NDArray[np.float32]
@@ -61,7 +60,7 @@ class Detector:
     def alarms(
         self, images: NDArray[np.uint8], scores: NDArray[np.float64]
     ) -> list[tuple[str, ...]]:
-        """Return for each image the statistics that are beyond their limit; none for a usual one.
+        """Return for each image the statistics beyond their limits.
 
         Args:
             images: uint8, shape (n, height, width).
@@ -76,7 +75,7 @@ class Detector:
     def statistics(
         self, images: NDArray[np.uint8], scores: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The statistics of each image, shape (n, 4)."""
+        """Return the statistics of each image, shape (n, 4)."""
         levels = _flat(images)
         centred = levels - self.mean
         along = centred @ self.components.T
@@ -105,9 +104,9 @@ def fit(
     """Fit a detector to the training images, with limits from the validation images.
 
     Args:
-        train: uint8, shape (n, height, width), in any order that is not by class.
-        val: uint8, shape (m, height, width): of no training.
-        val_scores: the model's scores of these, shape (m, classes).
+        train: uint8, shape (n, height, width), not sorted by class.
+        val: uint8, shape (m, height, width), not used in training.
+        val_scores: the model's scores of the validation images, shape (m, classes).
     """
     flat = _flat(train).astype(np.float64)
     _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
@@ -129,10 +128,10 @@ def write(path: Path, detector: Detector) -> None:
 
 
 def read(path: Path, image_size: tuple[int, int]) -> Detector:
-    """Return the detector that `write` was given, of images of a height and width.
+    """Read a detector for images of a height and width.
 
     Raises:
-        ModelRefused: the file is not that of a detector; see `tensors.read`.
+        ModelRefused: the file does not match; see `tensors.read`.
     """
     arrays = tensors.read(path, _TYPES)
     pixels = math.prod(image_size)
@@ -159,6 +158,6 @@ def _flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _of_length_1(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    # A blank image has no direction: it is at right angles to all.
+    # The cosine of a blank image to any other is 0.
     units: NDArray[np.float32] = rows / np.maximum(lengths, 1e-6).astype(np.float32)
     return units

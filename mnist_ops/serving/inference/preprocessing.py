@@ -1,10 +1,9 @@
-"""Image files as a model takes them: grey levels, light on dark, in the size of its data set.
+"""Convert image files to a model's input: grey levels, light on dark, in the size of its data set.
 
-A file of grey pixels of that size is taken as it is. Any other is made grey and brought to it in
-the way its data set was made: what it shows is cut out, scaled to the data set's box along the
-longer side, and put into the middle, by its centre of mass where the data set is. An image whose
-border is light on the whole is dark on light, and is inverted; none of the 140,000 images of our
-two data sets has such a border.
+A grey image of that size is used as it is. Any other is converted as the images of its data set
+were: to grey levels, its content cut out, scaled to the data set's box along the longer side, and
+centred, by its centre of mass if those of the data set are. An image with a light border is dark on
+light, and is inverted; none of the 140,000 images of the study's data sets has such a border.
 """
 
 import warnings
@@ -19,26 +18,26 @@ from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.study import dataset as datasets
 from mnist_ops.study.dataset import Dataset
 
-# A photograph of today's telephones has 50 million pixels at most; a decompression bomb has more.
+# More than photographs of phones (50 million), fewer than decompression bombs.
 MAX_PIXELS = 64_000_000
-# Formats that are read by code for pictures alone: PostScript, for one, is a program.
+# Formats without code, unlike PostScript, for example.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"}
 )
-# Of the full range: what is darker than this counts as background.
+# Share of the full range below which a level is background.
 _INK = 0.1
 _LIGHT = 127.5
 
 Grey = NDArray[np.uint8]
-# The lightest levels of 8, 10, 12 and 16 bits.
+# White in 8, 10, 12 and 16 bits.
 _WHITES = (255.0, 1023.0, 4095.0, 65535.0)
-# What telephones and browsers save, and nothing here reads.
+# Formats of phones and browsers that are not supported.
 _OTHER_FORMATS = (".heic", ".heif", ".avif")
 
 
 class UnreadableImage(MnistOpsError):
-    """A file is no image that can be classified."""
+    """A file cannot be read as an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +46,8 @@ class Picture:
 
     Attributes:
         pixels: uint8, shape (height, width): grey levels, 0 is background.
-        inverted: whether the file was dark on light.
-        resized: whether it had another size.
+        inverted: whether the image was dark on light.
+        resized: whether the image had another size.
     """
 
     pixels: Grey
@@ -57,19 +56,18 @@ class Picture:
 
 
 def read(path: Path, dataset: str) -> Picture:
-    """The image in the file `path`.
+    """Read the image in the file `path`.
 
     Args:
-        path: of an image of any size, colours and format of `FORMATS`; of several frames the first
-            counts.
-        dataset: whose images it is to look like.
+        path: of an image of any size and colours, in one of `FORMATS`; the first of its frames is
+            used.
+        dataset: name of the data set whose form the image gets.
 
     Raises:
-        UnreadableImage: there is no such file, it is not an image, it is damaged, or it has more
-            than `MAX_PIXELS`.
+        UnreadableImage: the file is missing, not an image, damaged, or has more than `MAX_PIXELS`.
     """
     if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
+        what = "is not a file" if path.exists() else "does not exist"
         raise UnreadableImage(f"{path}: {what}")
     grey = _read_grey(path)
     inverted = _is_dark_on_light(grey)
@@ -84,7 +82,7 @@ def read(path: Path, dataset: str) -> Picture:
 def _read_grey(path: Path) -> Grey:
     try:
         with warnings.catch_warnings():
-            # Its size is checked here, and what else there may be to say of it changes nothing.
+            # Pillow warns of large images, whose size is checked here.
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
                 # Opening reads no more than the header.
@@ -98,7 +96,7 @@ def _read_grey(path: Path) -> Grey:
         raise
     except UnidentifiedImageError:
         advice = ": save it as PNG or JPEG" if path.suffix.lower() in _OTHER_FORMATS else ""
-        raise UnreadableImage(f"{path}: is no image of {', '.join(FORMATS)}{advice}") from None
+        raise UnreadableImage(f"{path}: is not an image of {', '.join(FORMATS)}{advice}") from None
     except Image.DecompressionBombError:
         raise UnreadableImage(
             f"{path}: has more than {MAX_PIXELS / 1e6:.0f} million pixels: make it smaller"
@@ -109,18 +107,18 @@ def _read_grey(path: Path) -> Grey:
         reason = error.strerror or " ".join(str(error).split()) or "it is damaged"
         raise UnreadableImage(f"{path}: cannot be read: {reason}") from None
     except Exception as error:
-        # What a decoder raises on a damaged file is its own affair: SyntaxError, struct.error,
-        # ZeroDivisionError and others were seen.
+        # Decoders raise various exceptions on damaged files, such as SyntaxError, struct.error and
+        # ZeroDivisionError.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImage(f"{path}: is a damaged image: {reason}") from None
 
 
 def _grey(image: Image.Image) -> Grey:
-    """Grey levels 0 to 255 of an image of any mode."""
+    """Return the grey levels, 0 to 255, of an image of any mode."""
     if image.mode == "F" or image.mode.startswith("I"):
         levels = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        # These modes have no white of their own: it is that of the narrowest usual range, shares
-        # from 0 to 1 or 8, 10, 12 or 16 bits, which has all levels; else the lightest.
+        # These modes do not define white. It is that of the narrowest usual range with all levels,
+        # from 0 to 1 or of 8, 10, 12 or 16 bits; else it is the lightest level.
         lightest = float(levels.max(initial=0))
         ranges = ((1.0,) if image.mode == "F" else ()) + _WHITES
         white = next((white for white in ranges if lightest <= white), lightest)
@@ -129,7 +127,7 @@ def _grey(image: Image.Image) -> Grey:
         whole = image.convert("LA")
         levels, alpha = (np.asarray(band, np.float64) for band in whole.split())
         opaque = levels[alpha > _LIGHT]
-        # Transparent lies behind: dark strokes are on a light ground, light ones on a dark one.
+        # Transparent pixels are background: light behind dark strokes, dark behind light ones.
         ground = 0.0 if len(opaque) and opaque.mean() > _LIGHT else 255.0
         share = alpha / 255
         return (levels * share + ground * (1 - share)).round().astype(np.uint8)
@@ -142,9 +140,9 @@ def _is_dark_on_light(grey: Grey) -> bool:
 
 
 def _fitted(grey: Grey, like: Dataset) -> Grey:
-    """`grey`, light on dark, cut out and brought to the size of the data set's images."""
+    """Return the content of `grey`, light on dark, scaled and centred as in the data set."""
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    # Paper is not quite white, so its inverse is not quite black.
+    # Inverted paper is not quite black.
     ground = float(np.median(border))
     levels = np.clip((grey - ground) / max(float(grey.max()) - ground, 1.0), 0, 1)
     rows, columns = np.flatnonzero((levels > _INK).any(1)), np.flatnonzero((levels > _INK).any(0))
@@ -169,13 +167,13 @@ def _fitted(grey: Grey, like: Dataset) -> Grey:
 
 
 def _centred_by_mass(piece: Grey, size: tuple[int, int]) -> tuple[int, int]:
-    """Where the top left corner of `piece` goes so that its centre of mass is in the middle."""
+    """Return the top left corner of `piece` that puts its centre of mass in the middle."""
     weight = max(float(piece.sum(dtype=np.float64)), 1.0)
     place = []
     for axis, (length, room) in enumerate(zip(piece.shape, size, strict=True)):
         along = piece.sum(axis=1 - axis, dtype=np.float64)
         centre = float((along * np.arange(length)).sum()) / weight
-        # The middle as the data set counts it: between the two pixels there.
+        # The middle of the data set's images is between two pixels.
         wanted = round((room - 1) / 2 - centre)
         place.append(min(max(wanted, 0), room - length))
     return place[0], place[1]

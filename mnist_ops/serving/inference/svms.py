@@ -1,7 +1,7 @@
-"""A fitted support vector classifier: its file, and the scikit-learn estimator that it is.
+"""Read, write and apply fitted support vector classifiers.
 
-The file has the numbers that a fit leaves in a `StandardScaler` and an `SVC`. From them the same
-estimator is made again, without a pickle. Kernel and C come from the run's spec.
+The file has the arrays of a fitted `StandardScaler` and `SVC`, from which the same estimator is
+restored without a pickle. Kernel and C come from the run's spec.
 """
 
 import math
@@ -27,7 +27,7 @@ LAPLACIAN = "laplacian"
 
 
 def _arrays(dataset: Dataset) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name in the file -> type and shape; -1 is the number of support vectors."""
+    """Return type and shape of each array, by name; -1 is the number of support vectors."""
     pixels, classes = math.prod(dataset.image_shape), dataset.n_classes
     pairs = math.comb(classes, 2)
     return {
@@ -49,19 +49,18 @@ class Svm:
     """A support vector classifier of raw images."""
 
     def __init__(self, estimator: Pipeline):
-        """Use `estimator`, which takes grey levels 0 to 255, shape (n, pixels)."""
+        """Use `estimator`, whose input is grey levels 0 to 255, shape (n, pixels)."""
         self.estimator = estimator
         self._n_classes = len(estimator[-1].classes_)
         margins = copy(estimator[-1]).set_params(decision_function_shape="ovo")
         self._margins = make_pipeline(estimator[0], margins)
 
     def predict(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """The class of each image, shape (n,), and a score of each class, shape (n, classes).
+        """Return the class of each image, shape (n,), and the scores, shape (n, classes).
 
-        The class has the most of the votes, one a pair of classes, the first of equals, as
-        scikit-learn predicts it. Votes say little of how sure a classifier is: the score of a class
-        is the margin of the closest of its pairs, above 0 for a class that wins all of them. Only
-        where no class does may the scores favour another one than the votes.
+        The class is scikit-learn's: the one with the most votes of all pairs of classes, the first
+        of equals. The score of a class is the smallest margin of its pairs, above 0 for a class
+        that wins all of them. Only if no class does, another class may have the highest score.
 
         Args:
             images: uint8, shape (n, height, width): grey levels, 0 is background.
@@ -78,22 +77,22 @@ class Svm:
 
 
 def scorer(spec: SvmSpec, estimator: Pipeline, mean: float, std: float) -> Svm:
-    """Return the classifier; it has a scaler of its own."""
+    """Return the classifier; `mean` and `std` are not used, as it has a scaler."""
     return Svm(estimator)
 
 
 def write(path: Path, estimator: Pipeline, spec: SvmSpec) -> None:
-    """Write a fitted ``make_pipeline(StandardScaler(), SVC(...))`` of all classes.
+    """Write a fitted ``make_pipeline(StandardScaler(), SVC(...))``.
 
     Raises:
-        ModelRefused: it was fitted to fewer classes.
+        ModelRefused: it was not fitted to all classes.
     """
     scaler, classifier = estimator[0], estimator[-1]
     if len(classifier.classes_) != spec.data.n_classes:
-        raise ModelRefused(f"a classifier of {len(classifier.classes_)} classes cannot be kept")
+        raise ModelRefused(f"a classifier of {len(classifier.classes_)} classes cannot be written")
     if callable(classifier.kernel):
         gamma = classifier.kernel.keywords["gamma"]
-        # With a kernel function scikit-learn keeps the training images instead.
+        # With a kernel function, scikit-learn keeps all training images.
         vectors = classifier._BaseLibSVM__Xfit[classifier.support_]
     else:
         gamma, vectors = classifier._gamma, classifier.support_vectors_
@@ -116,10 +115,10 @@ def write(path: Path, estimator: Pipeline, spec: SvmSpec) -> None:
 
 
 def read(path: Path, spec: SvmSpec) -> Pipeline:
-    """The estimator that `write` was given.
+    """Read the estimator that `write` wrote.
 
     Raises:
-        ModelRefused: the file is not that of such a classifier; see `tensors.read`.
+        ModelRefused: the file does not match the spec; see `tensors.read`.
     """
     expected = _arrays(spec.data)
     arrays = tensors.read(path, {name: dtype for name, (dtype, _) in expected.items()})
@@ -135,7 +134,7 @@ def read(path: Path, spec: SvmSpec) -> Pipeline:
 
 
 def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Refuse numbers that scikit-learn's compiled code would follow out of its memory."""
+    """Refuse numbers that would make scikit-learn's compiled code read out of bounds."""
     n_support = len(arrays["support_vectors"])
     by_class = arrays["support_by_class"]
     wrong = [
@@ -148,12 +147,12 @@ def _check(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     ]
     if name := next(filter(None, wrong), None):
         raise ModelRefused(
-            f"model file {path.name} is refused: {name!r} does not go with the others"
+            f"model file {path.name} is refused: {name!r} does not match the other arrays"
         )
 
 
 def _classifier(spec: SvmSpec, arrays: dict[str, NDArray[Any]]) -> SVC:
-    """An `SVC` with the state that its fit left."""
+    """Return an `SVC` with the state of its fit."""
     vectors, support = arrays["support_vectors"], arrays["support"]
     gamma = float(arrays["gamma"][0])
     plain = spec.kernel == LAPLACIAN
@@ -163,7 +162,7 @@ def _classifier(spec: SvmSpec, arrays: dict[str, NDArray[Any]]) -> SVC:
         gamma=gamma,
         degree=spec.degree,
     )
-    # A fit on one image a class sets everything else.
+    # A fit on one image per class sets all other attributes.
     n_classes, n_pixels = len(arrays["support_by_class"]), vectors.shape[1]
     classifier.fit(np.eye(n_classes, n_pixels), np.arange(n_classes))
     state: dict[str, Any] = {
@@ -179,7 +178,7 @@ def _classifier(spec: SvmSpec, arrays: dict[str, NDArray[Any]]) -> SVC:
         "_num_iter": arrays["iterations"],
     }
     if plain:
-        # Its kernel values are those with the support vectors alone, in their order.
+        # Kernel values are computed with the support vectors alone, in their order.
         state |= {"_BaseLibSVM__Xfit": vectors, "support_vectors_": np.empty((0, 0))}
     else:
         state["shape_fit_"] = (int(arrays["scaler.n_images"][0]), n_pixels)

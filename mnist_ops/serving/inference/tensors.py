@@ -1,8 +1,7 @@
-"""Named arrays in a file: safetensors, in which nothing but numbers can be.
+"""Read and write named arrays as safetensors.
 
-A pickle is a program that runs when it is loaded; a safetensors file is a table of names, types
-and shapes, and the numbers. What a file says of itself is still only a claim: `read` compares it
-with what is expected before anything is made of it.
+Loading a pickle runs code; a safetensors file has names, types, shapes and numbers only. They are
+still untrusted, so `read` compares them with what is expected.
 """
 
 from collections.abc import Mapping
@@ -17,12 +16,12 @@ from safetensors.numpy import load_file, save_file
 from mnist_ops.core.errors import MnistOpsError
 
 Arrays = Mapping[str, NDArray[Any]]
-# Of one file: five times what the largest support vector machine of the studies takes.
+# Largest file: five times that of the largest SVM of the studies.
 MAX_BYTES = 2**30
 
 
 class ModelRefused(MnistOpsError):
-    """A model's file is damaged, or is not what it should be."""
+    """A model's file is damaged or invalid."""
 
 
 def write(path: Path, arrays: Arrays) -> None:
@@ -31,15 +30,15 @@ def write(path: Path, arrays: Arrays) -> None:
 
 
 def read(path: Path, expected: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-    """The arrays of `path`.
+    """Read the arrays of a file.
 
     Args:
         path: of the file.
-        expected: name -> numpy's name of the type, of every array that must be there.
+        expected: name of every array -> numpy's name of its type.
 
     Raises:
         ModelRefused: the file is missing, damaged, too large or of another format, an array is
-            missing, left over or of another type, or a number is not finite.
+            missing, unexpected or of another type, or a number is not finite.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -50,7 +49,7 @@ def read(path: Path, expected: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelRefused(
-            f"model file {path.name} is refused: it is no intact safetensors file ({reason})"
+            f"model file {path.name} is refused: it is not a valid safetensors file ({reason})"
         ) from None
     if wrong := sorted(arrays.keys() ^ expected.keys()):
         raise ModelRefused(
@@ -71,10 +70,10 @@ def read(path: Path, expected: Mapping[str, str]) -> dict[str, NDArray[Any]]:
 
 
 def shaped(path: Path, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """`array`, if it has `shape` (-1 is any length).
+    """Return `array` after checking its shape; -1 is any length.
 
     Raises:
-        ModelRefused: it has not.
+        ModelRefused: it has another shape.
     """
     fits = len(array.shape) == len(shape) and all(
         want in (-1, have) for want, have in zip(shape, array.shape, strict=True)

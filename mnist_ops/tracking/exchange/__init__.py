@@ -1,7 +1,7 @@
-"""Move finished runs between stores by way of one file (docs/export-format.md).
+"""Move finished runs between stores through a file (docs/export-format.md).
 
-`records` and `archive` are the file, which is data alone: every value is checked before anyone gets
-it. `exporting` fills it from a store, `importing` writes it into one.
+`records` and `archive` read and write the file, and check every value of it. `exporting` fills it
+from a store, `importing` writes its runs into one.
 """
 
 from mnist_ops.tracking.exchange.archive import FORMAT, VERSION, BadArchive

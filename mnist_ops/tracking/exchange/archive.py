@@ -1,8 +1,7 @@
-"""Read and write an export: a ZIP archive, the same bytes for the same runs.
+"""Read and write an export: a ZIP archive with the same bytes for the same runs.
 
-Nothing in it is compressed: compressors differ between machines, and an archive that is not
-compressed cannot be a bomb. Its comment is the SHA-256 of all bytes before it, which finds every
-altered byte.
+Its members are not compressed: compressors differ between machines, and an uncompressed archive
+cannot be a decompression bomb. Its comment is the SHA-256 of all bytes before it.
 """
 
 import contextlib
@@ -25,8 +24,8 @@ from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study.dataset import most_classes
 from mnist_ops.study.validity import MAX_IMAGES
-from mnist_ops.tracking.arrays import Predictions
 from mnist_ops.tracking.exchange.records import Fingerprint, Line, ParamText, RunRecord, images_id
+from mnist_ops.tracking.predictions_file import Predictions
 
 FORMAT: Literal["mnist-ops-export"] = "mnist-ops-export"
 VERSION: Literal[1] = 1
@@ -35,7 +34,7 @@ MAX_RUNS = 100_000
 MAX_LINE = 2**23
 MAX_MANIFEST = 2**24
 MAX_TEST_SETS = 1000
-# Of the list of members at the file's end, which zipfile reads whole.
+# Largest list of members in bytes, which zipfile reads at once.
 MAX_DIRECTORY = 2**20
 
 _MANIFEST, _RUNS = "manifest.json", "runs.jsonl"
@@ -44,9 +43,9 @@ _COMMENT = len(_MARK) + 64
 _END = struct.Struct("<4s4H2LH")
 _END_MARK = b"PK\x05\x06"
 _CHUNK = 1 << 20
-# The earliest time that the format can tell.
+# The earliest time of the format.
 _TIME = (1980, 1, 1, 0, 0, 0)
-# What zipfile, json and numpy raise on content that is not what it seems.
+# Exceptions of zipfile, json and numpy on invalid content.
 _UNREADABLE = (
     zipfile.BadZipFile,
     ValueError,
@@ -60,12 +59,12 @@ _UNREADABLE = (
     OverflowError,
 )
 
-# A run, and what it predicted; the arrays of all runs of one test set share labels and indices.
+# A run and its predictions; runs of one test set share the arrays of labels and indices.
 Item = tuple[RunRecord, Predictions | None]
 
 
 class Manifest(Line):
-    """What the file is, and why cells have no run: fingerprint -> reason."""
+    """Format and number of runs of the file; reasons why cells have no run, by fingerprint."""
 
     format: Literal["mnist-ops-export"] = FORMAT
     version: Literal[1] = VERSION
@@ -76,23 +75,25 @@ class Manifest(Line):
 
 
 class BadArchive(InvalidInput):
-    """A file is not an export that can be read."""
+    """A file is not a valid export."""
 
 
 def write(path: Path, runs: Iterable[Item], not_measured: Mapping[str, str]) -> str:
-    """Write an export whole, or leave what was at `path`; return the SHA-256 that it carries.
+    """Write an export completely or not at all; return its SHA-256.
 
     Args:
-        path: the file; replaced where it is an export.
+        path: of the file; an export that exists is replaced.
         runs: sorted by fingerprint, each once.
-        not_measured: fingerprint -> why the cell could not be run.
+        not_measured: fingerprint -> reason why the cell could not be run.
 
     Raises:
         InvalidInput: `path` is a file of another kind.
-        MnistOpsError: it cannot be written.
+        MnistOpsError: the file cannot be written.
     """
     if path.exists() and not is_archive(path):
-        raise InvalidInput(f"{path} exists and is no export: move it away, or name another file")
+        raise InvalidInput(
+            f"{path} exists and is not an export: move it away, or choose another file"
+        )
     try:
         with atomic_files.work_folder(path.parent) as folder:
             export = folder / "export"
@@ -160,21 +161,21 @@ def is_archive(path: Path) -> bool:
 
 
 class Archive:
-    """An export that was read once from end to end, every value checked.
+    """An export of which every value was checked.
 
     Attributes:
-        path: the file.
+        path: of the file.
         digest: SHA-256 of its content, as hexadecimal digits.
-        runs: how many there are.
-        not_measured: fingerprint -> why the cell could not be run.
+        runs: their number.
+        not_measured: fingerprint -> reason why the cell could not be run.
     """
 
     def __init__(self, path: Path):
         """Check the file at `path`; use it as a context manager, which closes it.
 
         Raises:
-            BadArchive: it is not an export, is damaged, too large, or of a newer version.
-            OSError: it cannot be read.
+            BadArchive: the file is not an export, is damaged, too large, or of a newer version.
+            OSError: the file cannot be read.
         """
         self.path = path
         self._file = path.open("rb")
@@ -217,11 +218,11 @@ class Archive:
         self._file.seek(0)
         begins_well = self._file.read(2) == b"PK"
         if not (begins_well and end[:4] == _END_MARK and comment.startswith(_MARK)):
-            told = "is truncated or altered" if begins_well else "is no export of mnist-ops"
+            told = "is truncated or altered" if begins_well else "is not an export of mnist-ops"
             raise BadArchive(f"{self.path} {told}: get the file again")
         if _END.unpack(end)[5] > MAX_DIRECTORY:
             raise BadArchive(f"{self.path} has too many members for an export")
-        # Before its digest: a newer program may have another way to make one.
+        # Before the digest, which a newer version may compute in another way.
         with zipfile.ZipFile(self._file) as archive:
             self._sizes = {member.filename: member for member in archive.infolist()}
             self._refuse_newer(archive)
@@ -232,14 +233,14 @@ class Archive:
                 if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
                     raise BadArchive(f"{self.path} has a compressed or encrypted member")
                 if member.file_size != member.compress_size:
-                    raise BadArchive(f"{self.path} has a member of another size than it says")
+                    raise BadArchive(f"{self.path} has a member of another size than declared")
 
     def _refuse_newer(self, archive: zipfile.ZipFile) -> None:
         if _MANIFEST not in self._sizes:
-            raise BadArchive(f"{self.path} is no export of mnist-ops: it has no {_MANIFEST}")
+            raise BadArchive(f"{self.path} is not an export of mnist-ops: it has no {_MANIFEST}")
         fields = json.loads(_read(archive, _MANIFEST, MAX_MANIFEST))
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-            raise BadArchive(f"{self.path} is no export of mnist-ops")
+            raise BadArchive(f"{self.path} is not an export of mnist-ops")
         version = fields.get("version")
         if isinstance(version, int) and version > VERSION:
             raise BadArchive(
@@ -259,7 +260,7 @@ class Archive:
             if count > MAX_RUNS:
                 raise BadArchive(f"{self.path} has too many runs: more than {MAX_RUNS:,}")
             if record.fingerprint <= last:
-                raise BadArchive(f"{self.path} has runs that are doubled or not sorted")
+                raise BadArchive(f"{self.path} has duplicate or unsorted runs")
             last = record.fingerprint
             fingerprints.add(last)
             used.add(record.test_set)
@@ -283,13 +284,15 @@ class Archive:
             label = self._array(archive, _member(name, "label"), np.uint8, most_classes())
             index = self._array(archive, _member(name, "index"), np.int32, MAX_IMAGES)
             if len(label) != len(index):
-                raise BadArchive(f"{self.path} has a test set with other labels than images")
+                raise BadArchive(
+                    f"{self.path} has a test set with different numbers of labels and images"
+                )
             if images_id(label, index) != name:
-                raise BadArchive(f"{self.path} has a test set under another name")
+                raise BadArchive(f"{self.path} has a test set with a wrong name")
             yield name, (label, index)
 
     def _array(self, archive: zipfile.ZipFile, name: str, dtype: type, below: int) -> NDArray[Any]:
-        """Return a vector of whole numbers from 0 to `below`; its header is never parsed."""
+        """Return a vector of integers in [0, `below`); compare its header without parsing it."""
         content = _read(archive, name, 8 * MAX_IMAGES)
         count = (len(content) - len(_header(dtype, (0,)))) // np.dtype(dtype).itemsize
         header = _header(dtype, (count,))
@@ -316,10 +319,10 @@ class Archive:
                 label, index = self._test_sets[record.test_set]
                 predicted = np.frombuffer(matrices[record.test_set].read(len(label)), np.uint8)
                 if len(predicted) != len(label) or predicted.max() >= most_classes():
-                    raise BadArchive(f"{self.path} has predictions of no class")
+                    raise BadArchive(f"{self.path} has predictions out of range")
                 yield record, Predictions(predicted, label, index)
             if any(matrix.read(1) for matrix in matrices.values()):
-                raise BadArchive(f"{self.path} has predictions of no run")
+                raise BadArchive(f"{self.path} has predictions without a run")
 
     @contextlib.contextmanager
     def _matrix(self, archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
@@ -351,7 +354,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _header(dtype: type, shape: tuple[int, ...]) -> bytes:
-    """Return what NumPy's format 1.0 has before the values: 128 bytes for every shape of ours."""
+    """Return the header of NumPy's format 1.0, which has 128 bytes for every shape used here."""
     out = io.BytesIO()
     description = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype).newbyteorder("<")),

@@ -28,9 +28,9 @@ from mnist_ops.tracking.reading import predictions
 from mnist_ops.tracking.search import points
 from mnist_ops.tracking.store import connect, default_uri, tracking_errors
 
-# Requests to a store that are under way at a time: each waits for an answer most of its time.
+# Simultaneous requests to a store.
 _READERS = 4
-# Runs that are held in memory at a time.
+# Runs that are read ahead into memory.
 _AHEAD = 200
 
 Progress = Callable[[int, int], None]
@@ -38,16 +38,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Exported:
-    """What is in a file that was written.
+    """Summary of an export.
 
     Attributes:
-        path: the file.
-        bytes: its size.
-        sha256: its digest, the same wherever the same runs were exported.
-        runs: how many there are in it.
-        without_predictions: of those.
-        lost_predictions: names of those of them that were computed here: theirs were logged.
-        not_measured: how many cells have a reason why they have no run.
+        path: of the file.
+        bytes: size of the file.
+        sha256: its digest, which is the same for the same runs.
+        runs: number of runs.
+        without_predictions: number of runs without predictions.
+        lost_predictions: names of those among them that were not imported, so had predictions.
+        not_measured: number of cells with a reason why they have no run.
     """
 
     path: Path
@@ -71,10 +71,10 @@ def export_runs(
     Of several runs of a cell the one that the report uses is exported.
 
     Args:
-        path: the file; replaced where it is an export.
-        experiment: only runs of the experiment of this name; None takes those of every one.
-        progress: gets how many runs of how many are read.
-        left_out: gets a line on each run with a value that no run may have.
+        path: of the file; an export that exists is replaced.
+        experiment: name of the experiment to export; None is all experiments.
+        progress: gets the number of runs done, and of all runs.
+        left_out: gets a line on each run that is left out as invalid.
 
     Raises:
         InvalidInput: there is no such experiment, or `path` is a file of another kind.
@@ -145,7 +145,7 @@ def _item(client: MlflowClient, run: Run) -> Item | Invalid:
             fingerprint=fingerprint(run),
             name=info.run_name or info.run_id,
             start_time=info.start_time,
-            # Its machine's clock may have been put back meanwhile.
+            # The clock may have been set back meanwhile.
             end_time=max(info.end_time, info.start_time),
             params=data.params,
             tags=data.tags,

@@ -24,13 +24,13 @@ from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.tracking.artifacts import repoint_moved
 from mnist_ops.tracking.checking import LeftOut, nobody
 from mnist_ops.tracking.conflicts import retry_on_conflict
 from mnist_ops.tracking.database import sqlite_uri, unsynchronised
 from mnist_ops.tracking.destination import experiment as experiment_for
 from mnist_ops.tracking.exchange.archive import Archive, Item
 from mnist_ops.tracking.exchange.records import DatasetUse
+from mnist_ops.tracking.moved_artifacts import repoint_moved
 from mnist_ops.tracking.queries import finished_cells, not_measured
 from mnist_ops.tracking.search import search, tag
 from mnist_ops.tracking.store import check_writable, connect, default_uri, tracking_errors
@@ -40,24 +40,24 @@ Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 _SCRATCH = "scratch"
-# Without these a run is no cell's, nor one that is ended because its process has.
+# Written last: without these tags a run is neither a cell nor a stale run.
 _LAST = frozenset({keys.FINGERPRINT, keys.ROLE})
-# Beside a batch's params.
+# The rest of a batch beside its params.
 _METRICS_PER_BATCH = MAX_ENTITIES_PER_BATCH - MAX_PARAMS_TAGS_PER_BATCH
-# Few enough that a tag of them is never longer than a store takes.
+# Few enough that the tag is never longer than a store accepts.
 _REASONS_PER_TAG = 20
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of the runs in a file.
+    """Summary of an import.
 
     Attributes:
-        runs: how many there are in it.
-        imported: written now.
-        present: not written, as the store has a finished run of the same cell.
-        left_out: not written, as this version of the program cannot tell which cell they are of.
-        sha256: the file's digest.
+        runs: number of runs in the file.
+        imported: number of runs written.
+        present: number of runs whose cell has a finished run in the store already.
+        left_out: number of runs whose spec this version of the program cannot read.
+        sha256: digest of the file.
     """
 
     runs: int
@@ -77,24 +77,22 @@ def import_runs(
 ) -> Imported:
     """Write the runs of the file at `path` into a store.
 
-    The whole file is checked before anything is written. A run whose cell has a finished run in
-    the store is left out, so that doing it again changes nothing, and doing it again after an
-    interruption goes on.
+    The whole file is checked before anything is written. A run whose cell has a finished run in the
+    store is skipped, so an import can be repeated, and continues after an interruption.
 
     Args:
-        path: an export.
-        experiment: name of the experiment of new runs; None takes the one that MLflow's variables
+        path: of an export.
+        experiment: name of the experiment for new runs; None is the one that MLflow's variables
             name.
-        uri: of the store; None takes MLflow's current one.
-        progress: gets how many runs of how many are dealt with.
-        left_out: gets a line on each run that this version of the program cannot place, and where
-            the store is re-pointed.
+        uri: of the store; None is MLflow's current one.
+        progress: gets the number of runs done, and of all runs.
+        left_out: gets a line on each run that is left out, and on corrected artifact locations.
 
     Raises:
-        BadArchive: the file is no export, is damaged, is of a newer version, or has a run that is
-            not of the cell that it claims; nothing was written.
+        BadArchive: the file is not an export, is damaged, is of a newer version, or has an invalid
+            run; nothing was written.
         TrackingUnavailable: the store cannot be written.
-        NotWritable: likewise, for want of permission.
+        NotWritable: permission to write the store is missing.
     """
     with Archive(path) as archive:
         uri = uri or default_uri()
@@ -127,21 +125,21 @@ def store_of(
     progress: Progress = lambda done, of: None,
     left_out: LeftOut = nobody,
 ) -> Iterator[str]:
-    """Make a store of the runs of files alone, for as long as the block runs; yield its URI.
+    """Create a temporary store with the runs of files for the block; yield its URI.
 
     Args:
-        paths: exports, or folders of them.
-        progress: gets how many runs of how many of a file are dealt with.
-        left_out: gets a line on each run that this version of the program cannot place.
+        paths: exports, or folders of exports.
+        progress: gets the number of runs done, and of all runs, of the current file.
+        left_out: gets a line on each run that is left out.
 
     Raises:
         InvalidInput: a folder has no exports.
-        BadArchive: a file is no export, is damaged, or is of a newer version.
+        BadArchive: a file is not an export, is damaged, or is of a newer version.
     """
     files = [file for path in paths for file in _exports(path)]
     with tempfile.TemporaryDirectory(prefix="mnist-ops-") as folder, unsynchronised():
         uri = sqlite_uri(Path(folder, "mlflow.db"))
-        # By itself MLflow would put the artifacts into the folder that the user is in.
+        # MLflow's default for the artifacts is the working folder.
         artifacts = Path(folder, "artifacts").as_uri()
         connect(uri).create_experiment(_SCRATCH, artifact_location=artifacts)
         for file in files:
@@ -150,7 +148,7 @@ def store_of(
 
 
 def unfinished_imports(client: MlflowClient) -> dict[str, str]:
-    """Return the digest and run id of the runs that an interrupted import left behind."""
+    """Return the ids of the runs of an interrupted import, by the digest of their record."""
     return {
         run.data.tags[keys.IMPORTED]: run.info.run_id
         for run in search(client, f"{tag(keys.IMPORTED)} LIKE '%'")
@@ -159,10 +157,10 @@ def unfinished_imports(client: MlflowClient) -> dict[str, str]:
 
 
 class _Writer:
-    """Write items as runs; the experiment and parents are created with the first that needs them.
+    """Writes items as runs; creates the experiment and the parents when they are needed.
 
     Attributes:
-        written: the fingerprints of the cells written.
+        written: fingerprints of the cells written.
     """
 
     def __init__(self, client: MlflowClient, experiment: str | None):
@@ -173,7 +171,7 @@ class _Writer:
         self._parents: dict[str, Parent] = {}
 
     def write(self, item: Item) -> None:
-        """Write a run under its study's parent, or finish one that an interruption left."""
+        """Write a run under its study's parent, or complete that of an interrupted import."""
         record, _ = item
         if record.study not in self._parents:
             self._parents[record.study] = self._parent(record.study, self._experiment_id)
@@ -181,7 +179,7 @@ class _Writer:
         self.written.add(record.fingerprint)
 
     def note_reasons(self, reasons: Mapping[str, str]) -> None:
-        """Record why cells have no run, on runs of their own: fingerprint -> reason."""
+        """Record the reasons why cells have no run, by fingerprint, on separate runs."""
         known = not_measured(self._client)
         new = {cell: reason for cell, reason in reasons.items() if cell not in known}
         for some in _batches(sorted(new.items()), _REASONS_PER_TAG):
@@ -197,8 +195,7 @@ class _Writer:
         for run in search(self._client, f"{tag(keys.ROLE)} = '{keys.ROLE_IMPORT}'"):
             if run.data.tags.get(keys.STUDY) == study:
                 return Parent(run.info.run_id, run.info.experiment_id)
-        elsewhere = "that were computed elsewhere, with the times that they had there."
-        note = f"Runs of *{study}* {elsewhere}"
+        note = f"Runs of *{study}* that were computed elsewhere, with their times there."
         tags = {keys.ROLE: keys.ROLE_IMPORT, keys.STUDY: study, MLFLOW_RUN_NOTE: note}
         return self._ended_run(experiment_id, f"{study} (imported)", tags)
 
@@ -214,14 +211,14 @@ def _write_run(
 ) -> None:
     """Write `item` as a run under `parent`.
 
-    The tags that make the run one of a cell come last. Until then nobody takes it for a result,
-    and writing it again from the start ends in the same.
+    The tags of a cell are written last. Before that the run does not count as a result, and can be
+    written again from the start.
 
     Args:
         client: of the store.
-        item: what to write.
-        parent: the run above it.
-        started: digest -> run id of those that an interrupted import has begun.
+        item: the run and its predictions.
+        parent: its parent run.
+        started: digest -> run id of the runs of an interrupted import.
     """
     record, predictions = item
     digest = _digest(item)
@@ -269,13 +266,12 @@ def _digest(item: Item) -> str:
 def _drop_doubles(client: MlflowClient, written: Collection[str]) -> None:
     """Delete imported runs of `written` cells that other processes finished meanwhile.
 
-    A run that was computed here stays, and of several that were imported at once one does: every
-    import keeps the same.
+    A computed run is kept; of several imported ones, all processes keep the same one.
     """
     runs: dict[str, list[tuple[str, str]]] = {}
     for cell, run in finished_cells(client):
         if cell in written:
-            # A run that was computed here has no such tag, and comes first.
+            # A computed run has no such tag, and sorts first.
             imported = run.data.tags.get(keys.IMPORTED, "")
             runs.setdefault(cell, []).append((imported, run.info.run_id))
     for found in runs.values():
@@ -296,7 +292,7 @@ def _exports(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     if not (files := sorted(path.glob("*.zip"))):
-        raise InvalidInput(f"{path} has no exported runs (*.zip)")
+        raise InvalidInput(f"{path} has no exports (*.zip)")
     return files
 
 

@@ -1,6 +1,6 @@
-"""A finished run without anything of its store, and its line of JSON.
+"""Records of finished runs, independent of a store, and their lines of JSON.
 
-A record brings what it is made of into one form; a line that is not in that form is refused.
+A record normalises its values; a line that is not in normal form is refused.
 """
 
 import json
@@ -28,15 +28,15 @@ from mnist_ops.core import keys
 from mnist_ops.core.escaping import portable_text
 from mnist_ops.study import validity
 
-# Far beyond any run of ours, and little enough to be held in memory.
+# Limits far beyond any real run, small enough for memory.
 MAX_ENTRIES = 1000
 MAX_POINTS = 100_000
-# What MLflow stores take, in characters.
+# Limits of MLflow stores, in characters.
 _MAX_NAME = 250
 _MAX_SOURCE = 65_535
 _MAX_STEP = 2**53
 
-# Tags of MLflow's own that say something of the run itself; all others belong to a store.
+# Tags of MLflow that describe the run itself; its other tags belong to a store.
 _MLFLOW_TAGS = frozenset(
     f"mlflow.{name}"
     for name in ("note.content", "source.git.commit", "source.name", "source.type", "user")
@@ -44,7 +44,7 @@ _MLFLOW_TAGS = frozenset(
 
 
 def _text(limit: int) -> AfterValidator:
-    """Bring a text into the form that may travel, of at most `limit` characters."""
+    """Return a validator that removes secrets and control characters, and cuts at `limit`."""
 
     def check(text: str) -> str:
         text = portable_text(text, limit)
@@ -56,14 +56,14 @@ def _text(limit: int) -> AfterValidator:
 
 
 def _check_name(name: str) -> str:
-    # As MLflow has it: a name is a path below a run, and must be the same as one.
+    # As in MLflow: a name is a path below a run, and must be normalised.
     if posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
         raise ValueError("a name is not allowed")
     return name
 
 
 def _portable_tags(tags: object) -> object:
-    """Return the tags of the run itself, without those of the store that it is in."""
+    """Return the tags that describe the run itself, without those of its store."""
     if not isinstance(tags, dict):
         return tags
     return {
@@ -74,7 +74,7 @@ def _portable_tags(tags: object) -> object:
 
 
 def _storable(value: object) -> object:
-    """Return a value of a metric as every store keeps it; None for NaN."""
+    """Return the value of a metric as stores keep it; None for NaN."""
     if not isinstance(value, float) or math.isfinite(value):
         return value
     return None if math.isnan(value) else math.copysign(sys.float_info.max, value)
@@ -89,7 +89,7 @@ _Name = Annotated[
 
 
 class Point(NamedTuple):
-    """One value of a metric; None is not a number, infinities are the largest finite numbers."""
+    """One value of a metric; None stands for NaN, the largest finite numbers for infinities."""
 
     step: Annotated[int, Field(ge=-_MAX_STEP, le=_MAX_STEP)]
     timestamp: _Time
@@ -99,7 +99,7 @@ class Point(NamedTuple):
 
 
 def _sorted_points(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Sort by step, time and value, None last; keep each once, as stores do."""
+    """Sort points by step, time and value, None last; remove duplicates, as stores do."""
     return tuple(
         sorted(dict.fromkeys(points), key=lambda p: (p[0], p[1], p[2] is None, p[2] or 0.0))
     )
@@ -107,14 +107,14 @@ def _sorted_points(points: tuple[Point, ...]) -> tuple[Point, ...]:
 
 @dataclass(frozen=True, order=True, config=ConfigDict(strict=True, extra="forbid"))
 class DatasetUse:
-    """A data set as MLflow knows it, and what the run used it for.
+    """A data set in MLflow's form, and its use in the run.
 
     Attributes:
         name: of the data set.
         digest: of its content.
-        source_type: how `source` is to be read.
-        source: where it came from.
-        context: what it was used for, as ``training``.
+        source_type: kind of `source`.
+        source: origin of the data.
+        context: use of the data, such as ``training``.
     """
 
     name: Annotated[str, _text(500)]
@@ -153,14 +153,14 @@ class Line(BaseModel):
         """Return the content of a line that `to_json` wrote.
 
         Raises:
-            ValueError: it is no such line, to the byte.
+            ValueError: the line differs from what `to_json` writes.
         """
         try:
             content = cls.model_validate_json(line)
         except ValidationError as error:
             raise ValueError(first_problem(error)) from None
         if content.to_json() != line:
-            raise ValueError("a line is not written as this program writes it")
+            raise ValueError("a line is not in the form that this program writes")
         return content
 
 
@@ -205,7 +205,7 @@ class RunRecord(Line):
         if self.tags.get(keys.FINGERPRINT) != self.fingerprint or not self.tags.get(keys.STUDY):
             raise ValueError("its tags do not name its fingerprint and study")
         try:
-            # One of another version may be good: whoever reads it decides.
+            # A run of another version may be valid; the reader decides.
             _ = self.unknown
         except ValueError as error:
             raise ValueError(f"run {self.name}: {error}") from None
@@ -213,7 +213,7 @@ class RunRecord(Line):
 
     @cached_property
     def unknown(self) -> str:
-        """Return why this version cannot tell which cell the run is of; empty where it can."""
+        """Reason why this version cannot read the run's spec; empty if it can."""
         last = {name: points[-1].value for name, points in self.metrics.items()}
         numbers = {name: math.nan if value is None else value for name, value in last.items()}
         try:
@@ -221,12 +221,12 @@ class RunRecord(Line):
         except validity.OtherVersion as error:
             return str(error)
         if spec is None:
-            raise ValueError("its fingerprint fits neither a spec nor its params")
+            raise ValueError("its fingerprint matches neither a spec nor its params")
         return ""
 
     @property
     def study(self) -> str:
-        """Return the study that the cell belongs to."""
+        """Name of the cell's study."""
         return self.tags[keys.STUDY]
 
 

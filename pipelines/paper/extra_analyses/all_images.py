@@ -38,7 +38,7 @@ class _Gain:
 
 
 def all_images_topic(selection: Selection, whole: Selection | None) -> Topic | None:
-    """The gain; None where no SVM ran at both sizes.
+    """Return the gain of each SVM from all images; None if no SVM ran at both sizes.
 
     Args:
         selection: the cells of the report.
@@ -110,7 +110,7 @@ def _row(gain: _Gain) -> tuple[str, ...]:
 
 
 def _best(selection: Selection, whole: Selection, dataset: str) -> str:
-    """What becomes of the lead of the networks on a data set; empty where none was measured."""
+    """Return a sentence on the lead of the networks on a data set; empty if not measured."""
     network, fewer, all_ = (
         champion(chosen, study, dataset, keys.VAL_ACCURACY)
         for chosen, study in ((selection, RESNET_GRID), (selection, SVM_GRID), (whole, SVM_GRID))

@@ -24,7 +24,7 @@ _BUDGETS = {
 
 
 def budget_topic(selection: Selection) -> Topic | None:
-    """The best model by training time; None where no training was timed."""
+    """Return the best model by training time; None where no training was timed."""
     rows = [row for dataset in DATASETS for row in _rows(selection, dataset)]
     if not rows:
         return None

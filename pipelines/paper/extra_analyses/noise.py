@@ -161,7 +161,7 @@ def _pairs(axis: str, tables: tuple[int, ...]) -> Iterator[tuple[Number, Number]
 
 
 def _best_of_two() -> tuple[str, ...]:
-    """What tables 2 and 3 print of the runs that table 4 has twice: in words, if it is the best."""
+    """Return a paragraph if tables 2 and 3 print the better of the runs that table 4 repeats."""
     printed = {
         tuple(number.fields.items()): number.value
         for number in PUBLISHED.numbers

@@ -106,7 +106,7 @@ def learning_figure(selection: Selection, history: History) -> Figure | None:
 
 
 def _curves(history: History, cells: list[Cell], metric: str) -> dict[int, list[float]]:
-    """The values of all cells by epoch, accuracies in percent."""
+    """Return the values of all cells by epoch, accuracies in percent."""
     scale = TO_PERCENT if metric == keys.VAL_ACCURACY else 1
     values: dict[int, list[float]] = {}
     for cell in cells:
@@ -140,7 +140,7 @@ def _line(points: pd.DataFrame, name: str) -> go.Scatter:
 
 
 def _band(points: pd.DataFrame) -> go.Scatter:
-    """A closed area from the lowest values to the highest and back."""
+    """Return a closed area from the lowest values to the highest and back."""
     epochs = points["epoch"].tolist()
     return go.Scatter(
         mode="lines",

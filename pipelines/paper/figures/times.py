@@ -103,7 +103,7 @@ def time_figure(selection: Selection) -> Figure:
 
 
 def _whose_times(selection: Selection) -> str:
-    """What to know of times that were not measured on their own."""
+    """Return what to know of times that were not measured on their own."""
     of_grid = selection.runs[selection.runs[STUDY] == RESNET_GRID]
     counts = of_grid[TIME].value_counts()
     said = ""
@@ -221,7 +221,7 @@ def _point(
 
 
 def _optimal(frame: pd.DataFrame) -> list[bool]:
-    """Whether a row is on the measured Pareto front of its data set."""
+    """Return whether a row is on the measured Pareto front of its data set."""
     measured = frame[frame["source"] == "measured"]
     optimal: set[object] = set()
     for _, rows in measured.groupby("dataset"):

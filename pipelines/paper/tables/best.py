@@ -95,7 +95,7 @@ def best_table(selection: Selection, printed: Published) -> Table:
 
 
 def _row(selection: Selection, table: int, study: str, dataset: str, way: str) -> dict[str, Value]:
-    """What tables 7 and 11 have in common."""
+    """Return what tables 7 and 11 have in common."""
     chosen = champion(selection, study, dataset, CHOSEN_ON[way])
     printed = _printed(table, study, dataset)
     # The epochs of the study's champions are known (see `printed`), but not in their names.
@@ -118,7 +118,7 @@ def _row(selection: Selection, table: int, study: str, dataset: str, way: str) -
 
 
 def _printed(table: int, study: str, dataset: str) -> dict[str, str | int | float | bool]:
-    """The params of the study's own champion; none for a data set that it does not have."""
+    """Return the params of the study's own champion; none for a data set that it does not have."""
     for number in PUBLISHED.numbers:
         fields = number.fields
         is_svm = fields.get(keys.MODEL) == "svm"
@@ -134,7 +134,7 @@ def _spread(selection: Selection) -> bool:
 
 
 def _datasets(selection: Selection) -> list[str]:
-    """The study's data sets, then others in the order of the cells."""
+    """Return the study's data sets, then others in the order of the cells."""
     printed = [str(dataset) for (dataset,) in PUBLISHED.rows(7, keys.DATASET)]
     cells = selection.of(RESNET_GRID) + selection.of(SVM_GRID)
     found = [str(c.params[keys.DATASET]) for c in cells if keys.DATASET in c.params]

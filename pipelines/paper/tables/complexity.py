@@ -64,7 +64,7 @@ def complexity_table(selection: Selection, printed: Published) -> Table:
 
 
 def _logged(cells: list[Cell], model: str, metric: str) -> Value:
-    """The count that the model's runs logged; where they disagree, that of most of them."""
+    """Return the count that the model's runs logged; where they disagree, that of most of them."""
     of_model = [cell for cell in cells if cell.params.get(keys.MODEL) == model]
     counts = values_of(of_model, metric)
     return max(sorted(set(counts)), key=counts.count) if counts else absence(of_model)

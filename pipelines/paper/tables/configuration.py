@@ -79,12 +79,12 @@ def configuration_table(selection: Selection, printed: Published) -> Table:
 
 
 def _axis(cells: list[Cell], name: str) -> str:
-    """The values of a param, in the order of the grid."""
+    """Return the values of a param, in the order of the grid."""
     return ", ".join(dict.fromkeys(str(c.params[name]) for c in cells if name in c.params))
 
 
 def _seeds(cells: list[Cell]) -> str:
-    """The seeds, and which of them not every cell has."""
+    """Return the seeds, and which of them not every cell has."""
     names = [name for name in IDENTITY if name != keys.SEED]
     known = [cell for cell in cells if keys.SEED in cell.params]
     configurations = grouped(known, lambda cell: cell.key(*names)).values()

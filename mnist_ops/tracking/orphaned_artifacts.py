@@ -1,4 +1,4 @@
-"""Find folders of artifacts whose runs are in no store."""
+"""Find folders of artifacts whose runs are not in a store."""
 
 import re
 import sqlite3
@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from mnist_ops.tracking.artifacts import local_path
 from mnist_ops.tracking.database import open_sqlite
+from mnist_ops.tracking.moved_artifacts import local_path
 from mnist_ops.tracking.search import experiments
 
 SET_ASIDE = "orphaned-artifacts"
@@ -19,13 +19,13 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def artifact_roots(client: MlflowClient, store: Path | None) -> list[Path]:
-    """Return the folders on this machine that have a folder for each experiment's artifacts.
+    """Return the artifact roots of a store that are on this machine.
 
-    A root beside another store belongs to that store, of which ours is then a copy.
+    A root beside another store belongs to that store; this one is then a copy of it.
 
     Args:
         client: of the store.
-        store: its file; None where it is none.
+        store: its file; None if it is not a file.
     """
     found = {}
     for an_experiment in experiments(client, ViewType.ALL):
@@ -36,9 +36,9 @@ def artifact_roots(client: MlflowClient, store: Path | None) -> list[Path]:
 
 
 def orphaned_artifacts(client: MlflowClient, store: Path | None) -> list[Path]:
-    """Return the folders of runs that the store does not have, deleted ones included.
+    """Return the folders of runs that neither the store nor a store beside it has.
 
-    Nor does a store beside it have them: several may keep their artifacts below one root.
+    Deleted runs count as present. Several stores may share an artifact root.
     """
     orphans = []
     for root in artifact_roots(client, store):
@@ -60,7 +60,7 @@ def _run_folders(root: Path) -> Iterator[Path]:
         if experiment.name == SET_ASIDE or not experiment.is_dir():
             continue
         for folder in sorted(experiment.iterdir()):
-            # What has a meta.yaml is a run of MLflow's older file store, which needs no database.
+            # A folder with a meta.yaml is a run of MLflow's file store, which has no database.
             if _RUN_ID.fullmatch(folder.name) and not (folder / "meta.yaml").exists():
                 yield folder
 
@@ -69,13 +69,13 @@ def _exists(client: MlflowClient, run_id: str) -> bool:
     try:
         client.get_run(run_id)
     except MlflowException as error:
-        # A run that the user may not see exists.
+        # Such as a missing permission: the run exists.
         return bool(error.error_code != "RESOURCE_DOES_NOT_EXIST")
     return True
 
 
 def _runs_of(database: Path) -> set[str] | None:
-    """Return the runs of an MLflow store in a file; None where it is something else."""
+    """Return the ids of the runs of a SQLite store; None if the file is not an MLflow store."""
     try:
         with closing(open_sqlite(database)) as opened:
             return {run_id for (run_id,) in opened.execute("SELECT run_uuid FROM runs")}

@@ -1,4 +1,4 @@
-"""Read a run's predictions: arrays in a file that anyone may have written."""
+"""Read a run's predictions from a file, whose content is untrusted."""
 
 import io
 import lzma
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from mnist_ops.study.dataset import most_classes
 from mnist_ops.study.validity import MAX_IMAGES
 
-# Of numpy's header, which says what the array is.
+# Largest header of an array, in bytes.
 _MAX_HEADER = 4096
-# What zipfile and numpy raise on content that is not what it seems.
+# Exceptions of zipfile and numpy on invalid content.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -40,7 +40,7 @@ class Predictions:
     Attributes:
         predicted: uint8, shape (n_test,).
         label: uint8, shape (n_test,): the true classes.
-        index: int32, shape (n_test,): which of the pooled images each is.
+        index: int32, shape (n_test,): position of each among the pooled images.
     """
 
     predicted: NDArray[np.uint8]
@@ -49,9 +49,9 @@ class Predictions:
 
 
 def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
-    """Read a predictions file; None where it is not one, or its arrays differ in length.
+    """Read a predictions file; return None if it is invalid.
 
-    Nothing larger than predictions can be is unpacked, and no pickle is read.
+    Only arrays of a plausible size are unpacked, and no pickle is read.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -66,7 +66,7 @@ def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
 
 
 def _array(archive: zipfile.ZipFile, name: str, below: int) -> NDArray[Any]:
-    """A vector of whole numbers from 0 to `below`; raises one of `_UNREADABLE` for another."""
+    """Return a vector of integers in [0, `below`); raise one of `_UNREADABLE` for anything else."""
     member = archive.getinfo(f"{name}.npy")
     if member.file_size > _MAX_HEADER + MAX_IMAGES * 8:
         raise ValueError("larger than predictions can be")
@@ -84,5 +84,5 @@ def _array(archive: zipfile.ZipFile, name: str, below: int) -> NDArray[Any]:
         raise ValueError("an array of another length")
     array = np.frombuffer(values, dtype)
     if array.min() < 0 or array.max() >= below:
-        raise ValueError("a number that stands for nothing")
+        raise ValueError("a number out of range")
     return array

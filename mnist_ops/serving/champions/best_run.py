@@ -1,4 +1,4 @@
-"""Which run is the best of its data set and family, by validation."""
+"""Choose the best run of a data set and family, by validation accuracy."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from mnist_ops.study import lookup
 
 @dataclass(frozen=True)
 class Candidate:
-    """The run to fit again.
+    """A run to fit again.
 
     Attributes:
         run_id: of the cell's run.
         name: of the cell.
         dataset: its data set.
-        family: the method that fitted it, by name.
+        family: name of its method.
         val_accuracy: 0 to 1.
-        n_val: validation images that it is a share of.
+        n_val: number of validation images.
         fingerprint: of the cell.
     """
 
@@ -33,14 +33,13 @@ class Candidate:
 
 
 def best(runs: pd.DataFrame, dataset: str, family: str) -> Candidate | None:
-    """The finished run with the highest validation accuracy; None where there is no such run.
+    """Return the finished run with the highest validation accuracy; None without one.
 
-    Accuracies on a few dozen images are not compared with those on thousands: only runs with the
-    most validation images take part. Of equals the one that needs the fewest operations an image
-    is taken, then the fewest epochs, then the first by name.
+    Only runs with the largest number of validation images are compared. Of equal ones, take the run
+    with the fewest FLOPs per image, then the fewest epochs, then the first by name.
 
     Args:
-        runs: a row a run, as `mnist_ops.tracking.cell_runs` gives them.
+        runs: a row per run, as from `mnist_ops.tracking.cell_runs`.
         dataset: name of a data set.
         family: name of a method.
     """

@@ -1,8 +1,8 @@
 """Find the artifacts of a SQLite store, also after its folder was moved or copied.
 
-MLflow writes absolute paths into a store. Where the end of such a path exists beside the store, the
-artifacts are read from there; commands that write first change the paths in the store. Locations
-that the user chose elsewhere are left alone.
+MLflow writes absolute paths into a store. If the last part of such a path exists beside the store,
+the artifacts are read from there; commands that write update the paths in the store first.
+Locations that the user chose elsewhere stay unchanged.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from mnist_ops.tracking.database import open_sqlite, sqlite_path
 # <root>/<experiment>/<run>/artifacts, and <root>/<experiment>/models/<model>/artifacts.
 RUN_DEPTH = 4
 MODEL_DEPTH = 5
-# Beside experiments: table -> columns that name artifacts below an experiment's location.
+# Table, and its column with paths below an experiment's location.
 _COLUMNS = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -31,12 +31,12 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Moved:
-    """An experiment whose artifacts lie beside the store, which names another place.
+    """An experiment whose artifacts are beside the store, which has another location for them.
 
     Attributes:
         before: its artifact location in the store.
-        after: what it should be.
-        folder: what `before` means, absolute.
+        after: its correct location.
+        folder: the folder of `before`, absolute.
     """
 
     before: str
@@ -45,11 +45,11 @@ class Moved:
 
 
 def local_path(location: str) -> Path | None:
-    """The folder of artifacts that lie on this machine; None of others."""
+    """Return the folder of an artifact location; None if it is not on this machine."""
     try:
         return Path(local_file_uri_to_path(location)) if is_local_uri(location) else None
     except (MlflowException, ValueError):
-        # A file: URI of another host, or no URI at all.
+        # A file: URI of another host, or not a URI.
         return None
 
 
@@ -61,15 +61,15 @@ def artifact_location(folder: Path) -> str:
 
 
 def beside_store(client: MlflowClient, location: str, depth: int = RUN_DEPTH) -> Path | None:
-    """The folder on this machine that has the artifacts which a store names `location`.
+    """Return the folder on this machine with the artifacts at `location` of a store.
 
     Args:
         client: of the store.
         location: the artifact URI of a run, or the location of a model.
-        depth: how many parts of it come from MLflow, the root's name included.
+        depth: number of the last parts of its path that MLflow chose, the root's name included.
 
     Returns:
-        The folder beside the store where it is there, else the one that is named; None where the
+        The folder beside the store if it exists, else the folder of `location`; None if the
         artifacts are not on this machine.
     """
     folder = local_path(location)
@@ -81,10 +81,10 @@ def beside_store(client: MlflowClient, location: str, depth: int = RUN_DEPTH) ->
 
 
 def moved(store: Path) -> list[Moved]:
-    """The experiments of the SQLite store whose artifacts lie beside it, and which say otherwise.
+    """Return the experiments whose artifacts are beside their SQLite store, but recorded elsewhere.
 
     Raises:
-        sqlite3.Error: it cannot be read.
+        sqlite3.Error: the store cannot be read.
     """
     with closing(open_sqlite(store)) as database:
         found = database.execute("SELECT experiment_id, artifact_location FROM experiments")
@@ -101,12 +101,12 @@ def moved(store: Path) -> list[Moved]:
         own = store.parent / folder.parent.name / number
         if own != folder and own.resolve() != folder.resolve():
             elsewhere.append((location, folder, own, runs[number]))
-    # One experiment with its runs here shows that a root was moved or copied.
+    # One experiment with artifacts of its runs here shows that the root was moved or copied.
     roots = {folder.parent for _, folder, own, ids in elsewhere if _holds(own, ids)}
     return [
         Moved(location, artifact_location(own), folder)
         for location, folder, own, ids in elsewhere
-        # MLflow reads such a location as another folder than the one that it meant.
+        # MLflow reads this location as another folder than it recorded.
         if location == str(own)
         or _holds(own, ids)
         or (folder.parent in roots and not _holds(folder, ids))
@@ -116,15 +116,18 @@ def moved(store: Path) -> list[Moved]:
 
 
 def repoint(store: Path, before: str, after: str) -> int:
-    """Have a SQLite store look for an experiment's artifacts elsewhere; how many runs that are.
+    """Change the location of an experiment's artifacts in a SQLite store.
 
     Args:
         store: its file.
-        before: the experiment's location as it is.
-        after: its location from now on.
+        before: the experiment's location now.
+        after: its new location.
+
+    Returns:
+        The number of runs whose location changed.
 
     Raises:
-        sqlite3.Error: it cannot be written; nothing was changed.
+        sqlite3.Error: the store cannot be written; it is unchanged.
     """
     with closing(open_sqlite(store)) as database, database:
         database.execute("PRAGMA busy_timeout = 20000")
@@ -145,10 +148,10 @@ def repoint(store: Path, before: str, after: str) -> int:
 
 
 def repoint_moved(uri: str, log: Callable[[str], None]) -> None:
-    """Re-point a SQLite store whose folder was moved or copied, before anything is written.
+    """Correct the artifact locations of a SQLite store whose folder was moved or copied.
 
     Raises:
-        sqlite3.Error: it cannot be read or written.
+        sqlite3.Error: the store cannot be read or written.
     """
     store = sqlite_path(uri)
     if store is None:
@@ -156,11 +159,11 @@ def repoint_moved(uri: str, log: Callable[[str], None]) -> None:
     if found := moved(store):
         runs = sum(repoint(store, each.before, each.after) for each in found)
         log(
-            f"the artifacts of {runs} runs are looked for beside the store, in {store.parent}: "
-            f"it was moved or copied from {found[0].folder.parent.parent}"
+            f"the store was moved or copied from {found[0].folder.parent.parent}: the artifacts of "
+            f"{runs} runs are now read from {store.parent}"
         )
 
 
 def _holds(folder: Path, runs: set[str]) -> bool:
-    """Return whether some of `runs` have their artifacts in an experiment's `folder`."""
+    """Return whether `folder` of an experiment has artifacts of some of `runs`."""
     return folder.is_dir() and any(path.name in runs for path in folder.iterdir())
