@@ -17,7 +17,7 @@ from mnist_ops.core.escaping import printable
 
 if TYPE_CHECKING:
     from mnist_ops.ops.doctor import Diagnosis, Issue
-    from mnist_ops.ops.doctor.fixes import Undone
+    from mnist_ops.ops.doctor.undo import Undone
 
 _WORD_WIDTH, _SUBJECT_WIDTH = 8, 15
 _INDENT = " " * (_WORD_WIDTH + _SUBJECT_WIDTH)

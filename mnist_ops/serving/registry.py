@@ -46,6 +46,7 @@ _SOURCES = (
     "__init__.py",
     "core/__init__.py",
     "core/errors.py",
+    "core/keys.py",
     "data/__init__.py",
     "data/catalog.py",
     "fitting/__init__.py",
@@ -61,6 +62,7 @@ _SOURCES = (
     "study/dataset.py",
     "study/lookup.py",
     "study/method.py",
+    "study/results.py",
     "study/specs.py",
 )
 # Requirements of these modules. MLflow would find them by running the model, which takes long.

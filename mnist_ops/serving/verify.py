@@ -20,9 +20,9 @@ from mnist_ops.fitting import methods
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import registry
-from mnist_ops.study.results import FitResult
+from mnist_ops.study.results import FitResult, Predictions
 from mnist_ops.study.specs import Spec
-from mnist_ops.tracking import LeftOut, Predictions
+from mnist_ops.tracking import LeftOut
 
 # Shows a fit: given a spec and its number of steps, yields what to call between two of them.
 Watch = Callable[[Spec, int], AbstractContextManager[Callable[[], None]]]

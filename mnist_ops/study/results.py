@@ -63,6 +63,21 @@ class FitResult:
     state: Any = None
 
 
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions of a model for its test images.
+
+    Attributes:
+        predicted: uint8, shape (n_test,).
+        label: uint8, shape (n_test,): the true classes.
+        index: int32, shape (n_test,): position of each among the pooled images.
+    """
+
+    predicted: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    index: NDArray[np.int32]
+
+
 OnResult = Callable[[int, FitResult], None]
 
 

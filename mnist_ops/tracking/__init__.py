@@ -14,7 +14,6 @@ from mnist_ops.tracking.database import sqlite_path, sqlite_uri, unsynchronised,
 from mnist_ops.tracking.destination import experiment, opened_for_us
 from mnist_ops.tracking.journal import JournalBusy, JournalGone
 from mnist_ops.tracking.moved_artifacts import repoint_moved
-from mnist_ops.tracking.predictions_file import Predictions
 from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.queries import (
     counted_runs,
@@ -54,7 +53,6 @@ __all__ = [
     "LeftOut",
     "Parent",
     "ParentRun",
-    "Predictions",
     "ProcessId",
     "Tracker",
     "cell_of",

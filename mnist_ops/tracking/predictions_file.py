@@ -4,7 +4,6 @@ import io
 import lzma
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ops.study.dataset import most_classes
+from mnist_ops.study.results import Predictions
 from mnist_ops.study.validity import MAX_IMAGES
 
 # Largest header of an array, in bytes.
@@ -31,21 +31,6 @@ _UNREADABLE = (
     zlib.error,
     lzma.LZMAError,
 )
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions of a run for its test images.
-
-    Attributes:
-        predicted: uint8, shape (n_test,).
-        label: uint8, shape (n_test,): the true classes.
-        index: int32, shape (n_test,): position of each among the pooled images.
-    """
-
-    predicted: NDArray[np.uint8]
-    label: NDArray[np.uint8]
-    index: NDArray[np.int32]
 
 
 def read_predictions(file: Path | IO[bytes]) -> Predictions | None:

@@ -10,11 +10,12 @@ from mlflow.exceptions import MlflowException
 
 from mnist_ops.core import keys
 from mnist_ops.study import validity
+from mnist_ops.study.results import Predictions
 from mnist_ops.study.specs import from_canonical
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, nobody
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.moved_artifacts import beside_store
-from mnist_ops.tracking.predictions_file import Predictions, read_predictions
+from mnist_ops.tracking.predictions_file import read_predictions
 from mnist_ops.tracking.queries import IS_CELL
 from mnist_ops.tracking.search import points, search
 

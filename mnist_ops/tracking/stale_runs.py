@@ -11,7 +11,7 @@ from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.journal import now_ms
 from mnist_ops.tracking.process_id import HEARTBEAT_S, ProcessId
 from mnist_ops.tracking.search import search, tag
-from mnist_ops.tracking.tracker import Tracker
+from mnist_ops.tracking.tracker import ENDED_BEFORE, Tracker
 
 # Age after which a RUNNING run without a known process counts as stale. Runs that `mlflow run`
 # opened or an older version wrote have no process id; a process of another machine may not have
@@ -19,7 +19,6 @@ from mnist_ops.tracking.tracker import Tracker
 _NO_SIGN_LIVES_S = 86_400
 # Time for which a process of another machine is watched: two heartbeats, and a margin.
 WATCH_S = 2.0 * HEARTBEAT_S + 5
-ENDED_BEFORE = "its process ended before it did"
 
 EndedAmong = Callable[[set[ProcessId]], set[ProcessId]]
 

@@ -16,20 +16,20 @@ from mnist_ops.core import keys, paths
 from mnist_ops.tracking import claims
 from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.client import CheckedClient
-from mnist_ops.tracking.database import open_sqlite, sqlite_path, without_password
+from mnist_ops.tracking.database import open_sqlite, quieten, sqlite_path, without_password
 from mnist_ops.tracking.journal import DAMAGED, Journal, JournalBusy, JournalDamaged
 from mnist_ops.tracking.journal_upload import REFUSED
 from mnist_ops.tracking.moved_artifacts import repoint_moved
 from mnist_ops.tracking.store import check_writable, connect, tracking_errors
 from mnist_ops.tracking.uploader import Uploader
 
+# Error tag of runs whose process ended before they did.
+ENDED_BEFORE = "its process ended before it did"
+
 _OF_MLFLOW = {
     # The uploader retries by itself, and must not block in MLflow's retries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    # MLflow would draw a progress bar for each file, and print two lines per run.
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -60,7 +60,7 @@ class Tracker:
 
     def __init__(self, address: Address, log: Callable[[str], None]):
         """Use the store at `address`, which may be unavailable; `log` gets lines for the user."""
-        quieten_mlflow()
+        limit_retries()
         self.address = address
         self._log = log
         self.client = CheckedClient(address.uri)
@@ -163,7 +163,7 @@ class Tracker:
 def end_as_killed(journal: Journal) -> None:
     """End the run of a journal as KILLED, at the time of its last event."""
     at = journal.last_time
-    journal.append("tags", values={keys.ERROR: "its process ended before it did"})
+    journal.append("tags", values={keys.ERROR: ENDED_BEFORE})
     journal.append("end", status="KILLED", time=at)
 
 
@@ -174,7 +174,7 @@ def open_tracker(uri: str, log: Callable[[str], None] = lambda line: None) -> Tr
         TrackingUnavailable: the store does not answer or cannot be used.
         NotWritable: the store cannot be written.
     """
-    quieten_mlflow()
+    limit_retries()
     check_writable(uri)
     client = connect(uri)
     with tracking_errors(uri):
@@ -241,8 +241,9 @@ def close_tracker(tracker: Tracker) -> None:
     tracker.close()
 
 
-def quieten_mlflow() -> None:
-    """Make MLflow give up early and print nothing, unless the environment sets otherwise."""
+def limit_retries() -> None:
+    """Make MLflow print nothing and give up early, unless the environment sets otherwise."""
+    quieten()
     # Always set: MLflow's own background writes fail silently.
     os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
     for variable, value in _OF_MLFLOW.items():

@@ -208,7 +208,7 @@ def test_picture_in_the_terminal_has_the_pixels() -> None:
     pixels = images_of_test()[0]
     console = Console(force_terminal=True, color_system="truecolor", width=80)
     with console.capture() as captured:
-        console.print(drawn(Picture(pixels, inverted=False, resized=False)))
+        console.print(drawn(Picture(pixels, inverted=False)))
     lines = captured.get().rstrip().splitlines()
     assert len(lines) == 14
     for row, line in enumerate(lines):

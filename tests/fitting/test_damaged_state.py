@@ -27,7 +27,8 @@ from mnist_ops.fitting.checkpoints import SET_ASIDE, Checkpoint
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import train
 from mnist_ops.ops.doctor import Context
-from mnist_ops.ops.doctor.fixes import RECORD, undo_last
+from mnist_ops.ops.doctor.fix_record import RECORD
+from mnist_ops.ops.doctor.undo import undo_last
 from mnist_ops.runner import engine
 from mnist_ops.runner.settings import Settings
 from mnist_ops.study.grids import Choices

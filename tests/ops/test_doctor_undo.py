@@ -26,7 +26,7 @@ from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.core import keys, paths
 from mnist_ops.core.errors import MnistOpsError
-from mnist_ops.ops.doctor import fixes
+from mnist_ops.ops.doctor import fix_record
 
 pytestmark = pytest.mark.usefixtures("small_data")
 
@@ -117,7 +117,7 @@ def test_only_what_was_done_to_this_store_is_taken_back(
 
 def test_line_that_an_interruption_has_torn(client: MlflowClient, doctor: Doctor) -> None:
     run_id = without_accuracy(client)
-    with (paths.state_dir() / fixes.RECORD).open("ab") as record:
+    with (paths.state_dir() / fix_record.RECORD).open("ab") as record:
         record.write(b'\n{"kind": "change", "fix": "20')
     doctor.fix()
     assert doctor.undo() is not None
@@ -126,14 +126,17 @@ def test_line_that_an_interruption_has_torn(client: MlflowClient, doctor: Doctor
 
 def test_nothing_is_changed_while_another_fixes(client: MlflowClient, doctor: Doctor) -> None:
     run_id = without_accuracy(client)
-    with fixes.exclusive_fix():
+    with fix_record.exclusive_fix():
         failed = [why for d in doctor.examine(fix=True) for why in d.failed.values()]
         assert failed == [
             "another `mnist-ops doctor` is fixing or undoing: wait until it has ended"
         ]
         assert status(client, run_id) == "FINISHED"
     doctor.fix()
-    with fixes.exclusive_fix(), pytest.raises(MnistOpsError, match="another `mnist-ops doctor`"):
+    with (
+        fix_record.exclusive_fix(),
+        pytest.raises(MnistOpsError, match="another `mnist-ops doctor`"),
+    ):
         doctor.undo()
     assert status(client, run_id) == "KILLED"
 

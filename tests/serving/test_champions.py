@@ -27,8 +27,8 @@ from mnist_ops.serving.champions import NoCandidates, RefitDiffers, register_bes
 from mnist_ops.serving.champions.best_run import best
 from mnist_ops.serving.champions.promotion import against
 from mnist_ops.serving.champions.refit import agreement
-from mnist_ops.serving.inference import Classifier, ModelPredictions
-from mnist_ops.tracking import Predictions
+from mnist_ops.serving.inference import Classifier
+from mnist_ops.study.results import Predictions
 
 # Which run.
 
@@ -80,11 +80,11 @@ def test_no_runs_have_no_best() -> None:
 # Which is champion.
 
 
-def predictions(right: np.ndarray, start: int = 0) -> ModelPredictions:
+def predictions(right: np.ndarray, start: int = 0) -> Predictions:
     """Predictions that are right on some images."""
     label = np.zeros(len(right), np.uint8)
     index = np.arange(start, start + len(right), dtype=np.int32)
-    return ModelPredictions((~right).astype(np.uint8), label, index)
+    return Predictions((~right).astype(np.uint8), label, index)
 
 
 def test_a_champion_is_beaten_by_more_than_chance_only() -> None:
@@ -115,7 +115,7 @@ def test_a_refit_is_held_against_its_run() -> None:
     worse[:100], other[0] = False, False
     refitted = predictions(other)
 
-    def logged(p: ModelPredictions) -> Predictions:
+    def logged(p: Predictions) -> Predictions:
         return Predictions(p.predicted, p.label, p.index)
 
     assert agreement(refitted, logged(refitted)).differing == 0

@@ -31,7 +31,6 @@ def test_an_image_of_the_data_set_is_taken_as_it_is(dataset: str, tmp_path: Path
         picture = preprocessing.read(path, dataset)
         assert np.array_equal(picture.pixels, pixels)
         assert not picture.inverted
-        assert not picture.resized
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -77,7 +76,6 @@ def test_a_digit_of_another_size_is_brought_to_that_of_its_data_set(
     sheet.paste(30, (size[0] - side, 0), ink)
     picture = preprocessing.read(saved(sheet.convert("RGB"), tmp_path / "photo.png"), "MNIST")
     assert picture.inverted
-    assert picture.resized
     assert np.corrcoef(picture.pixels.ravel(), DIGIT.ravel())[0, 1] > 0.85
     rows, columns = np.nonzero(picture.pixels > 30)
     assert max(np.ptp(rows), np.ptp(columns)) < 21

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from mnist_ops.cli import main
 from mnist_ops.core import keys
 from mnist_ops.serving.verify import agreement
-from mnist_ops.tracking import Predictions
+from mnist_ops.study.results import Predictions
 
 SIZES = ["--workers", "0", "--device", "cpu", "--train-limit", "100", "--test-limit", "100"]
 MACHINES = ["svm_grid", "--datasets", "MNIST", "--set", "kernel=rbf", "--set", "gamma=auto"]

@@ -17,7 +17,7 @@ from mlflow.entities import ViewType
 from mnist_ops import tracking
 from mnist_ops.core import atomic_files, keys, paths
 from mnist_ops.ops.doctor import Context, Diagnosis, Fixes, Issue, diagnose, undo_last
-from mnist_ops.ops.doctor.fixes import Undone
+from mnist_ops.ops.doctor.undo import Undone
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance

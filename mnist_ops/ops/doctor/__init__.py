@@ -17,12 +17,13 @@ from mnist_ops.ops.doctor.datasets import look_at_datasets
 from mnist_ops.ops.doctor.deleted import look_at_deleted
 from mnist_ops.ops.doctor.disk import look_at_disk
 from mnist_ops.ops.doctor.environment import look_at_environment
-from mnist_ops.ops.doctor.fixes import UNDO, Fixes, undo_last
+from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, Severity
 from mnist_ops.ops.doctor.journals import look_at_journals
 from mnist_ops.ops.doctor.other_stores import look_at_other_stores
 from mnist_ops.ops.doctor.runs import look_at_claims, look_at_finished_runs, look_at_open_runs
 from mnist_ops.ops.doctor.store import look_at_store
+from mnist_ops.ops.doctor.undo import UNDO, undo_last
 from mnist_ops.tracking import tracking_errors
 
 __all__ = [

@@ -2,16 +2,13 @@
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
 
 from mnist_ops.ops.doctor.changes import SetDeleted
 from mnist_ops.ops.doctor.context import Context
+from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
 from mnist_ops.tracking.deleted import deleted_experiments, deleted_grids
 from mnist_ops.tracking.destination import DEFAULT_EXPERIMENT
-
-if TYPE_CHECKING:
-    from mnist_ops.ops.doctor.fixes import Fixes
 
 _SUBJECT = "deleted"
 
@@ -51,6 +48,6 @@ def look_at_deleted(context: Context) -> Examination:
     return Examination(_SUBJECT, "nothing of this project", tuple(issues))
 
 
-def _restore(change: SetDeleted, fixes: "Fixes") -> str:
+def _restore(change: SetDeleted, fixes: Fixes) -> str:
     fixes.make(change)
     return "restored"

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mnist_ops.ops.doctor.fixes import Fixes
+from mnist_ops.ops.doctor.fixes import Fixes
 
 
 class Severity(StrEnum):
@@ -17,7 +15,7 @@ class Severity(StrEnum):
     PROBLEM = "problem"
 
 
-Fix = Callable[["Fixes"], str]
+Fix = Callable[[Fixes], str]
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Issue:
     cure: str
     items: tuple[str, ...] = ()
     severity: Severity = Severity.PROBLEM
-    fix: "Fix | None" = None
+    fix: Fix | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Examination:
 
 
 def note(
-    kind: str, what: str, cure: str, items: tuple[str, ...] = (), *, fix: "Fix | None" = None
+    kind: str, what: str, cure: str, items: tuple[str, ...] = (), *, fix: Fix | None = None
 ) -> Issue:
     """Return an issue that is not a problem."""
     return Issue(kind, what, cure, items, Severity.NOTE, fix)

@@ -17,7 +17,7 @@ from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_a
 from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.integrity import Defect, Missing, defects
 from mnist_ops.tracking.queries import never_begun, unchecked_finished_runs
-from mnist_ops.tracking.stale_runs import ENDED_BEFORE
+from mnist_ops.tracking.tracker import ENDED_BEFORE
 
 _OPEN = "open runs"
 _FINISHED = "finished runs"

@@ -1,28 +1,25 @@
 """Check that the tracking store exists, answers, and has the schema of this MLflow."""
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from mnist_ops import tracking
 from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.ops.doctor.changes import SetDeleted
 from mnist_ops.ops.doctor.context import Context
+from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, note
 from mnist_ops.tracking import claims
 from mnist_ops.tracking.creation import upgrade
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.schema import Schema, schema_of
-from mnist_ops.tracking.tracker import quieten_mlflow, store_id
-
-if TYPE_CHECKING:
-    from mnist_ops.ops.doctor.fixes import Fixes
+from mnist_ops.tracking.tracker import limit_retries, store_id
 
 _SUBJECT = "tracking store"
 
 
 def look_at_store(context: Context) -> Examination:
     """Connect `context` to its store; return an issue if that fails."""
-    quieten_mlflow()
+    limit_retries()
     shown = tracking.without_password(context.uri)
     context.client = context.store = None
     path = sqlite_path(context.uri)
@@ -94,7 +91,7 @@ def _claims(context: Context) -> tuple[Issue, ...]:
     if (found.lifecycle_stage, run.info.lifecycle_stage) == ("active", "active"):
         return ()
 
-    def restore(fixes: "Fixes") -> str:
+    def restore(fixes: Fixes) -> str:
         run_name = run.info.run_name
         if found.lifecycle_stage != "active":
             fixes.make(SetDeleted("experiment", found.experiment_id, found.name, deleted=False))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist_ops.compare.statistics import ALPHA, Comparison, mcnemar
-from mnist_ops.serving.inference import ModelPredictions
+from mnist_ops.study.results import Predictions
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Verdict:
     comparison: Comparison | None = None
 
 
-def against(contender: ModelPredictions, champion: ModelPredictions) -> Verdict:
+def against(contender: Predictions, champion: Predictions) -> Verdict:
     """Compare two models on the test images that they share, on which neither was trained.
 
     Models of other seeds or sizes have other test images, but share some.

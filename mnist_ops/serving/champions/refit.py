@@ -18,12 +18,11 @@ from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import feed
 from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import verify
-from mnist_ops.serving.inference import Description, ModelPredictions, out_of_distribution, scorer
+from mnist_ops.serving.inference import Description, out_of_distribution, scorer
 from mnist_ops.serving.inference.out_of_distribution import Detector
 from mnist_ops.serving.verify import Agreement
-from mnist_ops.study.results import scores
+from mnist_ops.study.results import Predictions, scores
 from mnist_ops.study.specs import Spec
-from mnist_ops.tracking import Predictions
 
 # Metrics of the fit that are added to those of the model.
 _OF_FIT = (keys.VAL_ACCURACY, keys.FLOPS, keys.PARAMETERS)
@@ -48,7 +47,7 @@ class Refit:
     description: Description
     made: Any
     detector: Detector
-    test: ModelPredictions
+    test: Predictions
 
 
 def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None) -> Refit:
@@ -87,11 +86,11 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
         metrics=scores(labels, predicted) | of_fit,
     )
     detector = out_of_distribution.fit(_part(images, whole.train)[0], val_images, val_scores)
-    test = ModelPredictions(predicted, labels, own.test.numpy().astype(np.int32))
+    test = Predictions(predicted, labels, own.test.numpy().astype(np.int32))
     return Refit(description, fitted.state, detector, test)
 
 
-def agreement(test: ModelPredictions, logged: Predictions | None) -> Agreement:
+def agreement(test: Predictions, logged: Predictions | None) -> Agreement:
     """Compare a refit's test predictions with those that its run logged.
 
     Raises:

@@ -19,6 +19,7 @@ from mnist_ops.serving.champions.promotion import Verdict
 from mnist_ops.serving.registry import CHALLENGER, CHAMPION, Version
 from mnist_ops.serving.verify import Watch
 from mnist_ops.study import lookup
+from mnist_ops.study.results import Predictions
 from mnist_ops.tracking.deleted import how_to_restore
 
 Log = Callable[[str], None]
@@ -198,9 +199,7 @@ def _unusable(client: MlflowClient, version: Version) -> str | None:
     return None
 
 
-def _test_predictions(
-    client: MlflowClient, version: Version, folder: Path
-) -> inference.ModelPredictions:
+def _test_predictions(client: MlflowClient, version: Version, folder: Path) -> Predictions:
     folder.mkdir()
     return inference.read_test_predictions(
         registry.fetch(client, version, folder, inference.TEST_PREDICTIONS).parent

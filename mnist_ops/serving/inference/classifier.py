@@ -25,6 +25,7 @@ from mnist_ops.serving.inference import out_of_distribution, tensors
 from mnist_ops.serving.inference.out_of_distribution import Detector
 from mnist_ops.serving.inference.tensors import ModelRefused
 from mnist_ops.study.method import method_of
+from mnist_ops.study.results import Predictions
 from mnist_ops.study.specs import Spec, from_canonical
 
 FORMAT = 1
@@ -115,21 +116,6 @@ class Description:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelPredictions:
-    """Predictions of a model for its test images.
-
-    Attributes:
-        predicted: uint8, shape (n,).
-        label: uint8, shape (n,): the true classes.
-        index: int32, shape (n,): position of each among the pooled images.
-    """
-
-    predicted: NDArray[np.uint8]
-    label: NDArray[np.uint8]
-    index: NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
 class Answers:
     """Classification of images.
 
@@ -214,7 +200,7 @@ def write(
     description: Description,
     made: Any,
     detector: Detector,
-    test: ModelPredictions,
+    test: Predictions,
 ) -> None:
     """Write a model into the empty folder `folder`."""
     description.write(folder / DESCRIPTION)
@@ -223,7 +209,7 @@ def write(
     tensors.write(folder / TEST_PREDICTIONS, dataclasses.asdict(test))
 
 
-def read_test_predictions(folder: Path) -> ModelPredictions:
+def read_test_predictions(folder: Path) -> Predictions:
     """Read the test predictions of the model in `folder`.
 
     Raises:
@@ -235,7 +221,7 @@ def read_test_predictions(folder: Path) -> ModelPredictions:
     n_test = arrays["predicted"].size
     for name, array in arrays.items():
         tensors.shaped(path, name, array, (n_test,))
-    return ModelPredictions(**arrays)
+    return Predictions(**arrays)
 
 
 def _format(spec: Spec) -> ModelFormat:

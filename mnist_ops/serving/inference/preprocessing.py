@@ -47,12 +47,10 @@ class Picture:
     Attributes:
         pixels: uint8, shape (height, width): grey levels, 0 is background.
         inverted: whether the image was dark on light.
-        resized: whether the image had another size.
     """
 
     pixels: Grey
     inverted: bool
-    resized: bool
 
 
 def read(path: Path, dataset: str) -> Picture:
@@ -75,8 +73,8 @@ def read(path: Path, dataset: str) -> Picture:
         grey = 255 - grey
     like = datasets.named(dataset)
     if grey.shape == like.image_size:
-        return Picture(grey, inverted, resized=False)
-    return Picture(_fitted(grey, like), inverted, resized=True)
+        return Picture(grey, inverted)
+    return Picture(_fitted(grey, like), inverted)
 
 
 def _read_grey(path: Path) -> Grey:

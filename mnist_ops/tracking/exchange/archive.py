@@ -23,9 +23,9 @@ from pydantic import Field
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study.dataset import most_classes
+from mnist_ops.study.results import Predictions
 from mnist_ops.study.validity import MAX_IMAGES
 from mnist_ops.tracking.exchange.records import Fingerprint, Line, ParamText, RunRecord, images_id
-from mnist_ops.tracking.predictions_file import Predictions
 
 FORMAT: Literal["mnist-ops-export"] = "mnist-ops-export"
 VERSION: Literal[1] = 1
