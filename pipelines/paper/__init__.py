@@ -1,4 +1,4 @@
-"""The published study, all that this project knows of it, as one `Paper`."""
+"""The published study as one `Paper`."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -82,7 +82,7 @@ PAPER = Paper(
     extra_analyses=extra_analyses,
     layout=_LAYOUT,
     summary_table=11,
-    # The figures that say most.
+    # The most informative figures.
     summary_figures={
         "published-against-measured": "Every published accuracy against the measured one",
         "figure-01": "Accuracy of the ResNets, published and measured",

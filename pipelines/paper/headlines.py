@@ -1,4 +1,4 @@
-"""The answers to the study's three questions, a line each."""
+"""The answers to the study's three questions, in a line each."""
 
 from mnist_ops.compare import statistics
 from mnist_ops.compare.findings.evidence import Evidence, configurations
@@ -12,9 +12,9 @@ from pipelines.paper.tables.best import gain
 
 
 def headlines(evidence: Evidence) -> list[Headline]:
-    """Return what is best on each data set, how far the SVMs are behind, and what a GPU gains.
+    """Return the best model of each data set, its lead over the SVMs, and the speed-up of the GPU.
 
-    Each with its 95% interval, or with the reason why it was not measured.
+    Each has its 95% interval, or the reason why it was not measured.
     """
     return [
         *(Headline(f"Best on {name}, by validation", _best(evidence, name)) for name in DATASETS),

@@ -1,6 +1,6 @@
-"""One colour an entity and one symbol a data set, the same in every figure.
+"""The colours of models, kernels and devices, and the symbols of data sets, in all figures.
 
-The colours are those of Okabe and Ito, told apart with any colour vision.
+The colours are those of Okabe and Ito, which can be distinguished with any colour vision.
 """
 
 from mnist_ops.compare.figures import style

@@ -1,7 +1,8 @@
-"""The paper's printed numbers: tables 2 to 11, as they stand in print.
+"""The printed numbers of the paper's tables 2 to 11.
 
-Two things in ``published.csv`` are not in print: tables 2, 3, 7 and 11 are the results of 5 epochs
-(their values are those of table 4's 5-epoch rows), and tables 8 and 9 fit trainings of 2 epochs.
+``published.csv`` adds the numbers of epochs that the paper does not print: 5 for tables 2, 3, 7 and
+11, whose values are those of table 4's 5-epoch rows, and 2 for tables 8 and 9, whose accuracies fit
+that.
 """
 
 from functools import partial

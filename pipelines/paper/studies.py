@@ -5,5 +5,5 @@ from pipelines import STUDIES as _ALL
 STUDIES = tuple(_ALL[name] for name in ("resnet_grid", "svm_grid", "device_compare"))
 RESNET_GRID, SVM_GRID, DEVICE_COMPARE = (study.name for study in STUDIES)
 DATASETS: tuple[str, ...] = STUDIES[0].grid["dataset"]
-# The preset whose runs are as large as the paper says its own were.
+# The preset with the sizes of the paper.
 PRESET = "paper"

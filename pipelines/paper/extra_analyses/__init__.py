@@ -1,4 +1,4 @@
-"""What the paper could not show: questions that it leaves open, answered from the runs."""
+"""Extra analyses: questions that the paper leaves open, answered from the runs."""
 
 from mnist_ops.compare.extra_analyses import Topic
 from mnist_ops.compare.paper import SelectionAt
@@ -14,7 +14,7 @@ _ALL_IMAGES = "rigorous"
 
 
 def extra_analyses(selection: Selection, at: SelectionAt) -> list[Topic]:
-    """Return the topics that these runs can speak to.
+    """Return the topics for which there are runs.
 
     Args:
         selection: the cells of the report.

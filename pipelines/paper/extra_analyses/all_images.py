@@ -1,4 +1,4 @@
-"""What support vector machines gain from all training images, of which the study used a fifth."""
+"""Extra analysis: the gain of SVMs from all training images, of which the study used a fifth."""
 
 from dataclasses import dataclass
 from statistics import fmean

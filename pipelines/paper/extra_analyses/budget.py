@@ -1,4 +1,4 @@
-"""How accurate a model one gets for so many minutes of training."""
+"""Extra analysis: the best accuracy for a budget of training time."""
 
 from collections.abc import Iterator
 from statistics import fmean
@@ -24,7 +24,7 @@ _BUDGETS = {
 
 
 def budget_topic(selection: Selection) -> Topic | None:
-    """Return the best model by training time; None where no training was timed."""
+    """Return the best model for each budget of training time; None if no time was measured."""
     rows = [row for dataset in DATASETS for row in _rows(selection, dataset)]
     if not rows:
         return None
@@ -74,7 +74,7 @@ def _configurations(selection: Selection, dataset: str) -> list[list[Cell]]:
         for cell in selection.of(study)
         if cell.finished
         and cell.params.get(keys.DATASET) == dataset
-        # On a CPU the same training again.
+        # On a CPU, cells with and without pinned memory are one training.
         and not cell.params.get(keys.PIN_MEMORY)
         and {keys.MODEL, keys.SEED} <= cell.params.keys()
     ]

@@ -1,16 +1,15 @@
-"""Which of the study's differences a repeat of the same run would make by itself.
+"""Extra analysis: the published differences that are no larger than seed noise.
 
-The study ran each configuration once. Two runs of one configuration, with other seeds and images,
-differ by chance, 95% of the time by less than
+The study ran each configuration once. Two runs of one configuration with other seeds and images
+differ 95% of the time by less than
 
-    t * s * sqrt(2)        s the deviation of the configuration's seeds, t Student's quantile; where
-                           they are too few, of all seeds of configurations like it
-    w * sqrt(2)            if that is more: w half of Wilson's interval, which knows the chance in
-                           the test images and not that in the training
+    t * s * sqrt(2)        s: standard deviation of the configuration's seeds, or with too few seeds
+                           that of similar configurations; t: Student's quantile
+    w * sqrt(2)            if that is larger; w: half of Wilson's interval, for the randomness of
+                           the test images, without that of the training
 
-and two of different configurations by less than the root of the mean of both squares, if they are
-equally good. Runs that were tested on the same images differ by somewhat less: the study does not
-say whether its were.
+and two equally good configurations by less than the root mean square of both. Runs with the same
+test images differ by somewhat less; whether the study's runs had the same ones is unknown.
 """
 
 import itertools
@@ -44,7 +43,7 @@ from mnist_ops.core import keys
 from pipelines.paper.printed import PUBLISHED
 from pipelines.paper.studies import RESNET_GRID, SVM_GRID
 
-# What the study varies -> what it is called here, and the tables that have both sides.
+# Setting -> its name in the report, and the tables with several of its values.
 _AXES: Mapping[str, tuple[str, tuple[int, ...]]] = {
     keys.PIN_MEMORY: ("pin_memory, on or off", (4,)),
     keys.BATCH_SIZE: ("Batch size, 16 or 32", (2, 3)),
@@ -62,10 +61,10 @@ _COLUMNS = ["axis", "description", "difference", "noise", "basis"]
 
 
 def noise_numbers(selection: Selection) -> pd.DataFrame:
-    """One row a pair of published accuracies that differ in one setting.
+    """Return a row per pair of published accuracies that differ in one setting.
 
-    ``difference`` and ``noise`` are in percentage points, the noise missing where a side was not
-    measured; ``basis`` is what the noise of the side is known from of which less is known.
+    ``difference`` and ``noise`` are in percentage points; the noise is missing if a side was not
+    measured. ``basis`` is the source of the noise, for the side with the weaker one.
     """
     found: list[dict[str, Any]] = []
     for axis, (name, tables) in _AXES.items():
@@ -88,7 +87,7 @@ def noise_numbers(selection: Selection) -> pd.DataFrame:
 
 
 def noise_topic(selection: Selection) -> Topic | None:
-    """Published differences against chance; None where nothing of the study's was measured."""
+    """Return the published differences against seed noise; None without measurements."""
     frame = noise_numbers(selection)
     measured = frame[frame["noise"].notna()]
     if measured.empty:
@@ -148,7 +147,7 @@ def noise_topic(selection: Selection) -> Topic | None:
 
 
 def _pairs(axis: str, tables: tuple[int, ...]) -> Iterator[tuple[Number, Number]]:
-    """Accuracies of one table that differ in `axis` alone, neighbouring values of it."""
+    """Yield pairs of accuracies of a table that differ in adjacent values of `axis` only."""
     groups: dict[tuple[Any, ...], list[Number]] = {}
     for number in PUBLISHED.numbers:
         if number.table in tables and number.metric == published.ACCURACY:

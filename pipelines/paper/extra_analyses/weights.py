@@ -1,4 +1,4 @@
-"""Which share of a network's weights can learn at all from images of 28x28."""
+"""Extra analysis: the share of a network's weights that can learn from images of 28x28."""
 
 import pandas as pd
 from plotly import graph_objects as go
@@ -18,7 +18,7 @@ _COLUMNS = ["model", "weights", "live", "dead_share"]
 
 
 def weights_numbers(selection: Selection) -> pd.DataFrame:
-    """One row a network: how many weights it has, how many get a gradient, the share of others."""
+    """Return a row per network: its weights, those with a gradient, and the share of the others."""
     found = {}
     for cell in selection.of(RESNET_GRID):
         if {keys.PARAMETERS, keys.LIVE_PARAMETERS} <= cell.metrics.keys():
@@ -34,7 +34,7 @@ def weights_numbers(selection: Selection) -> pd.DataFrame:
 
 
 def weights_topic(selection: Selection) -> Topic | None:
-    """Live and dead weights; None where no run counted them."""
+    """Return the numbers of live and dead weights; None if no run logged them."""
     frame = weights_numbers(selection)
     if frame.empty:
         return None

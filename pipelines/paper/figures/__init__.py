@@ -1,4 +1,4 @@
-"""The paper's figures and those beyond it: numbers first, then a drawing of them."""
+"""The paper's figures and further ones: each has its numbers, then a drawing of them."""
 
 from mnist_ops.compare.figures.agreement import agreement_figure
 from mnist_ops.compare.figures.confusion import confusion_figure
@@ -11,9 +11,9 @@ from pipelines.paper.studies import DATASETS, RESNET_GRID
 
 
 def figures(results: Results, source: Source) -> list[Figure]:
-    """Return figures 1 to 8, then those beyond the paper for which there is anything to draw."""
+    """Return figures 1 to 8, then further ones for which there are numbers."""
     selection, tables = results.selection, results.tables
-    beyond = [
+    further = [
         learning_figure(selection, source.history),
         times.frontier_figure(selection),
         *(confusion_figure(selection, RESNET_GRID, dataset, source) for dataset in DATASETS),
@@ -29,5 +29,5 @@ def figures(results: Results, source: Source) -> list[Figure]:
         devices.time_figure(tables),
         devices.accuracy_figure(tables),
         devices.combined_figure(tables),
-        *(figure for figure in beyond if figure is not None),
+        *(figure for figure in further if figure is not None),
     ]

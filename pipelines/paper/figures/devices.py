@@ -216,7 +216,7 @@ def _scatter(drawing: go.Figure, points: pd.DataFrame) -> None:
             row=1,
             col=1,
         )
-    # The legend tells the devices' colours; a trace for each, as any of them may have no point.
+    # A trace for each device in the legend, as any of them may have no point.
     for device in dict.fromkeys(points["device"]):
         drawing.add_trace(
             go.Scatter(

@@ -1,4 +1,4 @@
-"""Figure 5: what a support vector machine reaches by kernel, C and gamma."""
+"""Figure 5: support vector machines by kernel, C and gamma."""
 
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ def svm_numbers(tables: Sequence[Table]) -> pd.DataFrame:
         for quantity in _QUANTITIES
         for dataset, number in _TABLES.items()
         for row in rows_of(table_of(tables, number))
-        # Further variants of a configuration stand in the tables; a line has one value a C.
+        # Variants are left out, as a line has one value for each C.
         if not row.get("variant")
     ]
     return pd.DataFrame(found, columns=["quantity", "dataset", *_FEATURES, *COMPARED])

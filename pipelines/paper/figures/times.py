@@ -103,18 +103,18 @@ def time_figure(selection: Selection) -> Figure:
 
 
 def _whose_times(selection: Selection) -> str:
-    """Return what to know of times that were not measured on their own."""
+    """Return sentences on times that are attributed or shared."""
     of_grid = selection.runs[selection.runs[STUDY] == RESNET_GRID]
     counts = of_grid[TIME].value_counts()
-    said = ""
+    text = ""
     if count := counts.get(keys.TIME_ATTRIBUTED):
-        said += (
+        text += (
             f" {count} of the {len(of_grid)} times are attributed: those cells are part of another "
             "cell's training."
         )
     if count := counts.get(keys.TIME_SHARED):
-        said += f" {count} are of trainings side by side on one CUDA device: longer than alone."
-    return said
+        text += f" {count} are of trainings side by side on one CUDA device: longer than alone."
+    return text
 
 
 def frontier_numbers(selection: Selection) -> pd.DataFrame:

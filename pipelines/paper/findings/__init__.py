@@ -1,4 +1,4 @@
-"""What the paper claims, in its order, then what follows from the code."""
+"""The claims of the paper in its order, then those that follow from the code."""
 
 from mnist_ops.compare.findings.claim import Section
 from pipelines.paper.findings import code, conclusions, devices, resnets, svms

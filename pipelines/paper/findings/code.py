@@ -1,4 +1,4 @@
-"""What follows from the code rather than from the study: settings that cannot matter."""
+"""Claims that follow from the code: settings that cannot change a result."""
 
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ from pipelines.paper.studies import PRESET, RESNET_GRID, STUDIES, SVM_GRID
 
 SECTION = "What follows from the code"
 
-# Fetching the predictions of every pair would take longer than all the rest of the report.
+# A limit, as fetching all predictions would take longer than the rest of the report.
 _PREDICTIONS_COMPARED = 8
 
-# What the study fitted its support vector machines on.
+# Number of training images of the study's SVMs.
 _STUDY_IMAGES = STUDIES[1].preset(PRESET).limits.train
 
 _SCORES = (keys.TEST_ACCURACY, keys.TEST_F1)

@@ -1,4 +1,4 @@
-"""Section 5.2: what the study takes away from all of it."""
+"""Section 5.2: the key takeaways of the study."""
 
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import Cell

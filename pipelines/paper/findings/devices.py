@@ -1,4 +1,4 @@
-"""Section 4.5: what the study concludes from a CPU against a GPU."""
+"""Section 4.5: the study's findings on CPU against GPU."""
 
 from statistics import fmean
 

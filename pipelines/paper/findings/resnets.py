@@ -1,4 +1,4 @@
-"""Section 2.8: what the study concludes from its grid of networks."""
+"""Section 2.8: the study's findings on its grid of networks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,13 +69,13 @@ def peaks(
             parts[dataset] = rules.nothing("finished cells of both kinds")
             continue
         on_test = [best(configurations(side), keys.TEST_ACCURACY) for side in sides]
-        said = (
+        text = (
             f"best on validation {_named(chosen[0])} against {_named(chosen[1])}; best on test, "
             f"the study's way, {_named(on_test[0])} against {_named(on_test[1])}; the former "
             "differ by"
         )
         test = evidence.compare(chosen[0], chosen[1])
-        parts[dataset] = rules.by_comparison(evidence, test, said, "a seed that both ran with")
+        parts[dataset] = rules.by_comparison(evidence, test, text, "a seed that both ran with")
     return rules.all_hold(parts)
 
 

@@ -1,4 +1,4 @@
-"""Section 3.5: what the study concludes from its support vector machines."""
+"""Section 3.5: the study's findings on support vector machines."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ from mnist_ops.core import keys
 from pipelines.paper.printed import PUBLISHED
 from pipelines.paper.studies import RESNET_GRID, SVM_GRID
 
-# How a champion is chosen -> the metric that it has the most of.
+# Way to choose the best -> the metric that is maximised.
 CHOSEN_ON = {
     "validation": keys.VAL_ACCURACY,
     "test (the study's way)": keys.TEST_ACCURACY,
@@ -95,7 +95,7 @@ def best_table(selection: Selection, printed: Published) -> Table:
 
 
 def _row(selection: Selection, table: int, study: str, dataset: str, way: str) -> dict[str, Value]:
-    """Return what tables 7 and 11 have in common."""
+    """Return a row with the columns of tables 7 and 11."""
     chosen = champion(selection, study, dataset, CHOSEN_ON[way])
     printed = _printed(table, study, dataset)
     # The epochs of the study's champions are known (see `printed`), but not in their names.
@@ -118,7 +118,7 @@ def _row(selection: Selection, table: int, study: str, dataset: str, way: str) -
 
 
 def _printed(table: int, study: str, dataset: str) -> dict[str, str | int | float | bool]:
-    """Return the params of the study's own champion; none for a data set that it does not have."""
+    """Return the params of the study's best; none for a data set that it lacks."""
     for number in PUBLISHED.numbers:
         fields = number.fields
         is_svm = fields.get(keys.MODEL) == "svm"
@@ -142,14 +142,14 @@ def _datasets(selection: Selection) -> list[str]:
 
 
 def _gain(svm: Value, resnet: Value) -> Value:
-    """Points from SVM to network; of a missing one the word for it."""
+    """Return the points from SVM to network, or the word for a missing value."""
     if isinstance(resnet, str):
         return resnet
     return svm if isinstance(svm, str) else resnet - svm
 
 
 def gain(evidence: Evidence, dataset: str, metric: str = keys.VAL_ACCURACY) -> Comparison | None:
-    """Points from the best SVM to the best network, each chosen by `metric`."""
+    """Compare the best network with the best SVM, each chosen by `metric`, in points."""
     network = champion(evidence.selection, RESNET_GRID, dataset, metric)
     svm = champion(evidence.selection, SVM_GRID, dataset, metric)
     return evidence.compare(network.cells, svm.cells)
@@ -158,7 +158,7 @@ def gain(evidence: Evidence, dataset: str, metric: str = keys.VAL_ACCURACY) -> C
 def _improvement_place(number: Number) -> Place:
     dataset, svm = str(number.fields[keys.DATASET]), _is_svm(number)
     return Place(
-        # The model that is best need not be the study's.
+        # The best model here need not be that of the study.
         {keys.DATASET: dataset, "method": lambda method: (method == "SVM") is svm, **_VALIDATION},
         _QUANTITIES[number.metric],
         SVM_GRID if svm else RESNET_GRID,

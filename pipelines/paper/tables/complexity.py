@@ -1,4 +1,4 @@
-"""Table 10: what a network costs, as its runs logged it."""
+"""Table 10: the complexity of the networks, as logged by their runs."""
 
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import Cell
@@ -20,13 +20,13 @@ from mnist_ops.core import keys
 from pipelines.paper.printed import PUBLISHED
 from pipelines.paper.studies import DEVICE_COMPARE, RESNET_GRID
 
-# Complexity is told relative to the study's smaller network.
+# The network to which complexities are relative.
 _REFERENCE = "resnet18"
 _PER_MILLION = 1e-6
 
 
 def complexity_table(selection: Selection, printed: Published) -> Table:
-    """Table 10: parameters and FLOPs in millions, the latter in the study's and fvcore's count."""
+    """Build table 10: parameters and FLOPs in millions, the latter in both conventions."""
     cells = selection.of(RESNET_GRID) + selection.of(DEVICE_COMPARE)
     reference = _logged(cells, _REFERENCE, keys.FLOPS)
     columns = [
@@ -64,7 +64,7 @@ def complexity_table(selection: Selection, printed: Published) -> Table:
 
 
 def _logged(cells: list[Cell], model: str, metric: str) -> Value:
-    """Return the count that the model's runs logged; where they disagree, that of most of them."""
+    """Return the count that most of the model's runs logged."""
     of_model = [cell for cell in cells if cell.params.get(keys.MODEL) == model]
     counts = values_of(of_model, metric)
     return max(sorted(set(counts)), key=counts.count) if counts else absence(of_model)

@@ -1,4 +1,4 @@
-"""Table 1: how the runs were configured, beside what the study says of its own."""
+"""Table 1: the configuration of the runs, beside that of the study."""
 
 from mnist_ops.compare.cells import IDENTITY, Cell
 from mnist_ops.compare.paper import BuiltTable
@@ -35,9 +35,9 @@ _COLUMNS = (
 
 
 def configuration_table(selection: Selection, printed: Published) -> Table:
-    """Table 1, from the cells that ran; what the study's table leaves out follows its rows.
+    """Build table 1 from the cells that ran, with further rows after those of the study.
 
-    The difference is ``same`` or ``differs``; lists are the same in any order.
+    The difference is ``same`` or ``differs``; the order of lists does not matter.
     """
     resnets, svms = selection.of(RESNET_GRID), selection.of(SVM_GRID)
     ran_resnets = [cell for cell in resnets if cell.finished]
@@ -84,7 +84,7 @@ def _axis(cells: list[Cell], name: str) -> str:
 
 
 def _seeds(cells: list[Cell]) -> str:
-    """Return the seeds, and which of them not every cell has."""
+    """Return the seeds, with those apart that not every cell has."""
     names = [name for name in IDENTITY if name != keys.SEED]
     known = [cell for cell in cells if keys.SEED in cell.params]
     configurations = grouped(known, lambda cell: cell.key(*names)).values()
@@ -111,7 +111,7 @@ def _models(cells: list[Cell]) -> str:
 
 
 def _split(cells: list[Cell]) -> str:
-    """Shares of the whole pool, or image counts where the runs used less than the pool."""
+    """Return shares of the pooled images, or counts if the runs used fewer."""
     sizes = dict.fromkeys(cell.key(keys.N_TRAIN, keys.N_VAL, keys.N_TEST) for cell in cells)
     texts = []
     for size in sizes:
