@@ -93,10 +93,10 @@ def work_folder(place: Path) -> Iterator[Path]:
         OSError: `place` cannot be written.
     """
     ours = f"{_WORK}{platform.node()}-"
-    for left in place.glob(f"{_WORK}*"):
-        owner = left.name.removeprefix(ours).partition("-")[0]
+    for folder in place.glob(f"{_WORK}*"):
+        owner = folder.name.removeprefix(ours).partition("-")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{ours}{os.getpid()}-", dir=place) as folder:
         yield Path(folder)
 
@@ -151,9 +151,9 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = f"{path} cannot be written ({error.strerror}): {advice(error)}"
+        message = f"{path} cannot be written ({error.strerror}): {advice(error)}"
         if error.errno in _FULL:
-            raise DiskFull(f"{told}, and the same command continues") from error
+            raise DiskFull(f"{message}, and the same command continues") from error
         if error.errno in _FORBIDDEN:
-            raise NotWritable(told) from error
+            raise NotWritable(message) from error
         raise

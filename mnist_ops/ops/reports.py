@@ -52,13 +52,13 @@ def write_report(
         left_out.append(line)
         log(line)
 
-    told = tracking.once(leave_out)
+    log_left_out = tracking.once(leave_out)
     paper = lookup.find("papers", PAPER)
     with tracking.tracking_errors(uri):
         try:
             source = compare.Source(
-                runs=_runs(client, experiment, told),
-                not_measured=tracking.not_measured(client, told),
+                runs=_runs(client, experiment, log_left_out),
+                not_measured=tracking.not_measured(client, log_left_out),
                 left_out=left_out,
                 predictions=lambda run_id: tracking.predictions(client, run_id),
                 history=lambda run_id, metric: tracking.history(client, run_id, metric),

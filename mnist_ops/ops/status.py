@@ -123,14 +123,14 @@ def _status(
     is_running = grid.info.status == "RUNNING"
     is_alive = owner is not None and entries.is_alive(owner)
     cells = _one_a_cell(_of_grid(grid, cells_of(client, grid, left_out), left_out))
-    living = [run for run in cells if run.info.status == "RUNNING" and _is_alive(run, entries)]
+    live = [run for run in cells if run.info.status == "RUNNING" and _is_alive(run, entries)]
     counts = Counter(run.info.status for run in cells)
     began = grid.info.start_time / 1000
     ended = now if is_running or not grid.info.end_time else grid.info.end_time / 1000
     left: float | None = None
     running: list[RunningFit] = []
     if is_alive:
-        fits, running, total = _fits(client, cells, living, began, now)
+        fits, running, total = _fits(client, cells, live, began, now)
         if is_running:
             left = seconds_left(_number(grid, keys.COST, total, left_out), fits, now - began)
     counted = _counted(grid, len(cells), left_out)
@@ -143,7 +143,7 @@ def _status(
         cells=counted.cells,
         before=counted.before,
         computed=counts["FINISHED"],
-        running=len(living) if is_alive else 0,
+        running=len(live) if is_alive else 0,
         failed=counts["FAILED"] + counted.failed_before,
         elapsed_s=max(ended - began, 0.0),
         left_s=left,
@@ -152,13 +152,13 @@ def _status(
 
 
 def _fits(
-    client: MlflowClient, cells: Sequence[Run], living: Sequence[Run], began: float, now: float
+    client: MlflowClient, cells: Sequence[Run], live: Sequence[Run], began: float, now: float
 ) -> tuple[list[Fit], list[RunningFit], float]:
     """Return the progress of each fit group, the running fits, and the cost of all groups."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in cells:
         groups[run.data.tags.get(keys.FIT_GROUP, run.info.run_id)].append(run)
-    alive = {run.info.run_id for run in living}
+    alive = {run.info.run_id for run in live}
     fits: list[Fit] = []
     running: list[RunningFit] = []
     for key, group in groups.items():

@@ -97,8 +97,8 @@ class _Grids:
     def run(self, plans: Sequence[Plan], run_id: str | None) -> list[StudyReport]:
         """Run `plans` below the run `run_id`, or below a new one if that is None."""
         planned = {cell.fingerprint for a_plan in plans for cell in a_plan.cells}
-        if left := tracking.recover_stale_runs(self.tracker, planned, self.display.log):
-            self.display.log(f"{left} runs of earlier processes are uploaded")
+        if pending := tracking.recover_stale_runs(self.tracker, planned, self.display.log):
+            self.display.log(f"{pending} runs of earlier processes are being uploaded")
             self.tracker.uploader.flush(_TAKE_OVER_S, retry=True)
         if len(plans) == 1:
             return [self._run_grid(plans[0], None, run_id)]
@@ -227,7 +227,7 @@ class _Grids:
     def _compute(self, cells: Sequence[Spec], context: CellContext) -> Iterator[Outcome]:
         """Yield the outcome of each cell, also of those that another grid computes meanwhile."""
         waiting: list[Spec] = list(cells)
-        began, told = round(time.time() * 1000), False
+        began, was_logged = round(time.time() * 1000), False
         while waiting and not cancellation.requested():
             groups = grouped(waiting, share=self.settings.share)
             waiting = []
@@ -239,9 +239,9 @@ class _Grids:
                         waiting.append(outcome.spec)
                     else:
                         yield outcome
-            if waiting and not told and not cancellation.requested():
+            if waiting and not was_logged and not cancellation.requested():
                 self.display.log(f"waiting for {len(waiting)} cells that another grid computes")
-                told = True
+                was_logged = True
             waiting, outcomes = wait_for_others(self.tracker, waiting, began)
             yield from outcomes
         yield from (Outcome(spec, "stopped") for spec in waiting)

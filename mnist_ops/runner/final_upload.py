@@ -33,7 +33,7 @@ def upload_runs(
         The number of runs that are pending.
     """
     deadline = time.monotonic() + (INTERRUPTED_UPLOAD_S if interrupted else FINAL_UPLOAD_S)
-    told = interrupted
+    was_logged = interrupted
     while pending := _upload_once(tracker, pool, context, report):
         runs = f"{pending.total()} runs are not yet in the store ({'; '.join(pending)})"
         left_s = deadline - time.monotonic()
@@ -43,9 +43,9 @@ def upload_runs(
                 "`mnist-ops sync` uploads them from there, and so does the next start"
             )
             break
-        if not told:
+        if not was_logged:
             log(f"{runs}: trying for {left_s:.0f} s more; Ctrl-C ends that")
-            told = True
+            was_logged = True
         time.sleep(_POLL_S)
     return pending.total()
 

@@ -44,7 +44,7 @@ class ServedClassifier(PythonModel):
                 "class": answers.classes.astype(np.int64),
                 "class_name": names[answers.classes],
                 "probability": answers.probabilities[rows, answers.classes],
-                "unlike": [",".join(beyond) for beyond in answers.alarms],
+                "unlike": [",".join(names) for names in answers.alarms],
             }
         )
 

@@ -52,20 +52,20 @@ def named(run: Run) -> str:
     return f"run {shown_name} ({str(run.info.run_id)[:8]})"
 
 
-def nobody(line: str) -> None:
+def ignore(line: str) -> None:
     """Ignore a line about a run that is left out."""
 
 
 def once(log: LeftOut) -> LeftOut:
     """Return `log` without repetitions, as a command may read a run several times."""
-    told: set[str] = set()
+    logged: set[str] = set()
 
-    def tell(line: str) -> None:
-        if line not in told:
-            told.add(line)
+    def log_once(line: str) -> None:
+        if line not in logged:
+            logged.add(line)
             log(line)
 
-    return tell
+    return log_once
 
 
 def fault(run: Run) -> Invalid | None:
@@ -101,7 +101,7 @@ def cell_of(run: Run, *, known_spec: bool = True) -> str | Invalid:
     return str(run.data.tags[keys.FINGERPRINT])
 
 
-def valid_cells(runs: Iterable[Run], left_out: LeftOut = nobody) -> Iterator[tuple[str, Run]]:
+def valid_cells(runs: Iterable[Run], left_out: LeftOut = ignore) -> Iterator[tuple[str, Run]]:
     """Yield the valid runs, each with the fingerprint of its cell; report the others."""
     for run in runs:
         cell = cell_of(run)

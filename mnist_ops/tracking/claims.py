@@ -36,7 +36,7 @@ RUN_TAG = "mnist_ops.ledger_run"
 _RELEASED = "-"
 _HEARTBEAT = "beat."
 # Time to wait for the run after another process created the experiment.
-_MAKER_PATIENCE_S = 10
+_CREATOR_TIMEOUT_S = 10
 _DROP_AFTER_S = 86_400
 # Largest number of digits of generations and of seconds since the epoch.
 _MAX_DIGITS = 12
@@ -221,7 +221,7 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
     experiment_id = experiment.experiment_id
     if experiment.lifecycle_stage != "active" and create:
         client.restore_experiment(experiment_id)
-    deadline = time.monotonic() + _MAKER_PATIENCE_S
+    deadline = time.monotonic() + _CREATOR_TIMEOUT_S
     while not ours and time.monotonic() < deadline:
         run_id = client.get_experiment(experiment_id).tags.get(RUN_TAG)
         if run_id or not create:

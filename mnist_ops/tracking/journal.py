@@ -78,7 +78,7 @@ class Journal:
         self._lock = _lock(folder)
         path = folder / FILE
         try:
-            content, self.events, whole = read(folder)
+            content, self.events, intact_bytes = read(folder)
         except JournalDamaged as damage:
             self.move(folder.with_name(f"{folder.name}-{now_ms()}{DAMAGED}"))
             self._lock.release()
@@ -87,7 +87,7 @@ class Journal:
             ) from None
         with atomic_files.write_errors(path):
             self._file = path.open("ab", buffering=0)
-            self._file.truncate(whole)
+            self._file.truncate(intact_bytes)
         if not content:
             atomic_files.sync_folder(folder)
 
@@ -104,7 +104,7 @@ class Journal:
         with self._appending:
             if self._file.closed:
                 raise JournalGone("another process finished this cell")
-            whole = self._file.tell()
+            intact_bytes = self._file.tell()
             try:
                 with atomic_files.write_errors(self.folder):
                     # A disk that is almost full accepts a part before it raises.
@@ -112,7 +112,7 @@ class Journal:
                         line = line[self._file.write(line) :]
                     os.fsync(self._file.fileno())
             except BaseException:
-                self._file.truncate(whole)
+                self._file.truncate(intact_bytes)
                 raise
             self.events.append(event)
 
@@ -231,28 +231,28 @@ def read(folder: Path) -> tuple[bytes, list[Event], int]:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise JournalDamaged(f"it cannot be read: {error.strerror}") from None
-    events, whole = _parse(content)
+    events, intact_bytes = _parse(content)
     if not are_events(events):
         raise JournalDamaged("its events are invalid")
     files = [event["file"] for event in events if event["kind"] == "artifact"]
     if missing := [name for name in files if not (folder / name).is_file()]:
         raise JournalDamaged(f"{missing[0]} is missing")
-    return content, events, whole
+    return content, events, intact_bytes
 
 
 def _parse(content: bytes) -> tuple[list[Any], int]:
     """Return the events of the intact lines, and their size in bytes."""
     found: list[Any] = []
-    whole = 0
+    intact_bytes = 0
     for line in content.splitlines(keepends=True):
         checksum, _, text = line.rstrip(b"\n").partition(b" ")
         if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
-            if whole + len(line) < len(content):
+            if intact_bytes + len(line) < len(content):
                 raise JournalDamaged("the checksum of a line is wrong")
             break
         try:
             found.append(json.loads(text))
         except (ValueError, RecursionError):
             raise JournalDamaged("a line is not JSON") from None
-        whole += len(line)
-    return found, whole
+        intact_bytes += len(line)
+    return found, intact_bytes

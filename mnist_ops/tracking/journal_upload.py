@@ -68,8 +68,8 @@ class Upload:
     _batch: "_Batch" = field(default_factory=lambda: _Batch())
     # Whether an earlier request may have created the run.
     _may_exist: bool = False
-    _made_again: bool = False
-    _may_have_twins: bool = False
+    _recreated: bool = False
+    _may_have_duplicates: bool = False
     # Number of final errors in a row, and the number of events sent before them.
     _refusals: tuple[int, int] = (0, 0)
 
@@ -87,10 +87,10 @@ class Upload:
         try:
             self._send()
         except MlflowException as error:
-            if self._made_again or not _is_final(error) or not self._is_gone():
+            if self._recreated or not _is_final(error) or not self._is_gone():
                 raise
             # The run was deleted in the store: it is created again from the journal.
-            self._made_again = self._may_have_twins = True
+            self._recreated = self._may_have_duplicates = True
             self._sent = 0
             self.journal.append("run", run_id=None)
             self._send()
@@ -153,7 +153,7 @@ class Upload:
         self._batch = _Batch()
         while self._sent + len(self._batch.events) < len(self.journal.events):
             event = self.journal.events[self._sent + len(self._batch.events)]
-            if not self._batch.takes(event):
+            if not self._batch.add(event):
                 self._send_batch()
                 self._handle(event)
                 if self.state is State.DONE:
@@ -196,7 +196,7 @@ class Upload:
             if run_id is None:
                 # The HTTP client repeats a request whose response is lost.
                 over_http = is_http_uri(self.client.tracking_uri)
-                self._may_have_twins |= self._may_exist or over_http
+                self._may_have_duplicates |= self._may_exist or over_http
                 self._may_exist = True
                 run = self.client.create_run(
                     event["experiment_id"],
@@ -225,7 +225,7 @@ class Upload:
         if lacking := missing(self.client, self._run_id, self.journal.events):
             self._sent = 0
             raise MlflowException(f"the store accepted a run, but does not have its {lacking}")
-        if self._may_have_twins:
+        if self._may_have_duplicates:
             others += [run_id for run_id in self._of_this_journal() if run_id != self._run_id]
         for other in others:
             self.client.delete_run(other)
@@ -299,7 +299,7 @@ class _Batch:
     params: list[Param] = field(default_factory=list)
     tags: list[RunTag] = field(default_factory=list)
 
-    def takes(self, event: Event) -> bool:
+    def add(self, event: Event) -> bool:
         """Add `event` and return True; return False if it needs a request of its own."""
         match event["kind"]:
             case "metrics":

@@ -8,7 +8,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_PROJECT_ENTRY_POINT
 
 from mnist_ops.core import keys
-from mnist_ops.tracking.checking import Invalid, LeftOut, nobody, valid_cells
+from mnist_ops.tracking.checking import Invalid, LeftOut, ignore, valid_cells
 from mnist_ops.tracking.search import search, tag
 
 IS_CELL = f"{tag(keys.FINGERPRINT)} LIKE '%'"
@@ -22,7 +22,7 @@ _GRID_PARAMS = {"preset", "datasets", "seeds", "workers", "scheduler", "device"}
 _REPORT_PARAMS = {"out", "preset"}
 
 
-def finished(client: MlflowClient, study: str, left_out: LeftOut = nobody) -> dict[str, str]:
+def finished(client: MlflowClient, study: str, left_out: LeftOut = ignore) -> dict[str, str]:
     """Return the run id of every FINISHED cell of `study` by fingerprint, in any experiment."""
     found = search(client, f"{_in(study)} and {_FINISHED}", left_out)
     return {cell: run.info.run_id for cell, run in valid_cells(found, left_out)}
@@ -72,18 +72,18 @@ def failed(client: MlflowClient, study: str) -> dict[str, str]:
     }
 
 
-def finished_cells(client: MlflowClient, left_out: LeftOut = nobody) -> Iterator[tuple[str, Run]]:
+def finished_cells(client: MlflowClient, left_out: LeftOut = ignore) -> Iterator[tuple[str, Run]]:
     """Yield the valid FINISHED runs of all cells, each with its fingerprint."""
     return valid_cells(unchecked_finished_runs(client, left_out), left_out)
 
 
-def unchecked_finished_runs(client: MlflowClient, left_out: LeftOut = nobody) -> Iterator[Run]:
+def unchecked_finished_runs(client: MlflowClient, left_out: LeftOut = ignore) -> Iterator[Run]:
     """Yield every FINISHED run with the tags of a cell, valid or not."""
     return search(client, f"{IS_CELL} and {_FINISHED}", left_out)
 
 
 def counted_runs(
-    client: MlflowClient, experiment_id: str | None = None, left_out: LeftOut = nobody
+    client: MlflowClient, experiment_id: str | None = None, left_out: LeftOut = ignore
 ) -> list[Run]:
     """Return the one run of each cell that the report uses, sorted by fingerprint.
 
@@ -108,7 +108,7 @@ def fingerprint(run: Run) -> str:
     return str(run.data.tags[keys.FINGERPRINT])
 
 
-def not_measured(client: MlflowClient, left_out: LeftOut = nobody) -> dict[str, str]:
+def not_measured(client: MlflowClient, left_out: LeftOut = ignore) -> dict[str, str]:
     """Return the reasons why grids could not run cells, by fingerprint."""
     reasons: dict[str, str] = {}
     for run in search(client, f"{tag(keys.NOT_MEASURED)} LIKE '%'", left_out):
@@ -120,7 +120,7 @@ def not_measured(client: MlflowClient, left_out: LeftOut = nobody) -> dict[str, 
     return reasons
 
 
-def grids_to_watch(client: MlflowClient, left_out: LeftOut = nobody) -> list[Run]:
+def grids_to_watch(client: MlflowClient, left_out: LeftOut = ignore) -> list[Run]:
     """Return the RUNNING grids or else the latest, with those started by the same command.
 
     They are sorted by start time, the oldest first.
@@ -135,7 +135,7 @@ def grids_to_watch(client: MlflowClient, left_out: LeftOut = nobody) -> list[Run
     ]
 
 
-def cells_of(client: MlflowClient, grid: Run, left_out: LeftOut = nobody) -> Iterator[Run]:
+def cells_of(client: MlflowClient, grid: Run, left_out: LeftOut = ignore) -> Iterator[Run]:
     """Yield the runs of the cells of a grid, which are in its experiment."""
     below = f"{tag(MLFLOW_PARENT_RUN_ID)} = '{grid.info.run_id}'"
     return search(client, below, left_out, grid.info.experiment_id)

@@ -12,7 +12,7 @@ from mnist_ops.core import keys
 from mnist_ops.study import validity
 from mnist_ops.study.results import Predictions
 from mnist_ops.study.specs import from_canonical
-from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, nobody
+from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, ignore
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.moved_artifacts import beside_store
 from mnist_ops.tracking.predictions_file import read_predictions
@@ -24,7 +24,7 @@ _METRICS = frozenset(validity.METRICS) | {keys.SHARED_TRAIN_TIME_S, keys.DUAL_CO
 
 
 def cell_runs(
-    client: MlflowClient, left_out: LeftOut = nobody, *, known_spec: bool = False
+    client: MlflowClient, left_out: LeftOut = ignore, *, known_spec: bool = False
 ) -> pd.DataFrame:
     """Return every run of a cell in the store, in any experiment and status: one row a run.
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from mnist_ops.tracking.checking import LeftOut, fault, nobody
+from mnist_ops.tracking.checking import LeftOut, fault, ignore
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _REFUSALS = (
 def search(
     client: MlflowClient,
     filter_string: str,
-    left_out: LeftOut = nobody,
+    left_out: LeftOut = ignore,
     experiment_id: str | None = None,
 ) -> Iterator[Run]:
     """Yield every active run that matches MLflow's `filter_string`.

@@ -16,7 +16,7 @@ from mnist_ops.tracking.tracker import ENDED_BEFORE, Tracker
 # Age after which a RUNNING run without a known process counts as stale. Runs that `mlflow run`
 # opened or an older version wrote have no process id; a process of another machine may not have
 # sent a heartbeat yet.
-_NO_SIGN_LIVES_S = 86_400
+_UNKNOWN_STALE_AFTER_S = 86_400
 # Time for which a process of another machine is watched: two heartbeats, and a margin.
 WATCH_S = 2.0 * HEARTBEAT_S + 5
 
@@ -61,7 +61,7 @@ def find_stale_runs(client: MlflowClient, claims: Claims, ended: EndedAmong) -> 
         owner = ProcessId.parse(run.data.tags.get(keys.OWNER, ""))
         if owner is not None and (owner.is_here or owner in heartbeats):
             suspects[run.info.run_id] = owner
-        elif time.time() - run.info.start_time / 1000 > _NO_SIGN_LIVES_S:
+        elif time.time() - run.info.start_time / 1000 > _UNKNOWN_STALE_AFTER_S:
             found.append(run)
     gone = ended(set(suspects.values())) if suspects else set()
     return found + [run for run in runs if suspects.get(run.info.run_id) in gone]

@@ -221,8 +221,8 @@ def _refusal(error: Exception, uri: str) -> str | None:
                 "a new one"
             )
         known = os.environ.get("MLFLOW_TRACKING_USERNAME") or urlsplit(uri).username
-        told = "denied the user or password: check" if known else "needs a sign-in: set"
-        return f"{server} {told} MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        problem = "denied the user or password: check" if known else "needs a sign-in: set"
+        return f"{server} {problem} MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if status == 403 and "Host header" in text:
         return (
             f"{server} does not accept the host name {urlsplit(uri).hostname}: use one that it "

@@ -10,19 +10,19 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
 from mnist_ops.core.errors import MnistOpsError
-from mnist_ops.ops.doctor.artifacts import look_at_artifacts
-from mnist_ops.ops.doctor.checkpoints import look_at_checkpoints
+from mnist_ops.ops.doctor.artifacts import check_artifacts
+from mnist_ops.ops.doctor.checkpoints import check_checkpoints
 from mnist_ops.ops.doctor.context import Context
-from mnist_ops.ops.doctor.datasets import look_at_datasets
-from mnist_ops.ops.doctor.deleted import look_at_deleted
-from mnist_ops.ops.doctor.disk import look_at_disk
-from mnist_ops.ops.doctor.environment import look_at_environment
+from mnist_ops.ops.doctor.datasets import check_datasets
+from mnist_ops.ops.doctor.deleted import check_deleted
+from mnist_ops.ops.doctor.disk import check_disk
+from mnist_ops.ops.doctor.environment import check_environment
 from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, Severity
-from mnist_ops.ops.doctor.journals import look_at_journals
-from mnist_ops.ops.doctor.other_stores import look_at_other_stores
-from mnist_ops.ops.doctor.runs import look_at_claims, look_at_finished_runs, look_at_open_runs
-from mnist_ops.ops.doctor.store import look_at_store
+from mnist_ops.ops.doctor.journals import check_journals
+from mnist_ops.ops.doctor.other_stores import check_other_stores
+from mnist_ops.ops.doctor.runs import check_claims, check_finished_runs, check_open_runs
+from mnist_ops.ops.doctor.store import check_store
 from mnist_ops.ops.doctor.undo import UNDO, undo_last
 from mnist_ops.tracking import tracking_errors
 
@@ -42,18 +42,18 @@ Check = Callable[[Context], Examination]
 
 # The store before what needs it, and journals before runs, since uploads end some runs.
 CHECKS: tuple[Check, ...] = (
-    look_at_environment,
-    look_at_disk,
-    look_at_datasets,
-    look_at_store,
-    look_at_deleted,
-    look_at_journals,
-    look_at_checkpoints,
-    look_at_other_stores,
-    look_at_open_runs,
-    look_at_finished_runs,
-    look_at_claims,
-    look_at_artifacts,
+    check_environment,
+    check_disk,
+    check_datasets,
+    check_store,
+    check_deleted,
+    check_journals,
+    check_checkpoints,
+    check_other_stores,
+    check_open_runs,
+    check_finished_runs,
+    check_claims,
+    check_artifacts,
 )
 
 
@@ -100,7 +100,7 @@ def diagnose(context: Context, fixes: Fixes | None = None) -> Iterator[Diagnosis
     """
     with closing(fixes) if fixes else nullcontext():
         for check in CHECKS:
-            seen = _look(check, context)
+            seen = _run(check, context)
             if fixes is None or not any(issue.fix for issue in seen.issues):
                 yield Diagnosis(seen)
             else:
@@ -117,17 +117,17 @@ def _fix(check: Check, context: Context, seen: Examination, fixes: Fixes) -> Dia
             fixes.note(f"{issue.what}: {fixed[-1].did}")
         except (MnistOpsError, OSError) as error:
             failed[issue.kind] = str(error)
-    seen = _look(check, context)
+    seen = _run(check, context)
     why = {f: failed[f.kind] for f in seen.issues if f.kind in failed}
     return Diagnosis(seen, tuple(fixed), why)
 
 
-def _look(check: Check, context: Context) -> Examination:
+def _run(check: Check, context: Context) -> Examination:
     try:
         with tracking_errors(context.uri):
             return check(context)
     except (MnistOpsError, OSError) as error:
         # An error in one check does not keep the others from running.
-        subject = check.__name__.removeprefix("look_at_").replace("_", " ")
+        subject = check.__name__.removeprefix("check_").replace("_", " ")
         issue = Issue("not-looked-at", str(error), "fix this, and run doctor again")
         return Examination(subject, "", (issue,))

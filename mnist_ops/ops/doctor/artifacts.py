@@ -5,7 +5,7 @@ from pathlib import Path
 from mnist_ops.ops.doctor.changes import Move, Repoint
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_checked, note
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.moved_artifacts import Moved, moved
 from mnist_ops.tracking.orphaned_artifacts import SET_ASIDE, artifact_roots, orphaned_artifacts
@@ -13,10 +13,10 @@ from mnist_ops.tracking.orphaned_artifacts import SET_ASIDE, artifact_roots, orp
 _SUBJECT = "artifacts"
 
 
-def look_at_artifacts(context: Context) -> Examination:
+def check_artifacts(context: Context) -> Examination:
     """Check for moved artifacts, and for folders of artifacts without a run."""
     if context.client is None:
-        return not_looked_at(_SUBJECT)
+        return not_checked(_SUBJECT)
     store = sqlite_path(context.uri)
     if store and (elsewhere := moved(store)):
         return Examination(_SUBJECT, "", (_moved(store, elsewhere),))

@@ -20,7 +20,7 @@ FixFiles = Callable[[Find, Context, Fixes], str]
 _SUBJECT = "checkpoints"
 
 
-def look_at_checkpoints(context: Context) -> Examination:
+def check_checkpoints(context: Context) -> Examination:
     """Check for files that no training will read again."""
     if context.store is None:
         return Examination(_SUBJECT, "none yet")

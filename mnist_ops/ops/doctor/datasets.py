@@ -13,7 +13,7 @@ from mnist_ops.study import lookup
 _SUBJECT = "data sets"
 
 
-def look_at_datasets(context: Context) -> Examination:
+def check_datasets(context: Context) -> Examination:
     """Compare every file with its digest."""
     issues = []
     for name in lookup.known("datasets"):

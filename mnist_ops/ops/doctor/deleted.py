@@ -6,18 +6,18 @@ from functools import partial
 from mnist_ops.ops.doctor.changes import SetDeleted
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_checked, note
 from mnist_ops.tracking.deleted import deleted_experiments, deleted_grids
 from mnist_ops.tracking.destination import DEFAULT_EXPERIMENT
 
 _SUBJECT = "deleted"
 
 
-def look_at_deleted(context: Context) -> Examination:
+def check_deleted(context: Context) -> Examination:
     """Check for deleted experiments and runs that MLflow can restore."""
     client = context.client
     if client is None:
-        return not_looked_at(_SUBJECT)
+        return not_checked(_SUBJECT)
     used = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     issues = []
     for found in deleted_experiments(client):

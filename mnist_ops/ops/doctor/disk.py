@@ -18,7 +18,7 @@ _SUBJECT = "disk"
 LITTLE_BYTES = 2 * 2**30
 
 
-def look_at_disk(context: Context) -> Examination:
+def check_disk(context: Context) -> Examination:
     """Check the disks of the state folder, the store and the data sets."""
     store = sqlite_path(context.uri)
     written = {"state": paths.state_dir(), "data": context.data_dir or data.default_data_dir()}

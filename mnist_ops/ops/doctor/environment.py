@@ -25,7 +25,7 @@ _DISTRIBUTION = "mnist-ops"
 _COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
-def look_at_environment(context: Context) -> Examination:
+def check_environment(context: Context) -> Examination:
     """Check versions against the requirements, and optional programs."""
     python, requirements = _asked_for()
     issues = [
@@ -80,7 +80,7 @@ def _packages(lines: list[str]) -> Iterator[Issue]:
         command = " ".join(f"'{asked.name}{asked.specifier}'" for asked, _ in unfit)
         yield Issue(
             "package-version",
-            "packages that do not fit: " + ", ".join(told for _, told in unfit),
+            "packages that do not fit: " + ", ".join(problem for _, problem in unfit),
             f"`{_pip()} install {command}`",
             tuple(asked.name for asked, _ in unfit),
         )

@@ -64,7 +64,7 @@ def note(
     return Issue(kind, what, cure, items, Severity.NOTE, fix)
 
 
-def not_looked_at(subject: str) -> Examination:
+def not_checked(subject: str) -> Examination:
     """Return the result of a check that needs a store, without one."""
     return Examination(subject, "not checked without a store", looked=False)
 

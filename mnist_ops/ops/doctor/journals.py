@@ -11,7 +11,7 @@ from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.ops.doctor.changes import Move
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_checked, note
 from mnist_ops.tracking.journal import LOCK, Journal
 from mnist_ops.tracking.leftover_journals import LeftoverJournal, inspect, leftover_journals
 from mnist_ops.tracking.tracker import end_as_killed
@@ -21,10 +21,10 @@ _SUBJECT = "journals"
 UPLOAD_S = 120.0
 
 
-def look_at_journals(context: Context) -> Examination:
+def check_journals(context: Context) -> Examination:
     """Check for journals of processes of this machine that have ended."""
     if context.client is None:
-        return not_looked_at(_SUBJECT)
+        return not_checked(_SUBJECT)
     if context.store is None:
         return Examination(_SUBJECT, "none yet")
     here = unused_of(context, leftover_journals(paths.journals_dir(context.store)))
@@ -57,11 +57,11 @@ def look_at_journals(context: Context) -> Examination:
 
 
 def unused_of(context: Context, journals: Iterable[LeftoverJournal]) -> list[LeftoverJournal]:
-    """Return the journals that no living process has open, on this machine or another."""
+    """Return the journals that no live process has open, on this machine or another."""
     free = [found for found in journals if not found.in_use]
     elsewhere = {f.owner for f in free if f.owner is not None and not f.owner.is_here}
-    living = elsewhere - context.ended_among(elsewhere)
-    return [found for found in free if found.owner not in living]
+    live = elsewhere - context.ended_among(elsewhere)
+    return [found for found in free if found.owner not in live]
 
 
 def _is_useless(found: LeftoverJournal, done: Collection[str]) -> bool:

@@ -33,7 +33,7 @@ class _Kept:
         return sum(not (found.is_synced or found.is_damaged) for found in self.journals)
 
 
-def look_at_other_stores(context: Context) -> Examination:
+def check_other_stores(context: Context) -> Examination:
     """Check the state folders of other stores than that of `context`."""
     others = [kept for kept in _kept() if kept.folder.name != context.store]
     issues = []

@@ -13,7 +13,7 @@ from mnist_ops.core import keys
 from mnist_ops.ops.doctor.changes import Change, EndRun, SetDeleted
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
-from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_looked_at, note
+from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_checked, note
 from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.integrity import Defect, Missing, defects
 from mnist_ops.tracking.queries import never_begun, unchecked_finished_runs
@@ -27,11 +27,11 @@ _NEVER_BUILT = "its environment was never built"
 Defects = dict[str, Defect]
 
 
-def look_at_open_runs(context: Context) -> Examination:
+def check_open_runs(context: Context) -> Examination:
     """Check for RUNNING runs whose process has ended."""
     client = context.client
     if client is None:
-        return not_looked_at(_OPEN)
+        return not_checked(_OPEN)
     issues = []
     stale = []
     if context.store:
@@ -60,10 +60,10 @@ def look_at_open_runs(context: Context) -> Examination:
     return Examination(_OPEN, "none whose process has ended", tuple(issues))
 
 
-def look_at_finished_runs(context: Context) -> Examination:
+def check_finished_runs(context: Context) -> Examination:
     """Check for FINISHED runs that are incomplete, or not the only one of their cell."""
     if context.client is None:
-        return not_looked_at(_FINISHED)
+        return not_checked(_FINISHED)
     odd: list[str] = []
     runs = list(unchecked_finished_runs(context.client, odd.append))
     found = defects(context.client, runs)
@@ -82,11 +82,11 @@ def look_at_finished_runs(context: Context) -> Examination:
     return Examination(_FINISHED, ok if runs else "none yet", tuple(issues))
 
 
-def look_at_claims(context: Context) -> Examination:
+def check_claims(context: Context) -> Examination:
     """Check for claims of processes that have ended, which the next grid would take over."""
     client, store = context.client, context.store
     if client is None:
-        return not_looked_at(_CLAIMS)
+        return not_checked(_CLAIMS)
     owners = {f: owner for f, (_, owner) in context.entries.claims.items() if owner is not None}
     gone = context.ended_among(owners.values())
     abandoned = [fingerprint for fingerprint, owner in owners.items() if owner in gone]
@@ -181,11 +181,11 @@ def _superfluous(runs: list[Run], found: Defects) -> list[Run]:
     """Return the runs of cells that have another complete one; reports use the latest of those."""
     # Only valid runs can make others superfluous.
     valid = [run for _, run in tracking.valid_cells(runs)]
-    whole = [run for run in valid if run.info.run_id not in found]
-    later = set(repeated(_frame(whole))[columns.RUN_ID])
-    kept = {_cell(run) for run in whole}
+    complete = [run for run in valid if run.info.run_id not in found]
+    later = set(repeated(_frame(complete))[columns.RUN_ID])
+    kept = {_cell(run) for run in complete}
     damaged = [run for run in _of(valid, found, Missing.PART) if _cell(run) in kept]
-    return [run for run in whole if run.info.run_id in later] + damaged
+    return [run for run in complete if run.info.run_id in later] + damaged
 
 
 def _frame(runs: list[Run]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from mnist_ops.tracking.tracker import limit_retries, store_id
 _SUBJECT = "tracking store"
 
 
-def look_at_store(context: Context) -> Examination:
+def check_store(context: Context) -> Examination:
     """Connect `context` to its store; return an issue if that fails."""
     limit_retries()
     shown = tracking.without_password(context.uri)

@@ -9,7 +9,7 @@ from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.ops.doctor import fix_record
 from mnist_ops.ops.doctor.changes import KINDS
 from mnist_ops.ops.doctor.context import Context
-from mnist_ops.ops.doctor.store import look_at_store
+from mnist_ops.ops.doctor.store import check_store
 
 UNDO = "mnist-ops doctor --undo"
 
@@ -43,7 +43,7 @@ def undo_last(context: Context) -> Undone | None:
     """
     if not (paths.state_dir() / fix_record.RECORD).exists():
         return None
-    seen = look_at_store(context)
+    seen = check_store(context)
     with fix_record.exclusive_fix():
         record = fix_record.read()
         begun = _last(record, context)

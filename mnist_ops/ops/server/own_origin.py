@@ -44,5 +44,5 @@ class _OwnOrigin:
             return
         plain = [(b"content-type", b"text/plain")]
         await send({"type": "http.response.start", "status": 403, "headers": plain})
-        told = b"Pages of this origin are not among --cors-allowed-origins"
-        await send({"type": "http.response.body", "body": told})
+        message = b"Pages of this origin are not among --cors-allowed-origins"
+        await send({"type": "http.response.body", "body": message})

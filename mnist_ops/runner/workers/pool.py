@@ -165,14 +165,14 @@ class DaskPool:
             return Counter()
         self._worker_watch.look()
         # Only answering workers: the call would wait for the others.
-        left = self._client().run(
+        answers = self._client().run(
             _flush_on_worker,
             context,
             timeout_s,
             workers=self._worker_watch.answering(),
             on_error="ignore",
         )
-        pending = (found for found in left.values() if isinstance(found, Counter))
+        pending = (found for found in answers.values() if isinstance(found, Counter))
         return sum(pending, Counter[str]())
 
     def _submit(self, client: Client, group: FitGroup, context: CellContext) -> Future:

@@ -37,9 +37,9 @@ def against(contender: Predictions, champion: Predictions) -> Verdict:
     )
     assert comparison.p_value is not None
     promoted = comparison.effect > 0 and comparison.p_value < ALPHA
-    told = (
+    evidence = (
         f"{comparison.effect:+.2%} test accuracy on {comparison.n:,} shared images, "
         f"p = {comparison.p_value:.2g}"
     )
-    reason = f"better than the champion by more than chance ({told})"
+    reason = f"better than the champion by more than chance ({evidence})"
     return Verdict(promoted, reason if promoted else f"not {reason}", comparison)

@@ -205,8 +205,8 @@ class Archive:
         except BadArchive:
             raise
         except _UNREADABLE as error:
-            told = " ".join(str(error).split())[:200] or type(error).__name__
-            raise BadArchive(f"{self.path} is damaged or altered: {told}") from None
+            problem = " ".join(str(error).split())[:200] or type(error).__name__
+            raise BadArchive(f"{self.path} is damaged or altered: {problem}") from None
 
     def _open(self) -> None:
         size = self._file.seek(0, io.SEEK_END)
@@ -218,8 +218,8 @@ class Archive:
         self._file.seek(0)
         begins_well = self._file.read(2) == b"PK"
         if not (begins_well and end[:4] == _END_MARK and comment.startswith(_MARK)):
-            told = "is truncated or altered" if begins_well else "is not an export of mnist-ops"
-            raise BadArchive(f"{self.path} {told}: get the file again")
+            problem = "is truncated or altered" if begins_well else "is not an export of mnist-ops"
+            raise BadArchive(f"{self.path} {problem}: get the file again")
         if _END.unpack(end)[5] > MAX_DIRECTORY:
             raise BadArchive(f"{self.path} has too many members for an export")
         # Before the digest, which a newer version may compute in another way.

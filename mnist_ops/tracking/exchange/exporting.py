@@ -14,7 +14,7 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import portable_text
 from mnist_ops.study.validity import MAX_PARAM
-from mnist_ops.tracking.checking import Invalid, LeftOut, nobody, once
+from mnist_ops.tracking.checking import Invalid, LeftOut, ignore, once
 from mnist_ops.tracking.exchange.archive import Item, write
 from mnist_ops.tracking.exchange.records import (
     DatasetUse,
@@ -64,7 +64,7 @@ def export_runs(
     *,
     experiment: str | None = None,
     progress: Progress = lambda done, of: None,
-    left_out: LeftOut = nobody,
+    left_out: LeftOut = ignore,
 ) -> Exported:
     """Write the finished runs of MLflow's current store into the file at `path`.
 

@@ -24,7 +24,7 @@ from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.tracking.checking import LeftOut, nobody
+from mnist_ops.tracking.checking import LeftOut, ignore
 from mnist_ops.tracking.conflicts import retry_on_conflict
 from mnist_ops.tracking.database import sqlite_uri, unsynchronised
 from mnist_ops.tracking.destination import experiment as experiment_for
@@ -73,7 +73,7 @@ def import_runs(
     experiment: str | None = None,
     uri: str | None = None,
     progress: Progress = lambda done, of: None,
-    left_out: LeftOut = nobody,
+    left_out: LeftOut = ignore,
 ) -> Imported:
     """Write the runs of the file at `path` into a store.
 
@@ -123,7 +123,7 @@ def store_of(
     paths: Sequence[Path],
     *,
     progress: Progress = lambda done, of: None,
-    left_out: LeftOut = nobody,
+    left_out: LeftOut = ignore,
 ) -> Iterator[str]:
     """Create a temporary store with the runs of files for the block; yield its URI.
 

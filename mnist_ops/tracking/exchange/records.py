@@ -234,8 +234,8 @@ def first_problem(error: ValidationError) -> str:
     """Return the first problem that pydantic found, on one line."""
     problem = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, problem["loc"]))
-    told = problem["msg"].removeprefix("Value error, ")
-    return f"{validity.shown(where)}: {told}" if where else told
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{validity.shown(where)}: {message}" if where else message
 
 
 def images_id(label: NDArray[np.uint8], index: NDArray[np.int32]) -> str:
