@@ -93,10 +93,10 @@ def work_folder(place: Path) -> Iterator[Path]:
         OSError: `place` cannot be written.
     """
     ours = f"{_WORK}{platform.node()}-"
-    for folder in place.glob(f"{_WORK}*"):
-        owner = folder.name.removeprefix(ours).partition("-")[0]
+    for stale in place.glob(f"{_WORK}*"):
+        owner = stale.name.removeprefix(ours).partition("-")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{ours}{os.getpid()}-", dir=place) as folder:
         yield Path(folder)
 

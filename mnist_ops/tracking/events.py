@@ -1,4 +1,4 @@
-"""Check the form of a journal's events after reading them from disk."""
+"""The events of a journal: their form, and what they say about the run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -7,6 +7,42 @@ from typing import Any
 from mnist_ops.core import keys
 
 Event = dict[str, Any]
+
+
+class RunEvents:
+    """A run by the events of its journal.
+
+    Attributes:
+        events: in order; the first one opens the run.
+    """
+
+    events: Sequence[Event]
+
+    @property
+    def opened(self) -> Event | None:
+        """The opening event; None without events."""
+        return self.events[0] if self.events else None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the opening event."""
+        return dict(self.opened["tags"]) if self.opened else {}
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the cell; None for the run of a grid."""
+        return self.tags.get(keys.FINGERPRINT)
+
+    @property
+    def forced(self) -> bool:
+        """Whether the run replaces a finished one; such a run is not resumed."""
+        return bool(self.opened and self.opened.get("forced"))
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the store has everything; the run was interrupted and can be resumed."""
+        return bool(self.events) and self.events[-1]["kind"] == "synced"
+
 
 _LARGEST = 2**63
 

@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 
 from mnist_ops.core import atomic_files
 from mnist_ops.core.errors import MnistOpsError
-from mnist_ops.tracking.events import Event, are_events
+from mnist_ops.tracking.events import Event, RunEvents, are_events
 
 FILE = "journal.jsonl"
 LOCK = "lock"
@@ -57,13 +57,15 @@ class JournalDamaged(MnistOpsError):
     """A journal is damaged, or was not written by this program."""
 
 
-class Journal:
+class Journal(RunEvents):
     """The events of one run, locked by this process until `close` or `remove`.
 
     Attributes:
         folder: of the journal and its artifacts.
         events: all events so far.
     """
+
+    events: list[Event]
 
     def __init__(self, folder: Path):
         """Open the journal in `folder`; create it if there is none.
@@ -126,11 +128,6 @@ class Journal:
         self.append("artifact", file=name)
 
     @property
-    def opened(self) -> Event | None:
-        """The opening event; None in a new journal."""
-        return self.events[0] if self.events else None
-
-    @property
     def run_id(self) -> str | None:
         """Id of the run in the store; None before it has one."""
         found = [event["run_id"] for event in self.events if event["kind"] == "run"]
@@ -145,11 +142,6 @@ class Journal:
             if event["kind"] == "resume":
                 break
         return "RUNNING"
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether the store has everything."""
-        return bool(self.events) and self.events[-1]["kind"] == "synced"
 
     @property
     def steps(self) -> set[int]:

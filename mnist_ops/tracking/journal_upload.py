@@ -124,15 +124,9 @@ class Upload:
         assert run_id is not None, "a run is opened before anything else is sent"
         return run_id
 
-    @property
-    def _fingerprint(self) -> str | None:
-        """Fingerprint of the cell; None for the run of a grid."""
-        opened = self.journal.opened
-        return opened["tags"].get(keys.FINGERPRINT) if opened else None
-
     def _may_be_sent(self) -> bool:
         """Return whether this process has the claim on the cell and no other has finished it."""
-        fingerprint = self._fingerprint
+        fingerprint = self.journal.fingerprint
         if fingerprint is None:
             return True
         if self.claimed and self.claims.confirm(fingerprint):
@@ -144,7 +138,7 @@ class Upload:
             self.state = State.CLAIMED_ELSEWHERE
             return False
         self.claimed, self.claimed_by = True, None
-        if not self._is_forced and self._finished_elsewhere():
+        if not self.journal.forced and self._finished_elsewhere():
             self._abandon()
             return False
         return True
@@ -214,11 +208,11 @@ class Upload:
             self.client.log_inputs(self._run_id, [DatasetInput(Dataset(**dataset), [context])])
 
     def _end(self, event: Event) -> None:
-        fingerprint = self._fingerprint
+        fingerprint = self.journal.fingerprint
         others: list[str] = []
         if fingerprint and event["status"] == "FINISHED":
             others = self._finished_elsewhere()
-            if others and not self._is_forced:
+            if others and not self.journal.forced:
                 self._abandon()
                 return
         self.client.set_terminated(self._run_id, event["status"], event["time"])
@@ -242,7 +236,7 @@ class Upload:
 
     def _finish(self, *, keep: bool) -> None:
         """Release the claim, and remove the journal unless the run may be resumed."""
-        if fingerprint := self._fingerprint:
+        if fingerprint := self.journal.fingerprint:
             self.claims.release([fingerprint])
         if keep:
             self.journal.append("synced")
@@ -258,24 +252,17 @@ class Upload:
         ends = [event for event in self.journal.events if event["kind"] in ("end", "resume")]
         return ends[-1] if ends and ends[-1]["kind"] == "end" else None
 
-    @property
-    def _is_forced(self) -> bool:
-        opened = self.journal.opened
-        return bool(opened and opened["forced"])
-
     def _of_this_journal(self) -> list[str]:
         """Return the ids of the runs in the store that were created from this journal."""
-        opened = self.journal.opened
-        assert opened is not None
-        mark = opened["tags"][keys.JOURNAL]
+        mark = self.journal.tags[keys.JOURNAL]
         found = search(self.client, f"{tag(keys.JOURNAL)} = '{mark}'")
         # A wrong response may have other runs.
         return [run.info.run_id for run in found if run.data.tags.get(keys.JOURNAL) == mark]
 
     def _finished_elsewhere(self) -> list[str]:
         """Return the ids of other finished runs of the cell."""
-        assert self._fingerprint is not None
-        found = [run.info.run_id for run in finished_runs(self.client, self._fingerprint)]
+        assert self.journal.fingerprint is not None
+        found = [run.info.run_id for run in finished_runs(self.client, self.journal.fingerprint)]
         return [run_id for run_id in found if run_id != self.journal.run_id]
 
     def _is_gone(self) -> bool:

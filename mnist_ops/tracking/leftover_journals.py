@@ -8,14 +8,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mnist_ops.core import keys
-from mnist_ops.tracking.events import Event
+from mnist_ops.tracking.events import Event, RunEvents
 from mnist_ops.tracking.journal import DAMAGED, LOCK, JournalDamaged, read
 from mnist_ops.tracking.journal_upload import REFUSED
 from mnist_ops.tracking.process_id import ProcessId
 
 
 @dataclass(frozen=True)
-class LeftoverJournal:
+class LeftoverJournal(RunEvents):
     """A journal on disk.
 
     Attributes:
@@ -31,19 +31,9 @@ class LeftoverJournal:
     is_damaged: bool = False
 
     @property
-    def opened(self) -> Event | None:
-        """The opening event; None without an intact line."""
-        return self.events[0] if self.events else None
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Fingerprint of the cell; None for the run of a grid."""
-        return self._tags.get(keys.FINGERPRINT)
-
-    @property
     def fit_group(self) -> str | None:
         """Key of the checkpoint from which the run can be resumed."""
-        return self._tags.get(keys.FIT_GROUP)
+        return self.tags.get(keys.FIT_GROUP)
 
     @property
     def name(self) -> str:
@@ -61,20 +51,6 @@ class LeftoverJournal:
     def refused(self) -> bool:
         """Whether the store refused it."""
         return self.folder.name.endswith(REFUSED)
-
-    @property
-    def forced(self) -> bool:
-        """Whether its run replaces a finished one; such a run is not resumed."""
-        return bool(self.opened and self.opened.get("forced"))
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether the store has everything; the run was interrupted and can be resumed."""
-        return bool(self.events) and self.events[-1]["kind"] == "synced"
-
-    @property
-    def _tags(self) -> dict[str, str]:
-        return dict(self.opened["tags"]) if self.opened else {}
 
 
 def leftover_journals(journals: Path) -> Iterator[LeftoverJournal]:

@@ -109,10 +109,9 @@ class Tracker:
         """
         taken = 0
         for journal in self.abandoned_journals():
-            assert journal.opened is not None
-            fingerprint = journal.opened["tags"].get(keys.FINGERPRINT)
             running = journal.status == "RUNNING"
-            if journal.is_synced or (running and fingerprint and keep(fingerprint)):
+            kept = running and journal.fingerprint and keep(journal.fingerprint)
+            if journal.is_synced or kept:
                 journal.close()
                 continue
             if running:
@@ -146,8 +145,7 @@ class Tracker:
         """End a run that cannot be resumed, and move its journal to make room for a new one."""
         if journal.status == "RUNNING":
             end_as_killed(journal)
-        assert journal.opened is not None
-        mark = journal.opened["tags"][keys.JOURNAL]
+        mark = journal.tags[keys.JOURNAL]
         journal.move(journal.folder.with_name(f"{journal.folder.name}-{mark[:8]}"))
         if journal.is_synced:
             journal.remove()

@@ -150,8 +150,7 @@ def _upload(context: Context, refused: list[LeftoverJournal]) -> str:
 
 def _offer_again(tracker: tracking.Tracker, found: LeftoverJournal) -> None:
     journal = Journal(found.folder)
-    assert journal.opened is not None
-    mark = journal.opened["tags"][keys.JOURNAL]
+    mark = journal.tags[keys.JOURNAL]
     journal.move(tracker.journals / f"{found.fingerprint or 'grid'}-{mark[:8]}")
     if journal.status == "RUNNING":
         end_as_killed(journal)
