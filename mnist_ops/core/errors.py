@@ -63,3 +63,9 @@ class Stopped(MnistOpsError):
     """The work stopped on request, in a state from which it can continue."""
 
     resumable = True
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of `error` on one line, after its type unless it is one of these."""
+    message = " ".join(str(error).split())
+    return message if isinstance(error, MnistOpsError) else f"{type(error).__name__}: {message}"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mnist_ops import tracking
 from mnist_ops.core import cancellation, keys, paths
-from mnist_ops.core.errors import MnistOpsError, Stopped, TrackingUnavailable
+from mnist_ops.core.errors import MnistOpsError, Stopped, TrackingUnavailable, one_line
 from mnist_ops.data import Images, load
 from mnist_ops.fitting import methods
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S, Checkpoint
@@ -174,7 +174,7 @@ class _Work:
         try:
             self._open_runs("", claimed=claimed)
         except Exception as second:
-            error = MnistOpsError(f"{reason} (and its run could not be opened: {_reason(second)})")
+            error = MnistOpsError(f"{reason} (and its run could not be opened: {one_line(second)})")
         self._end_early(error)
         self.tracker.uploader.flush(UPLOAD_S, retry=False)
         return self._with_run_ids()
@@ -257,7 +257,7 @@ def _claim(
 
 
 def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcome:
-    reason = _reason(error)
+    reason = one_line(error)
     resumable = isinstance(error, MnistOpsError) and error.resumable
     if isinstance(error, tracking.JournalGone):
         return Outcome(spec, "claimed elsewhere")
@@ -270,7 +270,7 @@ def _ended(spec: Spec, run: tracking.CellRun | None, error: Exception) -> Outcom
         except Exception as second:
             # The disk itself may have failed; the caller still gets the reason.
             run.leave()
-            reason += f" (and its run could not be ended: {_reason(second)})"
+            reason += f" (and its run could not be ended: {one_line(second)})"
     if isinstance(error, Stopped):
         return Outcome(spec, "stopped")
     return Outcome(spec, "stopped" if resumable else "failed", error=reason)
@@ -280,8 +280,3 @@ def _progress(group: FitGroup, epoch: int) -> Progress:
     spec, others = group.fitted, len(group.cells) - 1
     name = f"{spec.name} (and {others} more)" if others else spec.name
     return Progress(group.key, name, epoch, spec.length)
-
-
-def _reason(error: Exception) -> str:
-    message = " ".join(str(error).split())
-    return message if isinstance(error, MnistOpsError) else f"{type(error).__name__}: {message}"

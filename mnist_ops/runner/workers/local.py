@@ -24,11 +24,11 @@ import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from mnist_ops.core import cancellation
-from mnist_ops.core.errors import InvalidInput, Stopped
+from mnist_ops.core.errors import InvalidInput, Stopped, one_line
 from mnist_ops.fitting import svm
 from mnist_ops.runner.task import THREADS
 from mnist_ops.runner.workers import start
-from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUnavailable, one_line
+from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUnavailable
 
 # Dask executes any code that it is sent, so a local cluster listens on the loopback device only.
 LOOPBACK = "127.0.0.1"

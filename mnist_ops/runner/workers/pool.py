@@ -19,7 +19,7 @@ from distributed.scheduler import KilledWorker
 
 from mnist_ops import tracking
 from mnist_ops.core import cancellation
-from mnist_ops.core.errors import MnistOpsError, Stopped
+from mnist_ops.core.errors import MnistOpsError, Stopped, one_line
 from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.runner.task import CellContext, Outcome, Progress, compute, give_up
 from mnist_ops.runner.workers.worker_watch import WorkerWatch
@@ -252,8 +252,3 @@ def _outcomes(future: Future, group: FitGroup, context: CellContext, log: Log) -
         )
         return give_up(group, context, reason, log)
     return [Outcome(spec, "stopped", error=one_line(error)) for spec in group.cells]
-
-
-def one_line(error: Exception) -> str:
-    """Format an error, whose text may have several lines, as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -9,8 +9,8 @@ from typing import Any
 from distributed import Client, WorkerPlugin
 
 from mnist_ops import __version__, data, tracking
-from mnist_ops.core.errors import MnistOpsError
-from mnist_ops.runner.workers.pool import LINES, START_TIMEOUT_S, WorkersUnavailable, one_line
+from mnist_ops.core.errors import MnistOpsError, one_line
+from mnist_ops.runner.workers.pool import LINES, START_TIMEOUT_S, WorkersUnavailable
 
 # Packages whose version affects results.
 _SAME_VERSIONS = ("torch", "torchvision", "scikit-learn", "numpy")
@@ -62,7 +62,7 @@ class Needs:
         except MnistOpsError as error:
             yield f"cannot reach the tracking store: {error}"
         except Exception as error:
-            yield f"sees another tracking store at {shown} ({one_line(error).splitlines()[0]})"
+            yield f"sees another tracking store at {shown} ({one_line(error)})"
 
 
 class _CheckNewWorkers(WorkerPlugin):  # type: ignore[misc]
