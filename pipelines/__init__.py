@@ -1,4 +1,4 @@
-"""What to run: one file a study, its grid as data."""
+"""The studies of this project, one per file."""
 
 from pipelines.device_compare import STUDY as DEVICE_COMPARE
 from pipelines.resnet_grid import STUDY as RESNET_GRID

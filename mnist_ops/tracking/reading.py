@@ -26,7 +26,7 @@ _METRICS = frozenset(validity.METRICS) | {keys.SHARED_TRAIN_TIME_S, keys.DUAL_CO
 def cell_runs(
     client: MlflowClient, left_out: LeftOut = ignore, *, known_spec: bool = False
 ) -> pd.DataFrame:
-    """Return every run of a cell in the store, in any experiment and status: one row a run.
+    """Return every run of a cell in the store, in any experiment and status: one row per run.
 
     Columns: ``run_id, experiment_id, name, status, start_time, end_time`` (UTC), ``study``,
     ``fingerprint``, ``preset``, ``error``, ``git_commit``, ``time``, ``hardware_*`` and

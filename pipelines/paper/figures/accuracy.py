@@ -39,7 +39,7 @@ _NAMES = (keys.OPTIMIZER, keys.LEARNING_RATE, keys.BATCH_SIZE)
 
 
 def accuracy_numbers(tables: Sequence[Table]) -> pd.DataFrame:
-    """Tables 2 and 3, one row a data set, configuration and model."""
+    """Return a row per data set, configuration and model, of tables 2 and 3."""
     found = []
     for dataset, number in _TABLES.items():
         table = table_of(tables, number)
@@ -59,7 +59,7 @@ def accuracy_numbers(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def accuracy_figure(tables: Sequence[Table]) -> Figure:
-    """Figure 1."""
+    """Draw figure 1."""
     frame = accuracy_numbers(tables)
     title = "Test accuracy by configuration"
     by_dataset = parts(frame, "dataset")
@@ -95,7 +95,7 @@ def accuracy_figure(tables: Sequence[Table]) -> Figure:
 
 
 def models_numbers(tables: Sequence[Table]) -> pd.DataFrame:
-    """ResNet-18 beside ResNet-50: one row a data set and configuration, values in percent."""
+    """Return a row per data set and configuration: ResNet-18 beside ResNet-50, in percent."""
     frame = accuracy_numbers(tables)
     keys_ = ["dataset", "configuration"]
     small, large = (
@@ -108,7 +108,7 @@ def models_numbers(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def models_figure(tables: Sequence[Table]) -> Figure:
-    """Figure 3."""
+    """Draw figure 3."""
     frame = models_numbers(tables)
     title = "ResNet-18 against ResNet-50"
     by_dataset = parts(frame, "dataset")

@@ -24,7 +24,7 @@ _COLUMNS = ["source", "dataset", "model", "configuration", "flops", "accuracy_pc
 
 
 def flops_numbers(selection: Selection) -> pd.DataFrame:
-    """FLOPs for one image and accuracy, one row a configuration, and one a published value."""
+    """Return a row per configuration and per published value: FLOPs for one image, accuracy."""
     cells = [c for study in (RESNET_GRID, SVM_GRID) for c in selection.of(study) if c.finished]
     groups = grouped(cells, without_seed)
     found: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ def flops_numbers(selection: Selection) -> pd.DataFrame:
 
 
 def flops_figure(selection: Selection) -> Figure:
-    """Accuracy against FLOPs."""
+    """Draw accuracy against FLOPs."""
     frame = flops_numbers(selection)
     title = "Accuracy against FLOPs"
     drawing = panels(title, DATASETS, [300] * len(DATASETS))

@@ -36,7 +36,7 @@ _TIME_TITLE = "Training time (s), logarithmic"
 
 
 def device_numbers(tables: Sequence[Table], quantity: str) -> pd.DataFrame:
-    """Table 8: `quantity`, one row a configuration and device."""
+    """Return a row per configuration and device: `quantity` of table 8."""
     table = table_of(tables, 8)
     rows = rows_of(table)
     names = [keys.OPTIMIZER, *varying(rows, _IF_VARYING)]
@@ -58,7 +58,7 @@ def device_numbers(tables: Sequence[Table], quantity: str) -> pd.DataFrame:
 
 
 def speedup_numbers(tables: Sequence[Table]) -> pd.DataFrame:
-    """Table 9: CPU time over CUDA time, one row a configuration."""
+    """Return a row per configuration: CPU time over CUDA time, of table 9."""
     rows = rows_of(table_of(tables, 9))
     names = [keys.OPTIMIZER, *varying(rows, _IF_VARYING)]
     found = [

@@ -25,7 +25,7 @@ _PIXELS_A_ROW = 30
 
 
 def heatmap_numbers(selection: Selection, dataset: str) -> pd.DataFrame:
-    """One row a model, row and column of the heatmap: means over seeds, and published rows.
+    """Return a row per model, row and column of the heatmap: means over seeds, and published rows.
 
     The published values are those of table 2 or 3, which do not say which pin_memory: they have
     rows of their own.

@@ -27,7 +27,7 @@ _COLUMNS = ["dataset", "metric", "line", "configuration", "epoch", "value", "low
 
 
 def learning_numbers(selection: Selection, history: History) -> pd.DataFrame:
-    """One row a data set, metric, line and epoch.
+    """Return a row per data set, metric, line and epoch.
 
     A line is the champion of a model, chosen on validation, the mean over its seeds; and the band
     between the lowest and the highest of the other configurations, which has no value. Each of

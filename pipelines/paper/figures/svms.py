@@ -39,7 +39,7 @@ _FEATURES = (keys.KERNEL, keys.C, keys.GAMMA)
 
 
 def svm_numbers(tables: Sequence[Table]) -> pd.DataFrame:
-    """Tables 5 and 6, one row a quantity, data set and configuration."""
+    """Return a row per quantity, data set and configuration, of tables 5 and 6."""
     found = [
         {
             "quantity": quantity,
@@ -57,7 +57,7 @@ def svm_numbers(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def svm_figure(tables: Sequence[Table]) -> Figure:
-    """Figure 5."""
+    """Draw figure 5."""
     frame = svm_numbers(tables)
     title = "Support vector machines by kernel, C and gamma"
     drawing = panel_grid(title, list(_TABLES), len(_QUANTITIES), 220)

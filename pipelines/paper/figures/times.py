@@ -40,10 +40,10 @@ _TIME_AXIS = {"type": "log", "dtick": 1, "title_text": "Training time (s), logar
 
 
 def time_numbers(selection: Selection) -> pd.DataFrame:
-    """Training time, one row a data set, model, optimizer, batch size and number of epochs.
+    """Return a row per data set, model, optimizer, batch size and number of epochs: training times.
 
-    Learning rate, pin_memory and seed do not change the work: each value is the mean over them.
-    The published values are those of table 8, for the device that the runs were on.
+    Each value is the mean over learning rate, pin_memory and seed, which do not change the work.
+    The published values are those of table 8 for the device of the runs.
     """
     names = (keys.DATASET, keys.MODEL, *_NAMES)
     cells = [c for c in selection.of(RESNET_GRID) if c.params.get(keys.DATASET) in DATASETS]
@@ -64,7 +64,7 @@ def time_numbers(selection: Selection) -> pd.DataFrame:
 
 
 def time_figure(selection: Selection) -> Figure:
-    """Figure 4."""
+    """Draw figure 4."""
     frame = time_numbers(selection)
     title = "Training time by configuration"
     by_dataset = parts(frame, "dataset") or {"": frame}
@@ -118,7 +118,7 @@ def _whose_times(selection: Selection) -> str:
 
 
 def frontier_numbers(selection: Selection) -> pd.DataFrame:
-    """Time and accuracy, one row a configuration, and one a published pair.
+    """Return a row per configuration and per published pair: training time and accuracy.
 
     ``is_optimal`` marks the measured Pareto front of a data set: no other configuration is at
     least as accurate in less time.
@@ -168,7 +168,7 @@ _COLUMNS = ["source", "dataset", "model", "configuration", "time_s", "accuracy_p
 
 
 def frontier_figure(selection: Selection) -> Figure:
-    """Accuracy against training time."""
+    """Draw accuracy against training time."""
     frame = frontier_numbers(selection)
     title = "Accuracy against training time"
     drawing = panels(title, DATASETS, [330] * len(DATASETS))
