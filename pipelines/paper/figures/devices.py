@@ -73,7 +73,7 @@ def speedup_numbers(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def time_figure(tables: Sequence[Table]) -> Figure:
-    """Figure 6."""
+    """Draw figure 6."""
     frame = device_numbers(tables, TIME)
     title = "Training time on CPU and GPU"
     drawing = _panel(title, frame)
@@ -95,7 +95,7 @@ def time_figure(tables: Sequence[Table]) -> Figure:
 
 
 def accuracy_figure(tables: Sequence[Table]) -> Figure:
-    """Figure 7."""
+    """Draw figure 7."""
     frame = device_numbers(tables, ACCURACY)
     title = "Test accuracy on CPU and GPU"
     drawing = _panel(title, frame)
@@ -128,7 +128,7 @@ def combined_numbers(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def combined_figure(tables: Sequence[Table]) -> Figure:
-    """Figure 8: accuracy over time, and the speed-up."""
+    """Draw figure 8: accuracy over time, and the speed-up."""
     frame = combined_numbers(tables)
     title = "CPU against GPU: time, accuracy and speed-up"
     speedups = frame[frame["quantity"] == "speedup"].reset_index(drop=True)

@@ -71,7 +71,7 @@ def heatmap_numbers(selection: Selection, dataset: str) -> pd.DataFrame:
 
 
 def heatmap_figure(selection: Selection, dataset: str) -> Figure:
-    """Figure 2a or 2b."""
+    """Draw figure 2a or 2b."""
     frame = heatmap_numbers(selection, dataset)
     title = f"{dataset}: test accuracy (%) over the hyper-parameters"
     by_model = parts(frame, "model")

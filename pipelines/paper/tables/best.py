@@ -43,7 +43,7 @@ _NOTES = (
 
 
 def improvement_table(selection: Selection, printed: Published) -> Table:
-    """Table 7: the best SVM against the best network, and the points between them."""
+    """Build table 7: the best SVM against the best network, and the points between them."""
     columns = [
         Column(keys.DATASET, "Dataset", is_key=True),
         Column("method", "Method", is_key=True),
@@ -70,7 +70,7 @@ def improvement_table(selection: Selection, printed: Published) -> Table:
 
 
 def best_table(selection: Selection, printed: Published) -> Table:
-    """Table 11: the best network and the best SVM of each data set, accuracy and F1."""
+    """Build table 11: the best network and the best SVM of each data set, accuracy and F1."""
     spread = _spread(selection)
     columns = [
         Column("task", "Task", is_key=True),
