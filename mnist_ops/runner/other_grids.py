@@ -45,7 +45,9 @@ def _ended(
         # The store may answer again, and the user can stop the grid.
         return list(cells), []
     waiting = [cell for cell in cells if cell.fingerprint not in runs]
-    outcomes = [_outcome(cell, runs[cell.fingerprint]) for cell in cells if cell not in waiting]
+    outcomes = [
+        _outcome(cell, runs[cell.fingerprint]) for cell in cells if cell.fingerprint in runs
+    ]
     return waiting, outcomes
 
 
