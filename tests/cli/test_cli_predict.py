@@ -97,7 +97,7 @@ def test_a_bad_file_is_one_line_and_the_others_go_on(with_champion: Path) -> Non
     (folder / "notes.txt").write_text("not asked")
     result = call("predict", "--batch", str(folder))
     assert result.exit_code == 1
-    assert "001.png: is no image" in result.stderr
+    assert "001.png: is not an image" in result.stderr
     assert "1 of 3 images could not be classified" in result.stderr
     assert "1 without an image's suffix left out" in result.stderr
     assert "Traceback" not in result.output

@@ -243,7 +243,7 @@ def test_a_full_disk_while_a_store_is_made_leaves_nothing(place: Path) -> None:
     ended = subprocess.run(start, capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
-    assert "cannot be made" in ended.stderr
+    assert "cannot be created" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert names(place) <= {".mlflow.db.lock"}
     assert subprocess.run([*MNIST_OPS, "sync"]).returncode == 0

@@ -135,11 +135,11 @@ def test_files_that_are_no_images_are_one_line(tmp_path: Path) -> None:
 def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match="does not exist"):
         preprocessing.read(tmp_path / "none.png", "MNIST")
-    with pytest.raises(UnreadableImage, match="is no file"):
+    with pytest.raises(UnreadableImage, match="is not a file"):
         preprocessing.read(tmp_path, "MNIST")
     # Opening it would wait for a writer, forever.
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(UnreadableImage, match="is no file"):
+    with pytest.raises(UnreadableImage, match="is not a file"):
         preprocessing.read(tmp_path / "pipe.png", "MNIST")
 
 

@@ -134,7 +134,7 @@ FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] 
         lambda good, parts: forging.packed(
             parts | {"runs.jsonl": parts["runs.jsonl"].splitlines(True)[0] * 3}
         ),
-        "doubled",
+        "duplicate",
     ),
     "with deep nesting": (
         lambda good, parts: forging.packed(parts | {"runs.jsonl": b"[" * 100_000}),
@@ -178,13 +178,13 @@ FORGED_FILES: dict[str, tuple[Callable[[bytes, dict[str, bytes]], bytes], str]] 
                 first(parts, "predicted"): parts[first(parts, "predicted")][:-1] + b"\x0a",
             }
         ),
-        "no class",
+        "out of range",
     ),
     "with labels of another test set": (
         lambda good, parts: forging.packed(
             parts | {first(parts, "label"): npy(np.ones(tracked_runs.N_TEST, np.uint8))}
         ),
-        "another name",
+        "wrong name",
     ),
     "with predictions of one image too few": (
         lambda good, parts: forging.packed(
