@@ -3,30 +3,48 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+# What running needs, and what developing needs besides.
+RUNNABLE := $(VENV)/.installed-run
+INSTALLED := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+# TORCH=cpu installs the build for CPUs, which is much smaller.
+TORCH ?=
 PRESET ?= quick
 RECORDED := mlruns/recorded
 PAGES := build/pages
-# Files that the README links to.
-SOURCES_SHOWN = $(shell grep -ohE '\]\(mnist_ops/[a-z_/]+\.py' README.md | cut -c3- | sort -u)
 
 # `mlflow run --env-manager local` starts the `python` that it finds first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# A machine without git is not warned of it.
+export GIT_PYTHON_REFRESH ?= quiet
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow soak soak-edges lint bench bench-accuracy team audit report results site clean help
+.PHONY: install run test test-slow soak soak-edges lint bench bench-accuracy team audit report results commands site clean help
 
-$(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-		|| { echo "mnist-ops needs Python 3.11 to 3.13: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+$(RUNNABLE): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "mnist-ops needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV): torch alone is about 5 GB, some minutes the first time."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+ifeq ($(TORCH),cpu)
+	@echo "Installing into $(VENV), torch for CPUs: some minutes the first time."
+	$(PIP) torch torchvision --index-url https://download.pytorch.org/whl/cpu
+else
+	@echo "Installing into $(VENV): about 6 GB, most of it torch with CUDA; some minutes the first time."
+	@command -v nvidia-smi >/dev/null || $(BIN)/python -c 'import torch' 2>/dev/null \
+		|| echo "There is no NVIDIA GPU: 'make $(MAKECMDGOALS) TORCH=cpu' installs the small build of torch instead."
+endif
+	$(PIP) --editable '.[images,kernels]'
 	@touch $@
+
+$(INSTALLED): $(RUNNABLE)
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+install: $(RUNNABLE) ## What running needs, into .venv
 
 # Relative, for MLflow makes a folder of an absolute path before it decodes it.
 run: export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
-run: $(INSTALLED) ## The whole study (PRESET=quick|paper|rigorous), tracked in MLflow, and its report
+run: $(RUNNABLE) ## The whole study (PRESET=quick|paper|rigorous), tracked in MLflow, and its report
 	-@mnist-ops sync --timeout 10  # makes the store, whole or not at all
 	mlflow run . -e main --env-manager local -P preset=$(PRESET)
 	@echo "Report: $(CURDIR)/report/index.html"
@@ -61,22 +79,27 @@ team: $(INSTALLED) ## The study on PostgreSQL, S3 and sign-in (on loopback), its
 audit: $(INSTALLED) ## Known vulnerabilities of what is installed, if the service that knows can be reached
 	python tests/support/audit.py
 
-report: $(INSTALLED) ## The report from the runs recorded with the project: no training
+report: $(RUNNABLE) ## The report from the runs recorded with the project: no training
 	mnist-ops summarize --from $(RECORDED) --open
 
-results: $(INSTALLED) ## Put the results of the recorded runs into the documents and the baseline
-	mnist-ops summarize --from $(RECORDED) --into README.md --into docs/beyond-the-study.md \
-		--pictures docs/results
+results: $(RUNNABLE) ## Put the results of the recorded runs into the documents and the baseline
+	mnist-ops summarize --from $(RECORDED) --into README.md --into docs/results.md \
+		--into docs/beyond-the-study.md --pictures docs/results
 	cp report/findings.json pipelines/paper/baseline.json
 
+commands: $(RUNNABLE) ## Put the help of every command into docs/commands.md
+	python tests/support/commands_page.py > docs/commands.md
+
 site: $(INSTALLED) ## The project's pages: these documents, the report and the recorded runs, into site/
-	rm -rf $(PAGES) && mkdir -p $(PAGES)
+	rm -rf $(PAGES) site && mkdir -p $(PAGES)
 	cp README.md $(PAGES)/index.md
-	cp -r CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs $(PAGES)
-	for file in $(SOURCES_SHOWN); do install -D -m 644 $$file $(PAGES)/$$file; done
-	cp -r $(RECORDED) $(PAGES)/recorded
-	mnist-ops summarize --from $(RECORDED) --out $(PAGES)/report
-	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	cp -r CHANGELOG.md CITATION.cff CONTRIBUTING.md SECURITY.md LICENSE docs $(PAGES)
+	grep -ohE 'mnist_ops/[a-z_/]+\.py\)' README.md docs/*.md | tr -d ')' | sort -u \
+		| while read -r file; do install -D -m 644 $$file $(PAGES)/$$file; done
+	zensical build --strict --clean --config-file mkdocs.yml
+	cp -r $(RECORDED) site/recorded
+	mnist-ops summarize --from $(RECORDED) --out site/report
+	python tests/support/site_links.py site
 	@echo "Site: $(CURDIR)/site/index.html"
 
 clean: ## Remove the environment, caches, the report and the site; tracked runs stay

@@ -1,15 +1,18 @@
 """Q2: the same trainings on a CPU and on a CUDA device, FashionMNIST."""
 
-from mnist_ops.study.grids import Study
+from mnist_ops.study.grids import Limits, Preset, Study
 from mnist_ops.study.specs import ResNetSpec
-from pipelines import presets
 
 STUDY = Study(
     name="device_compare",
     title="Q2 CPU against GPU",
     question="How much faster is a CUDA device than a CPU, at which accuracy?",
     spec=ResNetSpec,
-    presets=presets.RESNET,
+    presets={
+        "quick": Preset(seeds=(0,), limits=Limits(train=256, test=512)),
+        "paper": Preset(seeds=(0,), limits=Limits()),
+        "rigorous": Preset(seeds=(0, 1, 2, 3, 4), limits=Limits()),
+    },
     grid={
         "dataset": ("FashionMNIST",),
         "model": ("resnet18", "resnet50"),

@@ -79,8 +79,8 @@ class Baseline:
     multiple=True,
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="A Markdown file to put the results into, between <!-- mnist-ops results --> and "
-    "<!-- end of mnist-ops results -->; what the study could not show, between such marks with "
-    "beyond for results. Repeatable.",
+    "<!-- end of mnist-ops results -->. Marks with summary for results get the best results alone, "
+    "marks with beyond what the study could not show. Repeatable.",
 )
 @click.option(
     "--pictures",

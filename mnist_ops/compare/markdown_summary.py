@@ -23,6 +23,12 @@ _AGREEMENT_WORDS = (
     published_numbers.NOT_COMPARABLE,
     published_numbers.NOT_MEASURED,
 )
+_COUNTED = {
+    published_numbers.YES: "agree",
+    published_numbers.NO: "disagree",
+    published_numbers.NOT_COMPARABLE: "are not comparable",
+    published_numbers.NOT_MEASURED: "were not measured",
+}
 
 
 def markdown_summary(paper: Paper, results: Results, figures: Mapping[str, str]) -> str:
@@ -36,7 +42,8 @@ def markdown_summary(paper: Paper, results: Results, figures: Mapping[str, str])
     titles = paper.summary_figures
     parts = [
         _runs(results),
-        _headlines(results, paper.summary_table),
+        _best(paper, results),
+        _headlines(results),
         *(Markdown(f"![{titles[stem]}]({address})") for stem, address in figures.items()),
         _agreement(results),
         _disagreements(results),
@@ -44,6 +51,25 @@ def markdown_summary(paper: Paper, results: Results, figures: Mapping[str, str])
         _times(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def best_results(paper: Paper, results: Results) -> str:
+    """Return as Markdown the best results, and how many numbers and claims hold."""
+    agreement = Counter(results.agreement["agrees"])
+    numbers = ", ".join(f"{agreement[word]} {_COUNTED[word]}" for word in _AGREEMENT_WORDS)
+    selection = results.selection
+    return (
+        f"{_best(paper, results)}\n\n"
+        f"Of {len(results.agreement)} published numbers {numbers}. "
+        f"Of {len(results.findings)} claims {_verdicts(results)}. "
+        f"These are {selection.total.finished} of {selection.total.expected} cells at preset "
+        f"{Markdown.code(selection.preset)}.\n"
+    )
+
+
+def _verdicts(results: Results) -> str:
+    counts = Counter(finding.verdict for finding in results.findings)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
 
 
 def _runs(results: Results) -> Markdown:
@@ -75,17 +101,21 @@ def _runs(results: Results) -> Markdown:
     )
 
 
-def _headlines(results: Results, table: int) -> Markdown:
-    rows = [
-        (row["description"], row["metric"], row["published"], row["measured"], row["interval"])
-        for row in agreement_rows(results.agreement)
-        if row["table"] == str(table) and row["measured"]
-    ]
-    answers = Markdown().join(
-        Markdown("\n- {}: {}").format(line.question, line.answer) for line in results.headlines
+def _best(paper: Paper, results: Results) -> Markdown:
+    head = (
+        "Best accuracy (%)",
+        "Published",
+        "Measured, best by validation",
+        "95% of repeats",
+        "Agrees",
     )
-    head = ("The study's best", "Metric", "Published", "Our best, by validation", "95% of repeats")
-    return markdown_table(head, rows, "llrrr") + Markdown("\n") + answers
+    return markdown_table(head, paper.best(results), "lllrl")
+
+
+def _headlines(results: Results) -> Markdown:
+    return Markdown("\n").join(
+        Markdown("- {}: {}").format(line.question, line.answer) for line in results.headlines
+    )
 
 
 def _agreement(results: Results) -> str:
@@ -135,10 +165,8 @@ def _findings(results: Results) -> str:
         interval = f" ({texts['interval']})" if texts["interval"] else ""
         effect = f"{texts['effect']} {finding.effect_unit}{interval}" if texts["effect"] else ""
         rows.append((finding.id, finding.claim, Markdown(f"**{finding.verdict}**"), effect))
-    counts = Counter(finding.verdict for finding in results.findings)
-    counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
     head = ("", "Claim of the study", "Verdict", "Effect (95% interval)")
-    return f"**Findings: {counted}**\n\n{markdown_table(head, rows, 'llll')}"
+    return f"**Findings: {_verdicts(results)}**\n\n{markdown_table(head, rows, 'llll')}"
 
 
 def _times(results: Results) -> str:

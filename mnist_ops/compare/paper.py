@@ -65,7 +65,8 @@ class Paper:
         figures: its figures and those beyond it, from the rest of the report.
         extra_analyses: questions that it leaves open and the runs answer.
         layout: heading of a part of the page -> numbers of tables and stems of figures in it.
-        summary_table: the table of its best results.
+        best: a row for each of its best results: what it is, published, measured, where a repeat
+            falls 95% of the time, whether they agree.
         summary_figures: stem -> what it shows, of those that the Markdown summary has.
         baseline: a ``findings.json`` of earlier runs.
     """
@@ -83,7 +84,7 @@ class Paper:
     figures: "Callable[[Results, Source], list[Figure]]"
     extra_analyses: Callable[[Selection, SelectionAt], list[Topic]]
     layout: Mapping[str, Sequence[int | str]]
-    summary_table: int
+    best: "Callable[[Results], Sequence[tuple[str, ...]]]"
     summary_figures: Mapping[str, str] = field(default_factory=dict)
     baseline: Traversable | None = None
 

@@ -10,7 +10,7 @@ import functools
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from mnist_ops.compare.files import publish
 from mnist_ops.compare.findings import all_findings, baseline
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Finding, Verdict
-from mnist_ops.compare.markdown_summary import markdown_summary
+from mnist_ops.compare.markdown_summary import best_results, markdown_summary
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
 from mnist_ops.compare.results import Results, Source
 from mnist_ops.compare.runs import PRESET, STATUS, STUDY
-from mnist_ops.compare.sections import BEYOND, RESULTS, replace_sections, sections_in
+from mnist_ops.compare.sections import BEYOND, RESULTS, SUMMARY, replace_sections, sections_in
 from mnist_ops.compare.selection import Selection, select
 from mnist_ops.study.specs import Spec
 
@@ -139,6 +139,7 @@ class Report:
             CannotWrite: the pictures cannot be copied, or the file not be written.
         """
         stems = {
+            SUMMARY: (),
             RESULTS: tuple(self.paper.summary_figures),
             BEYOND: tuple(
                 topic.figure.stem for topic in self.results.topics if topic.figure is not None
@@ -152,11 +153,15 @@ class Report:
                 found = publish({file.name: file.read_bytes() for file in found}, pictures)
             places = {shown[file.name]: os.path.relpath(file, path.parent or ".") for file in found}
             places = {stem: places[stem] for stem in stems[name] if stem in places}
-            if name == RESULTS:
-                texts[name] = markdown_summary(self.paper, self.results, places)
-            else:
-                texts[name] = extra_analyses.to_markdown(self.results.topics, places)
+            texts[name] = self._section(name, places)
         replace_sections(path, texts)
+
+    def _section(self, name: str, pictures: Mapping[str, str]) -> str:
+        if name == SUMMARY:
+            return best_results(self.paper, self.results)
+        if name == RESULTS:
+            return markdown_summary(self.paper, self.results, pictures)
+        return extra_analyses.to_markdown(self.results.topics, pictures)
 
     def lost(self, recorded: Path | None = None) -> list[Finding]:
         """Return the claims that were supported in a ``findings.json`` and are no longer.

@@ -10,10 +10,11 @@ from pathlib import Path
 from mnist_ops.compare.files import publish
 from mnist_ops.core.errors import InvalidInput
 
-# What can stand in a file: the results, and what the study could not show.
+# What can stand in a file: the best results alone, all results, what the study could not show.
+SUMMARY = "summary"
 RESULTS = "results"
 BEYOND = "beyond"
-NAMES = (RESULTS, BEYOND)
+NAMES = (SUMMARY, RESULTS, BEYOND)
 
 
 def marks(name: str) -> tuple[str, str]:
@@ -65,7 +66,7 @@ def _found(path: Path, lines: list[str]) -> list[tuple[str, int, int]]:
         begin, end = marks(RESULTS)
         raise InvalidInput(
             f"{path} needs the lines {begin} and {end}, once each, in this order; or such with "
-            f"{BEYOND} for {RESULTS}"
+            f"{SUMMARY} or {BEYOND} for {RESULTS}"
         )
     return [
         (name, first, second)

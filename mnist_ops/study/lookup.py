@@ -15,17 +15,19 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+import mnist_ops
 from mnist_ops.core.errors import InvalidInput
 
-# What is looked up -> where this project declares its own, as a mapping by name. It has no entry
-# points for them: the environments that `mlflow run` makes do not install the project.
+# What is looked up -> where this project declares its own, as a mapping by name; a place that
+# begins with a dot or colon is in `pipelines`. It has no entry points for them: the environments
+# that `mlflow run` makes do not install the project.
 _OURS = MappingProxyType(
     {
         "datasets": "mnist_ops.data.catalog:DATASETS",
         "models": "mnist_ops.fitting.resnet.catalog:MODELS",
         "methods": "mnist_ops.study.method:METHODS",
-        "studies": "pipelines:STUDIES",
-        "papers": "pipelines.paper:PAPERS",
+        "studies": ":STUDIES",
+        "papers": ".paper:PAPERS",
     }
 )
 _SINGULAR = MappingProxyType(
@@ -74,8 +76,28 @@ def known(kind: str) -> tuple[str, ...]:
 
 def ours(kind: str) -> Mapping[str, Any]:
     """Return what this project has of a kind, by name."""
-    declared: Mapping[str, Any] = load(_OURS[kind]) if kind in _OURS else {}
+    if kind not in _OURS:
+        return {}
+    place = _OURS[kind]
+    declared: Mapping[str, Any] = load(_pipelines() + place if place[0] in ".:" else place)
     return declared
+
+
+@cache
+def _pipelines() -> str:
+    """Return the name by which this project's `pipelines` can be imported.
+
+    A wheel has it inside `mnist_ops`, a checkout beside it. Users may have a `pipelines` of their
+    own, which is never imported for ours.
+    """
+    package = Path(mnist_ops.__file__).resolve().parent
+    if not (package / "pipelines").is_dir():
+        found = importlib.util.find_spec("pipelines")
+        beside = package.parent / "pipelines" / "__init__.py"
+        if found is not None and found.origin and Path(found.origin).resolve() == beside:
+            return "pipelines"
+        mnist_ops.__path__.append(str(package.parent))
+    return "mnist_ops.pipelines"
 
 
 def load(place: str) -> Any:

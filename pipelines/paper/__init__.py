@@ -7,16 +7,18 @@ from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.findings.evidence import Size
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.results import Results, Source
-from pipelines.paper.extra_analyses import extra_analyses
-from pipelines.paper.findings import CLAIMS
-from pipelines.paper.headlines import headlines
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import PRESET, STUDIES
-from pipelines.paper.tables import TABLES
+
+from .extra_analyses import extra_analyses
+from .findings import CLAIMS
+from .headlines import headlines
+from .printed import PUBLISHED
+from .studies import PRESET, STUDIES
+from .tables import TABLES
+from .tables.best import best_results
 
 
 def _figures(results: Results, source: Source) -> list[Figure]:
-    from pipelines.paper.figures import figures
+    from .figures import figures
 
     return figures(results, source)
 
@@ -81,7 +83,7 @@ PAPER = Paper(
     figures=_figures,
     extra_analyses=extra_analyses,
     layout=_LAYOUT,
-    summary_table=11,
+    best=best_results,
     # The most informative figures.
     summary_figures={
         "published-against-measured": "Every published accuracy against the measured one",

@@ -6,9 +6,10 @@ from mnist_ops.compare.headlines import Headline, accuracy_interval, with_interv
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, best, values_of
 from mnist_ops.core import keys
-from pipelines.paper.findings.devices import speedups
-from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
-from pipelines.paper.tables.best import gain
+
+from .findings.devices import speedups
+from .studies import DATASETS, RESNET_GRID, SVM_GRID
+from .tables.best import gain
 
 
 def headlines(evidence: Evidence) -> list[Headline]:

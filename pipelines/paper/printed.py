@@ -12,7 +12,8 @@ from mnist_ops.compare.findings import printed
 from mnist_ops.compare.findings.printed import ValuePair, accuracies, largest, ratios
 from mnist_ops.compare.published import Published
 from mnist_ops.core import keys
-from pipelines.paper.studies import DATASETS
+
+from .studies import DATASETS
 
 __all__ = [
     "PUBLISHED",

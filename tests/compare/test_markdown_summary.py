@@ -12,8 +12,8 @@ from compare_runs import cuda_not_measured, expected, store, summarize
 
 from mnist_ops.compare import CannotWrite, Report, published
 from mnist_ops.compare.formatting import agreement_rows
-from mnist_ops.compare.markdown_summary import markdown_summary
-from mnist_ops.compare.sections import BEYOND, RESULTS, marks
+from mnist_ops.compare.markdown_summary import best_results, markdown_summary
+from mnist_ops.compare.sections import BEYOND, RESULTS, SUMMARY, marks
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study.specs import SvmSpec
 from pipelines.paper import PAPER
@@ -55,6 +55,17 @@ def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
         assert f"- {headline.question}: {headline.answer}" in lines
 
 
+def test_the_best_results_are_named_as_what_they_are(report: Report) -> None:
+    """Beside the study's best configuration stands the one that was measured, not its name."""
+    text = best_results(PAPER, report.results)
+    table = next(table for table in report.results.tables if table.number == 11)
+    rows = table.frame[table.frame["chosen_on"] == "validation"]
+    for configuration in rows["configuration_measured"]:
+        assert f"({configuration})" in text
+    assert f"Of {len(report.results.findings)} claims" in text
+    assert len(text.splitlines()) == 2 + len(rows) + 2
+
+
 def test_same_runs_same_text(report: Report) -> None:
     assert markdown_summary(PAPER, report.results, {}) == markdown_summary(
         PAPER, report.results, {}
@@ -75,7 +86,9 @@ def test_only_the_section_is_replaced(report: Report, tmp_path: Path) -> None:
 
 def test_a_file_gets_the_sections_that_it_has_marks_for(report: Report, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("\n".join(["above", *marks(BEYOND), "between", BEGIN, END, "below", ""]))
+    page.write_text(
+        "\n".join(["above", *marks(BEYOND), "between", BEGIN, END, *marks(SUMMARY), "below", ""])
+    )
     report.put_into(page)
     text = page.read_text()
     assert [topic.title for topic in report.results.topics] == [

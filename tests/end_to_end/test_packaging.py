@@ -1,13 +1,19 @@
 """pyproject.toml, conda.yaml, MLproject and the command line agree."""
 
+import os
 import re
+import subprocess
+import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import click
+import pytest
 import yaml
 from packaging.requirements import Requirement
+from PIL import Image
 
 from mnist_ops.cli import COMMANDS, main
 from pipelines import STUDIES
@@ -79,8 +85,67 @@ def test_grids_take_what_every_grid_takes() -> None:
         assert own <= set(entry_points()[name]["parameters"])
 
 
-def test_published_package_holds_both_packages() -> None:
-    assert pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [
-        "mnist_ops",
-        "pipelines",
-    ]
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment that has the wheel, and the libraries of this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip"]
+    _run([*pip, "wheel", str(ROOT), "--no-deps", "--wheel-dir", str(folder)], folder)
+    (wheel,) = folder.glob("*.whl")
+    _run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], folder)
+    (libraries,) = (folder / "venv").glob("lib/python*/site-packages")
+    # The folder alone: the links in it, as to this checkout, are not followed.
+    (libraries / "ours.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    programs = folder / "venv" / "bin"
+    python = str(programs / "python")
+    _run([*pip, "--python", python, "install", "--no-deps", "--no-index", str(wheel)], folder)
+    return programs
+
+
+def _run(command: list[str], folder: Path) -> str:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=env | {"MNIST_OPS_STATE": str(folder / "state")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_a_folder_that_has_pipelines_of_its_own(
+    installed: Path, home: Path
+) -> None:
+    """The user's folder `pipelines` is imported by the user alone, and ours by us."""
+    program = str(installed / "mnist-ops")
+    (home / "pipelines").mkdir()
+    (home / "pipelines" / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
+    (home / "mlflow.db").unlink()
+    Image.new("L", (28, 28)).save(home / "digit.png")
+    _run([program, "run", "svm_grid", "--datasets", "MNIST", "--workers", "1", "--champion"], home)
+    _run([program, "summarize", "--format", "json"], home)
+    assert (home / "report" / "index.html").is_file()
+    assert "digit.png" in _run([program, "predict", "digit.png"], home)
+    _run([program, "doctor"], home)
+    python = str(installed / "python")
+    listed = _run([python, "-m", "mnist_ops", "run", "svm_grid", "--dry-run"], home)
+    assert len(listed.splitlines()) == 24
+    code = "import mnist_ops.study.lookup as l; l.known('studies'); import pipelines as p; p.MINE"
+    _run([python, "-c", code], home)
+
+
+@pytest.mark.slow
+def test_a_checkout_works_in_a_folder_that_has_pipelines_of_its_own(home: Path) -> None:
+    (home / "pipelines").mkdir()
+    (home / "pipelines" / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mnist_ops", "run", "svm_grid", "--dry-run"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == 24

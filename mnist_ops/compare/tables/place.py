@@ -36,9 +36,8 @@ class Place:
 
         `others` replaces columns of `row`; empty where there is no such row.
         """
-        wanted = {VARIANT: ""} | dict(self.row) | others
         for row in table.frame.to_dict("records"):
-            if all(_fits(row.get(name, value), value) for name, value in wanted.items()):
+            if self.holds(row, **others):
                 prefix = f"{self.name}_"
                 return {
                     str(name).removeprefix(prefix): value
@@ -46,6 +45,11 @@ class Place:
                     if str(name).startswith(prefix)
                 }
         return {}
+
+    def holds(self, row: Mapping[Any, Any], **others: Any) -> bool:
+        """Whether `row` is the row of the value, where `others` replaces columns of it."""
+        wanted = {VARIANT: ""} | dict(self.row) | others
+        return all(_fits(row.get(name, value), value) for name, value in wanted.items())
 
 
 def _fits(value: Any, wanted: Any) -> bool:

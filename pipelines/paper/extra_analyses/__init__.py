@@ -3,11 +3,12 @@
 from mnist_ops.compare.extra_analyses import Topic
 from mnist_ops.compare.paper import SelectionAt
 from mnist_ops.compare.selection import Selection
-from pipelines.paper.extra_analyses.all_images import all_images_topic
-from pipelines.paper.extra_analyses.budget import budget_topic
-from pipelines.paper.extra_analyses.noise import noise_topic
-from pipelines.paper.extra_analyses.weights import weights_topic
-from pipelines.paper.studies import PRESET
+
+from ..studies import PRESET
+from .all_images import all_images_topic
+from .budget import budget_topic
+from .noise import noise_topic
+from .weights import weights_topic
 
 # The preset at which support vector machines see all images.
 _ALL_IMAGES = "rigorous"

@@ -19,8 +19,9 @@ from mnist_ops.compare.tables.champion import Champion, champion
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, grouped, values_of
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour
-from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
+
+from ..looks import colour
+from ..studies import DATASETS, RESNET_GRID, SVM_GRID
 
 _TITLE = "Accuracy of the SVMs by number of images"
 _STEM = "svms-on-all-images"

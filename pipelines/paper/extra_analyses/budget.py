@@ -11,7 +11,8 @@ from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, grouped, values_of
 from mnist_ops.core import keys
-from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
+
+from ..studies import DATASETS, RESNET_GRID, SVM_GRID
 
 _BUDGETS = {
     "1 second": 1.0,

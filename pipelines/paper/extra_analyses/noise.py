@@ -40,8 +40,9 @@ from mnist_ops.compare.seed_noise import (
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.measure import TO_PERCENT, values_of
 from mnist_ops.core import keys
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import RESNET_GRID, SVM_GRID
+
+from ..printed import PUBLISHED
+from ..studies import RESNET_GRID, SVM_GRID
 
 # Setting -> its name in the report, and the tables with several of its values.
 _AXES: Mapping[str, tuple[str, tuple[int, ...]]] = {

@@ -9,8 +9,9 @@ from mnist_ops.compare.figures.style import RULE, panels
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour
-from pipelines.paper.studies import RESNET_GRID
+
+from ..looks import colour
+from ..studies import RESNET_GRID
 
 _TITLE = "Weights by whether they can learn"
 _STEM = "weights-that-never-learn"

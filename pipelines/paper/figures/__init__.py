@@ -4,10 +4,11 @@ from mnist_ops.compare.figures.agreement import agreement_figure
 from mnist_ops.compare.figures.confusion import confusion_figure
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.results import Results, Source
-from pipelines.paper.figures import accuracy, devices, heatmaps, svms, times
-from pipelines.paper.figures.complexity import flops_figure
-from pipelines.paper.figures.learning import learning_figure
-from pipelines.paper.studies import DATASETS, RESNET_GRID
+
+from ..studies import DATASETS, RESNET_GRID
+from . import accuracy, devices, heatmaps, svms, times
+from .complexity import flops_figure
+from .learning import learning_figure
 
 
 def figures(results: Results, source: Source) -> list[Figure]:

@@ -31,7 +31,8 @@ from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import VARIANT
 from mnist_ops.compare.tables.table import Table
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour, symbol
+
+from ..looks import colour, symbol
 
 _TABLES = {"MNIST": 2, "FashionMNIST": 3}
 _QUANTITY = "accuracy_pct"

@@ -16,9 +16,10 @@ from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, grouped, mean
 from mnist_ops.core import keys
-from pipelines.paper.figures.scatter import draw_points
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
+
+from ..printed import PUBLISHED
+from ..studies import DATASETS, RESNET_GRID, SVM_GRID
+from .scatter import draw_points
 
 _COLUMNS = ["source", "dataset", "model", "configuration", "flops", "accuracy_pct"]
 

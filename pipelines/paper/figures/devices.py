@@ -24,7 +24,8 @@ from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import VARIANT
 from mnist_ops.compare.tables.table import Table
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour
+
+from ..looks import colour
 
 ACCURACY = "accuracy_pct"
 TIME = "train_time_s"

@@ -14,8 +14,9 @@ from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT, grouped
 from mnist_ops.core import keys
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import RESNET_GRID
+
+from ..printed import PUBLISHED
+from ..studies import RESNET_GRID
 
 _STEMS = {"MNIST": "figure-02a", "FashionMNIST": "figure-02b"}
 _TABLES = {"MNIST": 2, "FashionMNIST": 3}

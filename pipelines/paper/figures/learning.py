@@ -16,9 +16,10 @@ from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champion import champion
 from mnist_ops.compare.tables.measure import TO_PERCENT, models_of
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import DATASETS, RESNET_GRID
+
+from ..looks import colour
+from ..printed import PUBLISHED
+from ..studies import DATASETS, RESNET_GRID
 
 _METRICS = {keys.TRAIN_LOSS: "Training loss", keys.VAL_ACCURACY: "Validation accuracy (%)"}
 _OTHERS = "other configurations"

@@ -7,7 +7,8 @@ from plotly import graph_objects as go
 
 from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.style import PRINTED, published_marker, say_absent
-from pipelines.paper.looks import colour, symbol
+
+from ..looks import colour, symbol
 
 _SIZE = 8
 

@@ -25,7 +25,8 @@ from mnist_ops.compare.figures.style import (
 )
 from mnist_ops.compare.tables.table import Table
 from mnist_ops.core import keys
-from pipelines.paper.looks import colour
+
+from ..looks import colour
 
 _TABLES = {"MNIST": 5, "FashionMNIST": 6}
 # Quantity in the tables -> how its axis is called.

@@ -30,10 +30,11 @@ from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT, grouped, mean
 from mnist_ops.core import keys
-from pipelines.paper.figures.scatter import draw_points
-from pipelines.paper.looks import colour
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
+
+from ..looks import colour
+from ..printed import PUBLISHED
+from ..studies import DATASETS, RESNET_GRID, SVM_GRID
+from .scatter import draw_points
 
 _NAMES = (keys.OPTIMIZER, keys.BATCH_SIZE, keys.EPOCHS)
 _TIME_AXIS = {"type": "log", "dtick": 1, "title_text": "Training time (s), logarithmic"}

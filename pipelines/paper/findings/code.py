@@ -11,8 +11,9 @@ from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair, contra
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.core import keys
-from pipelines.paper import printed
-from pipelines.paper.studies import PRESET, RESNET_GRID, STUDIES, SVM_GRID
+
+from .. import printed
+from ..studies import PRESET, RESNET_GRID, STUDIES, SVM_GRID
 
 SECTION = "What follows from the code"
 

@@ -7,21 +7,22 @@ from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Evidence, contrast
 from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.core import keys
-from pipelines.paper import printed
-from pipelines.paper.findings.devices import (
+
+from .. import printed
+from ..studies import RESNET_GRID
+from .devices import (
     SPEEDUP,
     large_model_gains_more,
     printed_speedups,
     speedups,
 )
-from pipelines.paper.findings.resnets import (
+from .resnets import (
     batch_sizes_differ_little,
     grid_contrasts,
     peaks,
     small_against_large,
 )
-from pipelines.paper.findings.svms import networks_beat_svms, printed_gain
-from pipelines.paper.studies import RESNET_GRID
+from .svms import networks_beat_svms, printed_gain
 
 SECTION = "5.2 Key takeaways"
 

@@ -11,8 +11,9 @@ from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.tables.measure import grouped
 from mnist_ops.core import keys
 from mnist_ops.study.specs import DEVICES
-from pipelines.paper import printed
-from pipelines.paper.studies import DEVICE_COMPARE, RESNET_GRID
+
+from .. import printed
+from ..studies import DEVICE_COMPARE, RESNET_GRID
 
 SECTION = "4.5 Q2 Key findings"
 SPEEDUP = "speed-up: training time on the CPU over that on the GPU"

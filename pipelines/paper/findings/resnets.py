@@ -12,8 +12,9 @@ from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
 from mnist_ops.core import keys
-from pipelines.paper import printed
-from pipelines.paper.studies import DATASETS, RESNET_GRID
+
+from .. import printed
+from ..studies import DATASETS, RESNET_GRID
 
 SECTION = "2.8 Q1(a) Key findings"
 

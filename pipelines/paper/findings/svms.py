@@ -11,9 +11,10 @@ from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champion import champion
 from mnist_ops.core import keys
-from pipelines.paper import printed
-from pipelines.paper.studies import DATASETS, RESNET_GRID, SVM_GRID
-from pipelines.paper.tables.best import gain
+
+from .. import printed
+from ..studies import DATASETS, RESNET_GRID, SVM_GRID
+from ..tables.best import gain
 
 SECTION = "3.5 Q1(b) Key findings"
 _HIGHEST_C = 10.0

@@ -8,10 +8,11 @@ from mnist_ops.compare.tables.measure import TO_PERCENT
 from mnist_ops.compare.tables.table import F1 as F1_KIND
 from mnist_ops.compare.tables.table import PERCENT, RATIO, SECONDS
 from mnist_ops.core import keys
-from pipelines.paper.studies import DATASETS, DEVICE_COMPARE, RESNET_GRID, SVM_GRID
-from pipelines.paper.tables.best import BEST, IMPROVEMENT
-from pipelines.paper.tables.complexity import COMPLEXITY
-from pipelines.paper.tables.configuration import CONFIGURATION
+
+from ..studies import DATASETS, DEVICE_COMPARE, RESNET_GRID, SVM_GRID
+from .best import BEST, IMPROVEMENT
+from .complexity import COMPLEXITY
+from .configuration import CONFIGURATION
 
 
 def _accuracy(label: str) -> Measure:

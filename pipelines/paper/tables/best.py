@@ -2,8 +2,10 @@
 
 from mnist_ops.compare import published
 from mnist_ops.compare.findings.evidence import Evidence
+from mnist_ops.compare.formatting import agreement_rows
 from mnist_ops.compare.paper import BuiltTable
 from mnist_ops.compare.published import Number, Published
+from mnist_ops.compare.results import Results
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison
 from mnist_ops.compare.tables.champion import by_configuration, champion
@@ -19,8 +21,9 @@ from mnist_ops.compare.tables.measure import (
 from mnist_ops.compare.tables.place import Place
 from mnist_ops.compare.tables.table import F1, PERCENT, Column, Table, Value, build
 from mnist_ops.core import keys
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import RESNET_GRID, SVM_GRID
+
+from ..printed import PUBLISHED
+from ..studies import RESNET_GRID, SVM_GRID
 
 # Way to choose the best -> the metric that is maximised.
 CHOSEN_ON = {
@@ -92,6 +95,27 @@ def best_table(selection: Selection, printed: Published) -> Table:
                         row[f"configuration_{source}"] = ", ".join(str(n) for n in named if n)
                 rows.append(row)
     return build(11, "Best Configurations Summary", columns, rows, _NOTES)
+
+
+def best_results(results: Results) -> list[tuple[str, ...]]:
+    """Return the accuracies of table 11: what, published, measured, range of repeats, agreement."""
+    (table,) = (table for table in results.tables if table.number == 11)
+    rows: list[tuple[str, ...]] = []
+    for number, texts in zip(PUBLISHED.numbers, agreement_rows(results.agreement), strict=True):
+        if (number.table, number.metric) != (11, published.ACCURACY):
+            continue
+        place = _best_place(number)
+        (row,) = (row for row in table.frame.to_dict("records") if place.holds(row))
+        rows.append(
+            (
+                f"{number.fields[keys.DATASET]}, {'SVM' if _is_svm(number) else 'network'}",
+                f"{texts['published']} ({row['configuration_published']})",
+                f"{texts['measured'] or texts['agrees']} ({row['configuration_measured']})",
+                texts["interval"],
+                texts["agrees"],
+            )
+        )
+    return rows
 
 
 def _row(selection: Selection, table: int, study: str, dataset: str, way: str) -> dict[str, Value]:

@@ -17,8 +17,9 @@ from mnist_ops.compare.tables.measure import (
 from mnist_ops.compare.tables.place import Place
 from mnist_ops.compare.tables.table import MILLIONS, RATIO, Column, Table, Value, build
 from mnist_ops.core import keys
-from pipelines.paper.printed import PUBLISHED
-from pipelines.paper.studies import DEVICE_COMPARE, RESNET_GRID
+
+from ..printed import PUBLISHED
+from ..studies import DEVICE_COMPARE, RESNET_GRID
 
 # The network to which complexities are relative.
 _REFERENCE = "resnet18"

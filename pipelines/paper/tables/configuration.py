@@ -9,7 +9,8 @@ from mnist_ops.compare.tables.measure import absence, grouped
 from mnist_ops.compare.tables.place import Place
 from mnist_ops.compare.tables.table import Column, Table, build
 from mnist_ops.core import keys
-from pipelines.paper.studies import RESNET_GRID, SVM_GRID
+
+from ..studies import RESNET_GRID, SVM_GRID
 
 # The study pools the training and the test images of a data set.
 POOL = 70_000
