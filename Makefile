@@ -1,6 +1,8 @@
 # Everything runs in .venv, which is made at the first use. `make help` lists the targets.
 
-PYTHON ?= python3
+# The first Python that is new enough.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 # What running needs, and what developing needs besides.
@@ -22,15 +24,15 @@ export GIT_PYTHON_REFRESH ?= quiet
 .PHONY: install run test test-slow soak soak-edges lint bench bench-accuracy team audit report results commands site clean help
 
 $(RUNNABLE): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "mnist-ops needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 ifeq ($(TORCH),cpu)
 	@echo "Installing into $(VENV), torch for CPUs: some minutes the first time."
 	$(PIP) torch torchvision --index-url https://download.pytorch.org/whl/cpu
 else
 	@echo "Installing into $(VENV): about 6 GB, most of it torch with CUDA; some minutes the first time."
-	@command -v nvidia-smi >/dev/null || $(BIN)/python -c 'import torch' 2>/dev/null \
+	@test "$$(uname)" != Linux || command -v nvidia-smi >/dev/null || $(BIN)/python -c 'import torch' 2>/dev/null \
 		|| echo "There is no NVIDIA GPU: 'make $(MAKECMDGOALS) TORCH=cpu' installs the small build of torch instead."
 endif
 	$(PIP) --editable '.[images,kernels]'
