@@ -72,7 +72,9 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            log("mnist-ops: interrupted. Finished cells are kept; the same command goes on.")
+            log(
+                "mnist-ops: interrupted. Finished cells are kept; run the same command to continue."
+            )
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader of our output left, as `head` does; nothing is wrong.

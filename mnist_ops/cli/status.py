@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 _STATES = {
     "running": ("running", "bold green"),
-    "died": ("interrupted; the same command goes on", "bold red"),
+    "died": ("interrupted; the same command resumes it", "bold red"),
     "finished": ("finished", "green"),
     "failed": ("ended with failures", "bold red"),
-    "killed": ("was stopped; the same command goes on", "yellow"),
+    "killed": ("was stopped; the same command resumes it", "yellow"),
 }
 _BAR_WIDTH = 40
 

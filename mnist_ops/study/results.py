@@ -1,4 +1,4 @@
-"""What a fit gives back, the same for every method."""
+"""Results of fits, the same for every method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from mnist_ops.core import keys
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One pass over the training images.
+    """Result of an epoch.
 
     Attributes:
         number: from 1.
-        train_loss: mean cross entropy over the epoch's images, while the weights changed.
-        val_accuracy: share of validation images classified right after the epoch, 0 to 1.
-        train_time_s: seconds of training up to the end of this epoch, evaluation left out.
+        train_loss: mean cross entropy of the images during the epoch.
+        val_accuracy: accuracy on the validation images after the epoch, 0 to 1.
+        train_time_s: seconds of training up to the end of the epoch, without evaluation.
     """
 
     number: int
@@ -28,7 +28,7 @@ class EpochResult:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The epoch as metrics, under the names that runs carry."""
+        """The result as metrics of a run."""
         return {
             keys.TRAIN_LOSS: self.train_loss,
             keys.VAL_ACCURACY: self.val_accuracy,
@@ -46,12 +46,12 @@ class FitResult:
     Attributes:
         predictions: uint8, shape (n_test,): the predicted class of each test image.
         labels: uint8, shape (n_test,): the true class.
-        test_index: int32, shape (n_test,): which of the pooled images each test image is.
-        n_train: training images used.
-        n_val: validation images used.
+        test_index: int32, shape (n_test,): position of each among the pooled images.
+        n_train: number of training images.
+        n_val: number of validation images.
         metrics: final metrics by name (see `mnist_ops.core.keys`).
-        state: the fitted model, where it was asked for: of a network the stock state dict on the
-            CPU, of support vector machines the scikit-learn estimator.
+        state: the fitted model if requested: the state dict of a network on the CPU, or the
+            scikit-learn estimator of an SVM.
     """
 
     predictions: NDArray[np.uint8]
@@ -82,11 +82,11 @@ OnResult = Callable[[int, FitResult], None]
 
 
 def scores(labels: NDArray[np.uint8], predictions: NDArray[np.uint8]) -> dict[str, float]:
-    """Accuracy, weighted F1 and macro F1 on the test images, each 0 to 1.
+    """Return accuracy, weighted F1 and macro F1 on the test images, each 0 to 1.
 
-    Both F1 scores count a class that was never predicted as 0.
+    The F1 of a class that was never predicted is 0.
     """
-    # It takes a second, for which those that only read results need not wait.
+    # Imported here, since it takes a second that reading results does not need.
     from sklearn.metrics import accuracy_score, f1_score
 
     return {

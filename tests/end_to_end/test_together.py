@@ -199,7 +199,7 @@ def test_ctrl_c_saves_and_the_next_start_goes_on(home: Path, client: MlflowClien
     time.sleep(3)
     grid.tell(signal.SIGINT)
     assert grid.wait() == 130
-    assert "the same command goes on" in grid.said()
+    assert "run the same command to continue" in grid.said()
     ((cut, status),) = tracking.cell_runs(client)[["run_id", "status"]].itertuples(index=False)
     assert status == "KILLED"
     grid = Grid(*training, "--workers", "1", log=home / "again.log")

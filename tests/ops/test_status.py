@@ -142,7 +142,7 @@ def test_a_grid_whose_process_is_dead_has_died(client: MlflowClient) -> None:
     client.set_tag(grid.parent.run_id, keys.OWNER, str(DEAD))
     (status,) = grid_status(client, time.time())
     assert (status.state, status.done, status.left, status.left_s) == ("died", 2, 1, None)
-    assert "the same command goes on" in lines([status])[0]
+    assert "the same command resumes it" in lines([status])[0]
 
 
 def test_without_a_running_grid_the_last_one_is_told(client: MlflowClient) -> None:

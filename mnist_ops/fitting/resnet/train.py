@@ -102,7 +102,7 @@ def fit(
                 with trainer.clock.paused():
                     checkpoint.save(trainer.state())
             if stopping:
-                raise Stopped("stopped; the same command goes on")
+                raise Stopped("stopped; run the same command to continue")
 
         while trainer.epoch < spec.epochs:
             epoch = _trained_epoch(trainer, parts, between_steps)
