@@ -53,7 +53,7 @@ class Paper:
 
     Attributes:
         name: by which it is looked up.
-        title: what was rerun, the heading of the page.
+        title: of the publication.
         subject: what it is about, the page's title in the browser.
         studies: whose runs it is compared with.
         preset: the size of the paper's own runs.
@@ -69,6 +69,8 @@ class Paper:
             falls 95% of the time, whether they agree.
         summary_figures: stem -> what it shows, of those that the Markdown summary has.
         baseline: a ``findings.json`` of earlier runs.
+        source: by whom, in what and when it was published.
+        address: where it can be read.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Paper:
     best: "Callable[[Results], Sequence[tuple[str, ...]]]"
     summary_figures: Mapping[str, str] = field(default_factory=dict)
     baseline: Traversable | None = None
+    source: str = ""
+    address: str = ""
 
     def study(self, name: str) -> Study:
         """Return the study called `name`, which has to be one of the paper's."""

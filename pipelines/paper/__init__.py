@@ -71,7 +71,9 @@ _LAYOUT: Mapping[str, tuple[int | str, ...]] = {
 
 PAPER = Paper(
     name="published",
-    title="A study of ResNets and SVMs on MNIST and FashionMNIST",
+    title="Deep Learning Experiments on MNIST and FashionMNIST",
+    source="Vasishth Bhatt, MLOps Assignment 1, January 24, 2026",
+    address="https://duckquack123.github.io/MLOps-Vasishth-M25CSA007/",
     subject="MNIST and FashionMNIST",
     studies=STUDIES,
     preset=PRESET,
