@@ -53,6 +53,7 @@ _SOURCES = (
     "fitting/fast",
     "fitting/resnet/__init__.py",
     "fitting/resnet/catalog.py",
+    "fitting/resnet/flops.py",
     "fitting/resnet/models.py",
     "fitting/resnet/torchvision_resnet.py",
     "fitting/rng.py",
