@@ -11,6 +11,9 @@ from mnist_ops.core.errors import DiskFull, NotWritable
 
 # The file with the store's last known URI.
 ADDRESS = "address"
+# What names of checkpoints end with, and what is added to those that could not be used.
+CHECKPOINT = ".checkpoint"
+SET_ASIDE = ".set-aside"
 
 
 def state_dir() -> Path:
@@ -47,7 +50,7 @@ def journals_dir(store: str) -> Path:
 
 def checkpoint_path(store: str, training: str) -> Path:
     """Return the path of the checkpoint of a training for a store."""
-    return store_dir(store) / "checkpoints" / f"{training}.checkpoint"
+    return store_dir(store) / "checkpoints" / f"{training}{CHECKPOINT}"
 
 
 def note_address(store: str, uri: str) -> None:

@@ -1,14 +1,17 @@
 """Data sets: got from somewhere, verified, pooled and split.
 
-`ensure` makes the files present and intact, `status` says what lies where, `load` gives all images
-as one resident tensor, `split` gives the indices of train, validation and test, and `split_of`
-those of a spec. What data sets there are says `catalog`, which imports no torch.
+`ensure` makes the files present and intact, `status` says what lies where, `pixels` reads all
+images, and `load` holds them as one resident tensor. `split` gives the indices of train, validation
+and test, and `split_of` those of a spec. What data sets there are says `catalog`. Each is imported
+when it is first used: only tensors need torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mnist_ops.core import lazy
 
 if TYPE_CHECKING:
+    from mnist_ops.data.idx import pixels
     from mnist_ops.data.images import Images, load
     from mnist_ops.data.splits import Split, split, split_of
     from mnist_ops.data.store import DatasetStatus, FileStatus, default_data_dir, ensure, status
@@ -21,18 +24,15 @@ __all__ = [
     "default_data_dir",
     "ensure",
     "load",
+    "pixels",
     "split",
     "split_of",
     "status",
 ]
 
-_MODULES = {"Images": "images", "load": "images"} | dict.fromkeys(
-    ("Split", "split", "split_of"), "splits"
+__getattr__ = lazy.attributes(
+    __name__,
+    dict.fromkeys(__all__, "store")
+    | {"pixels": "idx", "Images": "images", "load": "images"}
+    | dict.fromkeys(("Split", "split", "split_of"), "splits"),
 )
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: the catalog is of use without torch."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'store')}"), name)

@@ -5,11 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import torch
-import torchvision.datasets
 
-from mnist_ops.core.errors import DataUnavailable
+from mnist_ops.data import idx
 from mnist_ops.data.mapped import mapped
-from mnist_ops.data.store import FileStatus, absolute, status
+from mnist_ops.data.store import absolute
 from mnist_ops.study import dataset
 
 
@@ -53,28 +52,12 @@ def load(name: str, data_dir: Path | None = None) -> Images:
 @cache
 def _load(name: str, root: Path) -> Images:
     info = dataset.named(name)
-    found = status(name, root)
-    if not found.intact:
-        bad = "; ".join(_describe(file) for file in found.files if file.state != "intact")
-        raise DataUnavailable(f"{name}: {bad} (`mnist-ops data` fetches it)")
-    parts = [_reader(name)(root, train=train) for train in (True, False)]
+    parts = [tuple(map(torch.from_numpy, part)) for part in idx.read(name, root)]
     return Images(
         name=name,
-        images=mapped([part.data for part in parts], f"{name}-{info.digest}"),
-        labels=torch.cat([part.targets for part in parts]),
-        n_train=len(parts[0].data),
+        images=mapped([images for images, _ in parts], f"{name}-{info.digest}"),
+        labels=torch.cat([labels for _, labels in parts]).long(),
+        n_train=len(parts[0][0]),
         digest=info.digest,
         class_names=info.class_names,
     )
-
-
-def _describe(file: FileStatus) -> str:
-    if file.md5_found is None:
-        return f"{file.path} is {file.state}"
-    return f"{file.path} is corrupt: MD5 {file.md5_found}, expected {file.md5_expected}"
-
-
-def _reader(name: str) -> type[torchvision.datasets.MNIST]:
-    # torchvision prefers the .pt files of its old layout if they lie beside: not verified ones.
-    legacy = {"_check_legacy_exist": lambda self: False}
-    return type(name, (getattr(torchvision.datasets, name),), legacy)

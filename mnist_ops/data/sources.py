@@ -13,9 +13,6 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-import torchvision.datasets
-from torchvision.datasets.utils import calculate_md5
-
 from mnist_ops.data.catalog import DATASETS
 from mnist_ops.data.progress import progress_bar
 from mnist_ops.study.dataset import Dataset
@@ -77,7 +74,11 @@ def _copies(folder: Path, file: str) -> tuple[Path, Path]:
 def _from_torchvision(
     info: Dataset, wanted: Sequence[str], work: Path, log: Log
 ) -> Iterator[tuple[str, Path]]:
-    dataset = getattr(torchvision.datasets, info.name)
+    # It takes seconds, for which those whose files are all there need not wait.
+    from torchvision import datasets
+    from torchvision.datasets.utils import calculate_md5
+
+    dataset = getattr(datasets, info.name)
     digests = dict(dataset.resources)
     missing = list(wanted)
     reasons = []

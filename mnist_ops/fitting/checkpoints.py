@@ -17,11 +17,10 @@ from typing import Any
 import torch
 
 from mnist_ops.core import atomic_files
+from mnist_ops.core.paths import SET_ASIDE
 
 # Raised when the form of the file or of the state changes.
 FORMAT = 2
-SUFFIX = ".checkpoint"
-SET_ASIDE = ".set-aside"
 
 DEFAULT_EVERY_S = 60.0
 # An epoch's end is worth a checkpoint once this share of the time between two has passed.

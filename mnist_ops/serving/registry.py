@@ -47,6 +47,7 @@ _SOURCES = (
     "core/__init__.py",
     "core/errors.py",
     "core/keys.py",
+    "core/lazy.py",
     "data/__init__.py",
     "data/catalog.py",
     "fitting/__init__.py",

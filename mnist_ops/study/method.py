@@ -37,15 +37,15 @@ METHODS = {
         Method(
             name=ResNetSpec.family,
             spec=ResNetSpec,
-            fit="mnist_ops.fitting.methods:fit_resnet",
-            cost="mnist_ops.fitting.methods:resnet_cost",
+            fit="mnist_ops.fitting.resnet_method:fit",
+            cost="mnist_ops.fitting.resnet_method:cost",
             model_format="mnist_ops.serving.inference.networks",
         ),
         Method(
             name=SvmSpec.family,
             spec=SvmSpec,
-            fit="mnist_ops.fitting.methods:fit_svm",
-            cost="mnist_ops.fitting.methods:svm_cost",
+            fit="mnist_ops.fitting.svm_method:fit",
+            cost="mnist_ops.fitting.svm_method:cost",
             model_format="mnist_ops.serving.inference.svms",
         ),
     )

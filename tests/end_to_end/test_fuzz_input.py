@@ -26,7 +26,8 @@ from PIL import Image
 
 from mnist_ops.cli import main
 from mnist_ops.core import keys
-from mnist_ops.fitting.checkpoints import SET_ASIDE, Checkpoint
+from mnist_ops.core.paths import SET_ASIDE
+from mnist_ops.fitting.checkpoints import Checkpoint
 from mnist_ops.serving.inference import Classifier, ModelRefused, preprocessing
 
 # A case that hangs ends the test.

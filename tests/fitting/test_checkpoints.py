@@ -12,8 +12,9 @@ from model_fixtures import NETWORK
 
 from mnist_ops.core import atomic_files, keys
 from mnist_ops.core.errors import DiskFull, Stopped
+from mnist_ops.core.paths import SET_ASIDE
 from mnist_ops.data import Images
-from mnist_ops.fitting.checkpoints import SET_ASIDE, Checkpoint
+from mnist_ops.fitting.checkpoints import Checkpoint
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import train
 from mnist_ops.study.results import EpochResult, FitResult

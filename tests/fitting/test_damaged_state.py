@@ -22,8 +22,9 @@ from model_fixtures import NETWORK, Malicious
 from mnist_ops import tracking
 from mnist_ops.core import cancellation, keys, paths
 from mnist_ops.core.errors import Stopped
+from mnist_ops.core.paths import SET_ASIDE
 from mnist_ops.data import split_of
-from mnist_ops.fitting.checkpoints import SET_ASIDE, Checkpoint
+from mnist_ops.fitting.checkpoints import Checkpoint
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import train
 from mnist_ops.ops.doctor import Context

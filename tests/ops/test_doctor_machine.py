@@ -27,7 +27,6 @@ from requirements import require
 
 from mnist_ops import tracking
 from mnist_ops.core import atomic_files, keys, paths
-from mnist_ops.fitting.fast import kernel_library
 from mnist_ops.ops.doctor import Severity, disk
 from mnist_ops.tracking import claims
 from mnist_ops.tracking.journal import Journal
@@ -303,9 +302,5 @@ def test_kernels_that_are_not_used_are_a_note(
 ) -> None:
     require(shutil.which("c++"), "needs a C++ compiler")
     monkeypatch.setenv("MNIST_OPS_KERNELS", "0")
-    kernel_library.load.cache_clear()
-    try:
-        seen = doctor.examine()[0].seen
-    finally:
-        kernel_library.load.cache_clear()
+    seen = doctor.examine()[0].seen
     assert "no-kernels" in {issue.kind for issue in seen.issues}

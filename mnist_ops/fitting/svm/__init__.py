@@ -2,13 +2,19 @@
 
 Read from `fitting.fit_all` down. What configurations share is in `problem`, the kernels that follow
 from it in `kernels`, the classifiers in `one_vs_one`, each distinct one solved once by `solutions`.
+Each name is imported when it is first used: what only plans fits needs no scikit-learn.
 """
 
-from mnist_ops.fitting.svm.cost import predict_flops, stored_numbers
-from mnist_ops.fitting.svm.estimator import to_estimator
-from mnist_ops.fitting.svm.fitting import fit, fit_all
-from mnist_ops.fitting.svm.memory import TooManyImages, worker_environment
-from mnist_ops.fitting.svm.plain import plain_notice
+from typing import TYPE_CHECKING
+
+from mnist_ops.core import lazy
+
+if TYPE_CHECKING:
+    from mnist_ops.fitting.svm.cost import predict_flops, stored_numbers
+    from mnist_ops.fitting.svm.estimator import to_estimator
+    from mnist_ops.fitting.svm.fitting import fit, fit_all
+    from mnist_ops.fitting.svm.kernels import plain_notice
+    from mnist_ops.fitting.svm.memory import TooManyImages, worker_environment
 
 __all__ = [
     "TooManyImages",
@@ -20,3 +26,17 @@ __all__ = [
     "to_estimator",
     "worker_environment",
 ]
+
+__getattr__ = lazy.attributes(
+    __name__,
+    {
+        "TooManyImages": "memory",
+        "fit": "fitting",
+        "fit_all": "fitting",
+        "plain_notice": "kernels",
+        "predict_flops": "cost",
+        "stored_numbers": "cost",
+        "to_estimator": "estimator",
+        "worker_environment": "memory",
+    },
+)

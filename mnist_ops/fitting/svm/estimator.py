@@ -6,7 +6,7 @@ from sklearn.svm import SVC
 
 from mnist_ops.data import Images, split_of
 from mnist_ops.fitting.svm import one_vs_one, plain
-from mnist_ops.fitting.svm.kernels import Kernel
+from mnist_ops.fitting.svm.kernels import Kernel, fits_plainly
 from mnist_ops.fitting.svm.one_vs_one import OneVsOne
 from mnist_ops.fitting.svm.problem import Problem, pixels, problem_of
 from mnist_ops.fitting.svm.solutions import solutions_of
@@ -22,7 +22,7 @@ def to_estimator(spec: SvmSpec, images: Images) -> Pipeline:
     Raises:
         InvalidInput, TooManyImages: as `fit`.
     """
-    if plain.fits_plainly(spec):
+    if fits_plainly(spec):
         parts = split_of(spec, images)
         return plain.fit(spec, images, parts)
     problem, _ = problem_of(spec, images)

@@ -11,7 +11,7 @@ from mnist_ops.core import keys
 from mnist_ops.data import Images, Split, split_of
 from mnist_ops.fitting.svm import plain
 from mnist_ops.fitting.svm.cost import predict_flops, stored_numbers
-from mnist_ops.fitting.svm.kernels import Kernel
+from mnist_ops.fitting.svm.kernels import Kernel, fits_plainly
 from mnist_ops.fitting.svm.problem import pixels, problem_of
 from mnist_ops.fitting.svm.solutions import solutions_of
 from mnist_ops.study.results import FitResult, scores
@@ -56,7 +56,7 @@ def fit_all(specs: Sequence[SvmSpec], images: Images) -> list[FitResult]:
         TooManyImages: a fit needs more memory than this process may use.
     """
     parts = split_of(specs[0], images)
-    sharing = [spec for spec in specs if not plain.fits_plainly(spec)]
+    sharing = [spec for spec in specs if not fits_plainly(spec)]
     fitted = _shared(sharing, images) if sharing else {}
     return [
         _result(spec, images, parts, fitted.get(spec) or _plainly(spec, images, parts))

@@ -22,19 +22,38 @@ not a tolerance. scikit-learn's own floating point sum differs from it by about 
 A gamma that a kernel does not use (linear), or a degree, does not make it another kernel.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_ops.core.errors import InvalidInput
-from mnist_ops.study.specs import SvmSpec
+from mnist_ops.study.specs import Spec, SvmSpec
 
 Matrix = NDArray[np.float64]
 
 GRAM_KERNELS = ("linear", "poly", "rbf", "sigmoid")
 # Values transformed at a time: 256 KB, which stay in a core's cache from one step to the next.
 CHUNK = 2**15
+
+
+def fits_plainly(spec: SvmSpec) -> bool:
+    """Return whether the kernel of `spec` does not follow from inner products."""
+    return spec.kernel not in GRAM_KERNELS
+
+
+def plain_notice(specs: Iterable[Spec]) -> str | None:
+    """Return a line for the user about those of `specs` that take long, or None."""
+    plain = [spec for spec in specs if isinstance(spec, SvmSpec) and fits_plainly(spec)]
+    if not plain:
+        return None
+    kernels = ", ".join(dict.fromkeys(spec.kernel for spec in plain))
+    cells = "1 cell" if len(plain) == 1 else f"{len(plain)} cells"
+    return (
+        f"{cells} with kernel {kernels}: no Gram matrix can be shared, so each is fitted by "
+        "scikit-learn alone, which takes minutes at 10,000 images"
+    )
 
 
 def resolve_gamma(gamma: str | float, n_features: int, n_varying: int) -> float:

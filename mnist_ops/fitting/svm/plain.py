@@ -1,6 +1,6 @@
 """Kernels that share no Gram matrix: each fit is scikit-learn's own, with a kernel function."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -11,27 +11,9 @@ from sklearn.svm import SVC
 
 from mnist_ops.data import Images, Split
 from mnist_ops.fitting.svm import memory
-from mnist_ops.fitting.svm.kernels import GRAM_KERNELS, Matrix, resolve_gamma
+from mnist_ops.fitting.svm.kernels import Matrix, fits_plainly, resolve_gamma
 from mnist_ops.fitting.svm.problem import check_classes, check_pixels, pixels
-from mnist_ops.study.specs import Spec, SvmSpec
-
-
-def fits_plainly(spec: SvmSpec) -> bool:
-    """Return whether the kernel of `spec` does not follow from inner products."""
-    return spec.kernel not in GRAM_KERNELS
-
-
-def plain_notice(specs: Iterable[Spec]) -> str | None:
-    """Return a line for the user about those of `specs` that take long, or None."""
-    plain = [spec for spec in specs if isinstance(spec, SvmSpec) and fits_plainly(spec)]
-    if not plain:
-        return None
-    kernels = ", ".join(dict.fromkeys(spec.kernel for spec in plain))
-    cells = "1 cell" if len(plain) == 1 else f"{len(plain)} cells"
-    return (
-        f"{cells} with kernel {kernels}: no Gram matrix can be shared, so each is fitted by "
-        "scikit-learn alone, which takes minutes at 10,000 images"
-    )
+from mnist_ops.study.specs import SvmSpec
 
 
 def fit(spec: SvmSpec, images: Images, parts: Split) -> Pipeline:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from mnist_ops.core import paths
-from mnist_ops.fitting import checkpoints
+from mnist_ops.core.paths import CHECKPOINT, SET_ASIDE
 from mnist_ops.ops.doctor.changes import Move
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
@@ -56,20 +56,20 @@ def check_checkpoints(context: Context) -> Examination:
                     fix=partial(fix, find, context),
                 )
             )
-    saved = len(list(folder.glob(f"*{checkpoints.SUFFIX}")))
+    saved = len(list(folder.glob(f"*{CHECKPOINT}")))
     ok = f"{saved} to resume from" if saved else "none left behind"
     return Examination(_SUBJECT, ok, tuple(issues))
 
 
 def _orphaned(context: Context) -> Iterator[Path]:
     needed = {found.fit_group for found in leftover_journals(paths.journals_dir(_store(context)))}
-    for file in _folder(context).glob(f"*{checkpoints.SUFFIX}"):
-        if file.name.removesuffix(checkpoints.SUFFIX) not in needed:
+    for file in _folder(context).glob(f"*{CHECKPOINT}"):
+        if file.name.removesuffix(CHECKPOINT) not in needed:
             yield file
 
 
 def _set_aside(context: Context) -> Iterator[Path]:
-    yield from _folder(context).glob(f"*{checkpoints.SUFFIX}{checkpoints.SET_ASIDE}")
+    yield from _folder(context).glob(f"*{CHECKPOINT}{SET_ASIDE}")
 
 
 def _leftovers(context: Context) -> Iterator[Path]:
@@ -77,7 +77,7 @@ def _leftovers(context: Context) -> Iterator[Path]:
     unused = unused_of(context, journals)
     written_now = {found.fit_group for found in journals if found not in unused}
     for file in _folder(context).glob(".*.new"):
-        training = file.name.removeprefix(".").removesuffix(f"{checkpoints.SUFFIX}.new")
+        training = file.name.removeprefix(".").removesuffix(f"{CHECKPOINT}.new")
         if training not in written_now:
             yield file
     for found in unused:

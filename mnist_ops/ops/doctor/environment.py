@@ -1,6 +1,7 @@
 """Check Python, packages and optional programs, such as a compiler and a browser."""
 
 import importlib.util
+import os
 import platform
 import shutil
 import sys
@@ -13,12 +14,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 import mnist_ops
-from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.fitting.fast import kernel_check
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.issue import Examination, Issue, note
-from mnist_ops.runner.task import THREADS
-from mnist_ops.runner.workers import fast_allocator
+from mnist_ops.runner.allocator import fast_allocator
 
 _SUBJECT = "environment"
 _DISTRIBUTION = "mnist-ops"
@@ -113,14 +111,14 @@ def _compiler() -> Iterator[Issue]:
             "optional; training is a tenth faster with one: `apt-get install g++`",
         )
         return
-    # With the threads of a worker, for which the kernels are checked.
-    with reproducible(THREADS):
-        usable = kernel_check.usable()
-    if not usable:
+    # Whether they round as torch does is checked by every process that trains: it takes torch.
+    off = os.environ.get("MNIST_OPS_KERNELS") == "0"
+    if off or importlib.util.find_spec("ninja") is None:
         yield note(
             "no-kernels",
-            "compiled kernels are not used: turned off, not compiled, or rounding unlike torch",
-            "harmless; torch's own operators are used, a tenth slower",
+            f"compiled kernels are not used: {'MNIST_OPS_KERNELS is 0' if off else 'no ninja'}",
+            "harmless; torch's own operators are used, a tenth slower"
+            + ("" if off else f": `{_pip()} install ninja`"),
         )
 
 

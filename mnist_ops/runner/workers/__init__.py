@@ -8,11 +8,11 @@ from functools import cache
 import torch
 
 from mnist_ops.fitting import svm
-from mnist_ops.runner.workers.local import fast_allocator, local_cluster, usable_cores
+from mnist_ops.runner.workers.local import local_cluster, usable_cores
 from mnist_ops.runner.workers.pool import GPU, DaskPool, InProcess, Pool, WorkersUnavailable
 from mnist_ops.runner.workers.remote import Needs, existing_cluster
 
-__all__ = ["Needs", "Pool", "WorkersUnavailable", "fast_allocator", "open_pool"]
+__all__ = ["Needs", "Pool", "WorkersUnavailable", "open_pool"]
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from ctypes.util import find_library
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 from mnist_ops.core import cancellation
 from mnist_ops.core.errors import InvalidInput, Stopped, one_line
 from mnist_ops.fitting import svm
+from mnist_ops.runner.allocator import fast_allocator
 from mnist_ops.runner.task import THREADS
 from mnist_ops.runner.workers import start
 from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUnavailable
@@ -186,10 +186,3 @@ def _environment() -> dict[str, str]:
         others = os.environ.get("LD_PRELOAD", "").split()
         variables["LD_PRELOAD"] = " ".join(dict.fromkeys([*others, allocator]))
     return variables
-
-
-def fast_allocator() -> str | None:
-    """Return the library of a faster memory allocator; None if none is installed."""
-    if sys.platform != "linux":
-        return None
-    return find_library("tcmalloc_minimal") or find_library("tcmalloc")

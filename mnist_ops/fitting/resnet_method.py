@@ -1,0 +1,40 @@
+"""The method of networks: the cells of a fit group share one training."""
+
+from collections.abc import Sequence
+
+from mnist_ops.data import Images
+from mnist_ops.fitting.methods import Work
+from mnist_ops.fitting.resnet import models, train
+from mnist_ops.study.results import FitResult
+from mnist_ops.study.specs import ResNetSpec
+
+
+def fit(cells: Sequence[ResNetSpec], images: Images, work: Work) -> None:
+    """Train once, as long as the longest cell; the shorter ones get their results on the way."""
+
+    def on_result(epochs: int, result: FitResult) -> None:
+        for cell in cells:
+            if cell.epochs == epochs:
+                work.on_result(cell, result)
+
+    results = train.fit(
+        cells[0],
+        images,
+        work.on_epoch,
+        {cell.epochs for cell in cells},
+        on_result=(lambda epochs, result: None) if work.keep_model else on_result,
+        checkpoint=work.checkpoint,
+        stop=work.stop,
+        keep_state=work.keep_model,
+    )
+    if work.keep_model:
+        # The weights are there at the end only.
+        for epochs, result in results.items():
+            on_result(epochs, result)
+
+
+def cost(cell: ResNetSpec) -> float:
+    """Return operations of the training images' pass, weighed by the batch size, times epochs."""
+    # A step has a part that does not shrink with its batch.
+    per_image = models.complexity(cell.model, cell.data).flops * (1 + 8 / cell.batch_size)
+    return per_image * cell.epochs
