@@ -8,14 +8,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import older_stores
 import pytest
 import services
-import sqlalchemy
-from alembic import command
 from doctor_fixtures import Doctor
 from faults import MNIST_OPS
-from mlflow.store.db import utils
-from mlflow.store.tracking.dbmodels.initial_models import Base as FirstBase
 from requirements import require
 
 from mnist_ops import tracking
@@ -60,14 +57,7 @@ def mlflow_killed(path: Path, statements: int) -> None:
 
 def begun(path: Path, revision: str | None = None, tables: int | None = None) -> None:
     """A store of which only the first tables are there, or all up to a revision."""
-    engine = sqlalchemy.create_engine(uri_of(path))
-    FirstBase.metadata.create_all(engine, tables=FirstBase.metadata.sorted_tables[:tables])
-    if revision:
-        config = utils._get_alembic_config(str(engine.url))
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-    engine.dispose()
+    older_stores.make(uri_of(path), revision=revision, tables=tables)
     os.utime(path, (0, 0))
 
 
@@ -283,9 +273,7 @@ def test_killed_at_any_moment_and_begun_by_three_at_once(place: Path) -> None:
 def test_an_empty_postgresql_is_begun_by_three_at_once_after_an_interruption(place: Path) -> None:
     require(not services.MISSING, services.MISSING)
     with services.postgres() as uri:
-        engine = sqlalchemy.create_engine(uri)
-        FirstBase.metadata.create_all(engine)
-        engine.dispose()
+        older_stores.make(uri)
         start, environment = [*MNIST_OPS, "sync"], os.environ | {"MLFLOW_TRACKING_URI": uri}
         three = [subprocess.Popen(start, stderr=subprocess.PIPE, env=environment) for _ in range(3)]
         assert [process.communicate()[1] for process in three] == [b""] * 3

@@ -6,9 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import older_stores
 import pytest
 import sqlalchemy
-from alembic import command
 from compare_runs import select
 from doctor_fixtures import (
     CELL,
@@ -24,8 +24,6 @@ from doctor_fixtures import (
     status,
 )
 from mlflow import MlflowClient
-from mlflow.store.db import utils
-from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from mnist_ops import tracking
 from mnist_ops.core import keys
@@ -57,12 +55,9 @@ def test_no_store_yet_is_a_note(home: Path, doctor: Doctor) -> None:
 def old_store(path: Path) -> None:
     """The store that an MLflow of some years ago would have made."""
     path.unlink()
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
-    InitialBase.metadata.create_all(engine)
-    config = utils._get_alembic_config(str(engine.url))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "7f2a7d5fae7d")
+    uri = f"sqlite:///{path}"
+    older_stores.make(uri, revision="7f2a7d5fae7d")
+    engine = sqlalchemy.create_engine(uri)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("INSERT INTO runs (run_uuid, name) VALUES ('a', 'b')"))
     engine.dispose()

@@ -1,6 +1,8 @@
 """Lookup: by short name, by module, by file."""
 
-from importlib.metadata import EntryPoint
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,16 +31,26 @@ def test_short_names_are_those_of_this_project() -> None:
     assert lookup.find("studies", "svm_grid") is pipelines.SVM_GRID
 
 
-def test_installed_packages_add_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("theirs", "pipelines.svm_grid:STUDY", "mnist_ops.studies")
-    monkeypatch.setattr(lookup, "entry_points", lambda *, group: [entry])
-    lookup._installed.cache_clear()
-    try:
-        assert lookup.known("studies")[-1] == "theirs"
-        assert lookup.find("studies", "theirs") is pipelines.SVM_GRID
-        assert "theirs" not in lookup.ours("studies")
-    finally:
-        lookup._installed.cache_clear()
+def test_installed_packages_add_names(tmp_path: Path) -> None:
+    about = tmp_path / "theirs-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    entry = "theirs = pipelines.svm_grid:STUDY"
+    (about / "entry_points.txt").write_text(f"[mnist_ops.studies]\n{entry}\n")
+    code = (
+        "from mnist_ops.study import lookup\n"
+        "print(lookup.known('studies')[-1])\n"
+        "print(lookup.find('studies', 'theirs').name, 'theirs' in lookup.ours('studies'))\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["theirs", "svm_grid", "False"]
 
 
 @pytest.mark.parametrize("place", ["own.py", "own.py:STUDY"])

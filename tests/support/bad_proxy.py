@@ -46,7 +46,7 @@ class BadProxy:
                 pass
 
             def answer(self) -> None:
-                proxy._answer(self)
+                proxy.answer(self)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
@@ -58,7 +58,8 @@ class BadProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer `request` as the server behind would, or as `kind` says."""
         kind = self.kind
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         self.requests += kind is not None
