@@ -203,7 +203,6 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     # torch and mlflow take seconds: after the options are read.
     from mnist_ops.cli.champion import lines, register
     from mnist_ops.cli.progress import GridDisplay
-    from mnist_ops.ops.reports import write_report
     from mnist_ops.runner import engine
     from mnist_ops.runner.plan import plan_locally
     from mnist_ops.runner.settings import Settings
@@ -231,6 +230,8 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
     report_lines: list[str] = []
     if output.report is not None:
+        from mnist_ops.ops.reports import write_report
+
         labels = {
             a_plan.study.label(which.preset, cell)
             for a_plan in plan_locally(studies, settings)

@@ -42,16 +42,6 @@ def test_every_command_has_help() -> None:
                 assert option.help, f"{name} {option.name}"
 
 
-def test_help_does_not_load_torch_or_mlflow() -> None:
-    code = (
-        "import sys; from mnist_ops.cli import COMMANDS, main;"
-        "[main([name, '--help'], standalone_mode=False) for name in COMMANDS];"
-        "print([m for m in ('torch', 'mlflow', 'pandas', 'sklearn') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
 def test_dry_run_prints_the_cells_and_runs_nothing(home: Path) -> None:
     result = call("run", "all", "--dry-run", "--device", "cpu", "--preset", "paper")
     assert result.exit_code == 0

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import pickle
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -299,13 +297,3 @@ def test_temperature_makes_overconfident_scores_milder() -> None:
     labels = np.array([chance.choice(10, p=row) for row in odds], np.uint8)
     assert refit.temperature(true * 5, labels) == pytest.approx(5, rel=0.1)
     assert refit.temperature(true, labels) == pytest.approx(1, rel=0.1)
-
-
-def test_needs_no_tracking() -> None:
-    """A served model brings this package along, and installs what it imports."""
-    code = (
-        "import sys, mnist_ops.serving.inference, mnist_ops.serving.inference.preprocessing;"
-        "print([m for m in ('mlflow', 'statsmodels', 'dask', 'plotly') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
