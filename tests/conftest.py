@@ -5,6 +5,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before torch is imported. There is a test process a core: threads beyond that wait for each other,
+# by which a convolution takes ten times the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import services
 from data_fixtures import fixture_info, install_files

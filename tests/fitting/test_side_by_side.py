@@ -125,12 +125,12 @@ def test_settings_are_restored_by_the_last_to_leave() -> None:
     seen = []
 
     def leave_first() -> None:
-        with reproducible(threads=1):
+        with reproducible(threads=before + 1):
             inner.set()
             outer.wait(10)
 
     other = threading.Thread(target=leave_first)
-    with reproducible(threads=1):
+    with reproducible(threads=before + 1):
         other.start()
         inner.wait(10)
         outer.set()
