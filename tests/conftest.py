@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,15 @@ from mnist_ops.data.catalog import DATASETS
 from mnist_ops.tracking import claims
 
 pytest_plugins = ["transfer_fixtures"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of the longest limits: none is left to one process at the end."""
+    limits: Counter[Path] = Counter()
+    for item in items:
+        if marker := item.get_closest_marker("timeout"):
+            limits[item.path] = max(limits[item.path], marker.args[0])
+    items.sort(key=lambda item: -limits[item.path])
 
 
 @pytest.fixture(scope="session")
