@@ -214,7 +214,8 @@ def _ensure_in_child(root: Path, start: Barrier, fetches: Path) -> None:
 
 
 def test_two_processes_at_once_fetch_once(small: Dataset, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    # Forks: what is imported here takes a new process seconds.
+    context = multiprocessing.get_context("fork")
     arguments = (tmp_path / "data", context.Barrier(2), tmp_path / "log")
     children = [context.Process(target=_ensure_in_child, args=arguments) for _ in range(2)]
     for child in children:
