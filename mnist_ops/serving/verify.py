@@ -53,7 +53,7 @@ class Agreement:
     def text(self) -> str:
         """In a sentence."""
         if self.differing is None:
-            return "its run's predictions cannot be read, so that nothing vouches for the refit"
+            return "the logged predictions are unreadable; the refit cannot be verified"
         if not self.differing:
             return f"the refit predicts what was logged for all {self.n_test:,} test images"
         assert self.comparison is not None
