@@ -64,7 +64,9 @@ _SOURCES = (
     "study/dataset.py",
     "study/lookup.py",
     "study/method.py",
+    "study/model.py",
     "study/results.py",
+    "study/source.py",
     "study/specs.py",
 )
 # Requirements of these modules. MLflow would find them by running the model, which takes long.
