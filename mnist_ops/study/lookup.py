@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -175,9 +175,19 @@ def _module(path: Path, content: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Classes defined in the file are looked up there.
     sys.modules.setdefault(path.stem, module)
-    with _importing_from(path.parent):
+    with _importing_from(path.parent), suppress(_ImportedFarEnough):
         spec.loader.exec_module(module)
     return module
+
+
+def stop_import() -> None:
+    """End the import of a file here, if one is going on: what follows would run its study."""
+    if _folders:
+        raise _ImportedFarEnough
+
+
+class _ImportedFarEnough(BaseException):
+    """The file has come to where it runs its study."""
 
 
 @contextmanager
