@@ -62,7 +62,7 @@ def write_report(
     with tracking.tracking_errors(uri):
         try:
             source = compare.Source(
-                runs=_runs(client, experiment, {study.name for study in studies}, log_left_out),
+                runs=_runs(client, experiment, [s.name for s in paper.studies], log_left_out),
                 not_measured=tracking.not_measured(client, log_left_out),
                 left_out=left_out,
                 predictions=lambda run_id: tracking.predictions(client, run_id),
@@ -154,8 +154,14 @@ def _runs(
     left_out: tracking.LeftOut,
 ) -> pd.DataFrame:
     runs = tracking.cell_runs(client, left_out)
-    if studies and not runs.empty:
+    if not runs.empty:
+        others = sorted(set(runs["study"].dropna()) - set(studies))
         runs = runs[runs["study"].isin(studies)]
+        if runs.empty and others:
+            raise compare.NoRuns(
+                f"no runs of {', '.join(studies)}; the store has runs of {', '.join(others)}: "
+                "--study names the study or its file"
+            )
     if experiment is None or runs.empty:
         return runs
     return runs[runs["experiment_id"] == _experiment_id(client, experiment)]

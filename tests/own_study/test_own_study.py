@@ -182,6 +182,9 @@ def test_the_report_needs_no_paper(file: Path, home: Path) -> None:
     assert "Does a wider network or more dropout help?" in page
     assert "published" not in page.partition("<script")[0]
     assert not Path("report/findings.json").exists()
+    published = call("summarize", "--format", "json")
+    assert published.exit_code == 1
+    assert "the store has runs of estimators, widths: --study names" in published.stderr
     # The same runs give the same report.
     good("summarize", *both, "--out", "again", "--format", "html,json")
     for path in Path("report").rglob("*.*"):
