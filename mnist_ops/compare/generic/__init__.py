@@ -76,7 +76,6 @@ def paper_of(
         figures=partial(_figures, score=score),
         extra_analyses=lambda selection, at: [],
         layout=layout,
-        summary_table=tables.BEST,
         question=" ".join(questions),
     )
 
