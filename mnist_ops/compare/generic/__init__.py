@@ -76,6 +76,7 @@ def paper_of(
         figures=partial(_figures, score=score),
         extra_analyses=lambda selection, at: [],
         layout=layout,
+        best=lambda results: (),
         question=" ".join(questions),
     )
 
