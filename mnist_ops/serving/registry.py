@@ -62,6 +62,7 @@ _SOURCES = (
     "serving/inference",
     "study/__init__.py",
     "study/dataset.py",
+    "study/grids.py",
     "study/lookup.py",
     "study/method.py",
     "study/model.py",
