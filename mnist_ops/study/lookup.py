@@ -149,9 +149,9 @@ def _installed(kind: str) -> Mapping[str, str]:
 
 
 def absolute(place: str) -> str:
-    """Return `place` with the whole path of its file, so that it is found from any folder."""
-    module, _, name = place.rpartition(":")
-    return f"{beside(module)}:{name}" if module.endswith(".py") else place
+    """Return the place of a study with the whole path of its file, so that it is found from any folder."""
+    file, _, name = (f"{place}:STUDY" if place.endswith(".py") else place).rpartition(":")
+    return f"{beside(file)}:{name}" if file.endswith(".py") else place
 
 
 def beside(name: str) -> Path:

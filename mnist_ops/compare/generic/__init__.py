@@ -126,7 +126,7 @@ def _best(grid: Grid, score: Score) -> list[Headline]:
 
 def _most(grid: Grid, score: Score) -> list[Headline]:
     """Return the axis with the largest range: the value furthest from the first, against that."""
-    for axis in grid.by_range()[:1]:
+    for axis in grid.by_range():
         against = [(each.value, each.against_first) for each in grid.effects(axis)]
         compared = [(value, found) for value, found in against if found is not None]
         if not compared:
