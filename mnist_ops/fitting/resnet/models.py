@@ -138,4 +138,3 @@ def _unfit(spec: ResNetSpec, error: Exception) -> InvalidInput:
         f"model {spec.model}({given}) does not fit images of {shape} (channels, height, width) and "
         f"{data.n_classes} classes of {data.name}: {type(error).__name__}: {reason}"
     )
-
