@@ -149,7 +149,7 @@ def _installed(kind: str) -> Mapping[str, str]:
 
 
 def absolute(place: str) -> str:
-    """Return the place of a study with the whole path of its file, so that it is found from any folder."""
+    """Return the place of a study with the whole path of its file."""
     file, _, name = (f"{place}:STUDY" if place.endswith(".py") else place).rpartition(":")
     return f"{beside(file)}:{name}" if file.endswith(".py") else place
 
