@@ -12,6 +12,7 @@ COMMANDS = {
     "doctor": "Check everything that a grid rests on; show each problem and its fix.",
     "export": "Write the finished runs into FILE, to import them into another store.",
     "import": "Write the runs of FILE, which `mnist-ops export` wrote, into the store.",
+    "init": "Write the file NAME.py, a commented example of a study that runs at once.",
     "predict": "Classify IMAGES, of any size and colours, with a registered model.",
     "run": "Run the cells of STUDY that are not finished yet, each as an MLflow run.",
     "server": "Serve runs to a team: MLflow with one worker, by default on this machine only.",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_ops.cli.options import answer, data_dir_option, json_option, log
+from mnist_ops.cli.options import answer, data_dir_option, json_option, log, study_option
 from mnist_ops.cli.terminal import training_bar
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study import lookup
+from mnist_ops.study.grids import Study
 
 if TYPE_CHECKING:
     from mnist_ops.serving.champions import Report
@@ -18,20 +19,30 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--datasets", default="all", show_default=True, help="Data sets, with commas.")
+@study_option(
+    "A study whose own functions or data the runs used: FILE.py, FILE.py:NAME or MODULE:NAME. "
+    "Repeatable."
+)
 @click.option(
     "--preset",
     help="Only runs of this preset.  [default: those with the most validation images]",
 )
 @data_dir_option
 @json_option
-def champion(datasets: str, preset: str | None, data_dir: Path | None, as_json: bool) -> None:
+def champion(
+    datasets: str,
+    studies: list[Study],
+    preset: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
     """Fit the best runs again, register their models, and name the champions.
 
     The best of each family (network, support vector machine) by validation accuracy becomes a
     version of mnist-ops-mnist or mnist-ops-fashion. The better of them is `champion` if it beats
     the one before by more than chance (McNemar's test on the test images), else `challenger`.
     """
-    reports = register(_datasets(datasets), preset, data_dir)
+    reports = register(_datasets(datasets, studies), preset, data_dir)
     if as_json:
         click.echo(json.dumps([_fields(report) for report in reports], indent=2))
         return
@@ -69,8 +80,9 @@ def lines(report: "Report") -> list[str]:
     return told
 
 
-def _datasets(text: str) -> list[str]:
-    known = lookup.known("datasets")
+def _datasets(text: str, studies: Sequence[Study]) -> list[str]:
+    of_studies = [name for study in studies for name in study.datasets]
+    known = tuple(dict.fromkeys(of_studies)) or lookup.known("datasets")
     if text == "all":
         return list(known)
     chosen = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

@@ -13,6 +13,7 @@ import click
 
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.core.escaping import printable
+from mnist_ops.study import grids
 
 # Default of the MLproject's parameters: the preset decides.
 UNSET = "preset"
@@ -38,6 +39,18 @@ def experiment_option(help_text: str) -> Callable[[F], F]:
         "--experiment",
         help=f"{help_text}  [default: MLFLOW_EXPERIMENT_NAME, else the experiment with the id "
         "MLFLOW_EXPERIMENT_ID, else mnist-ops]",
+    )
+
+
+def study_option(help_text: str) -> Callable[[F], F]:
+    """Return the option ``--study``, whose values are studies."""
+    return click.option(
+        "--study",
+        "studies",
+        multiple=True,
+        metavar="STUDY",
+        callback=lambda context, option, names: [grids.find(name) for name in names],
+        help=help_text,
     )
 
 

@@ -23,7 +23,7 @@ from mnist_ops.cli.options import (
 from mnist_ops.cli.terminal import console
 from mnist_ops.core import cancellation
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
-from mnist_ops.study import lookup
+from mnist_ops.study import grids, lookup
 from mnist_ops.study.grids import Choices, Study, parse_values
 from mnist_ops.study.specs import DEVICES, PRECISIONS
 
@@ -65,7 +65,8 @@ class Cells:
         Raises:
             InvalidInput: an axis does not exist, is given twice, or takes no such value.
         """
-        asked = [_axis(text) for text in self.axes] + [("dataset", self.datasets)]
+        texts = [part for text in self.axes for part in text.split(";") if part != UNSET]
+        asked = [_axis(text) for text in texts] + [("dataset", self.datasets)]
         given = [(axis, text) for axis, text in asked if text != UNSET]
         if len(given) > len(dict(given)):
             raise InvalidInput("an axis is given twice: give its values once, with commas")
@@ -100,6 +101,7 @@ class Output:
     with_champions: bool
     dry_run: bool
     quiet: bool
+    yes: bool
     as_json: bool
 
 
@@ -121,7 +123,8 @@ class Output:
     "axes",
     multiple=True,
     metavar="AXIS=VALUES",
-    help="Replace an axis of the grid, as in --set epochs=2 --set C=1,10. Repeatable.",
+    help="Replace an axis of the grid, as in --set epochs=2 --set C=1,10. Repeatable; several in "
+    "one have a ; between.",
 )
 @click.option("--train-limit", default=UNSET, help="Training images a cell; 0 takes all.")
 @click.option("--test-limit", default=UNSET, help="Test images a cell; 0 takes all.")
@@ -189,6 +192,7 @@ class Output:
     help="Then register the best models, as `mnist-ops champion` does.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the cells, and run nothing.")
+@click.option("--yes", is_flag=True, help="Run more than 1,000 cells, too.")
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 @json_option
 def run(study: str, which: Cells, computing: Computing, places: Places, output: Output) -> None:
@@ -204,6 +208,7 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     from mnist_ops.cli.champion import lines, register
     from mnist_ops.cli.progress import GridDisplay
     from mnist_ops.runner import engine
+    from mnist_ops.runner.forecast import check_size
     from mnist_ops.runner.plan import plan_locally
     from mnist_ops.runner.settings import Settings
 
@@ -225,6 +230,8 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     if output.dry_run:
         _print_plans(plan_locally(studies, settings), as_json=output.as_json)
         return
+    if not output.yes:
+        check_size(plan_locally(studies, settings), settings)
     cancellation.on_signals()
     tell = (lambda line: None) if output.quiet else log
     reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
@@ -238,7 +245,11 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
             for cell in a_plan.cells
         }
         preset = labels.pop() if len(labels) == 1 else None
-        report_lines = write_report(output.report, preset=preset, log=tell).lines()
+        are_ours = all(study.name in lookup.ours("studies") for study in studies)
+        report = write_report(
+            output.report, preset=preset, studies=() if are_ours else studies, log=tell
+        )
+        report_lines = report.lines()
     if output.with_champions:
         fitted = [cell.dataset for each in studies for cell in each.cells(which.preset, choices)]
         for became in register(list(dict.fromkeys(fitted)), None, places.data_dir):
@@ -274,9 +285,7 @@ def _problems(reports: "Sequence[StudyReport]") -> str:
 def _studies(name: str) -> list[Study]:
     if name == "all":
         return list(lookup.ours("studies").values())
-    if not isinstance(found := lookup.find("studies", name), Study):
-        raise InvalidInput(f"{name} is no Study, but {found!r}")
-    return [found]
+    return [grids.find(name)]
 
 
 def _with_axes(studies: Sequence[Study], asked: dict[str, str]) -> list[Study]:

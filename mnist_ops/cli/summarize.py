@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from mnist_ops.cli.options import GroupedCommand, answer, json_option, log
+from mnist_ops.cli.options import GroupedCommand, answer, json_option, log, study_option
 from mnist_ops.cli.sources import from_option, store_of
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.study.grids import Study
 
 FULLEST = "fullest"
 FORMATS = ("html", "json", "svg", "png")
@@ -23,6 +24,10 @@ class Runs:
     preset: str
     sources: tuple[Path, ...]
     experiment: str | None
+    studies: list[Study]
+    metric: str | None
+    seed_param: str | None
+    lowest: bool
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,18 @@ class Baseline:
     show_default=True,
     help="Which runs: quick, paper, rigorous, or a custom size; fullest has the most cells.",
 )
+@study_option("Report on this study: its name, FILE.py, FILE.py:NAME or MODULE:NAME. Repeatable.")
 @from_option
 @click.option("--experiment", help="Only the runs of this MLflow experiment.  [default: all]")
+@click.option(
+    "--metric", help="Report on any runs of --experiment, whoever logged them, by this metric."
+)
+@click.option(
+    "--seed-param",
+    help="With --metric: the param whose values are repeats.  [default: seed, random_state or "
+    "random_seed]",
+)
+@click.option("--lowest", is_flag=True, help="With --metric: less is better, as of a loss.")
 @click.option(
     "--format",
     "formats",
@@ -96,18 +111,41 @@ def summarize(which: Runs, output: Output, against: Baseline) -> None:
         raise InvalidInput("--experiment and --from are mutually exclusive")
     if output.pictures is not None and not output.into:
         raise InvalidInput("--pictures needs --into, whose pictures it copies")
+    if which.studies and (output.into or against.check):
+        raise InvalidInput("--into and --check are of the published study: leave --study out")
 
-    from mnist_ops.ops.reports import write_report
+    if (which.seed_param or which.lowest) and not which.metric:
+        raise InvalidInput("--seed-param and --lowest need --metric")
+    if which.metric and (which.experiment is None or which.studies or output.into or against.check):
+        raise InvalidInput("--metric takes --experiment, and no --study, --into or --check")
+
+    from mnist_ops.compare.generic import Score
+    from mnist_ops.compare.tables.table import Kind
+    from mnist_ops.ops.reports import write_experiment_report, write_report
 
     with store_of(which.sources) as uri:
-        report = write_report(
-            output.out,
-            preset=None if which.preset == FULLEST else which.preset,
-            experiment=which.experiment,
-            uri=uri,
-            formats=formats,
-            log=log,
-        )
+        if which.metric and which.experiment:
+            kind = Kind(decimals=4, significant=4)
+            score = Score(which.metric, which.metric, 1, kind, which.metric, lowest=which.lowest)
+            report = write_experiment_report(
+                output.out,
+                which.experiment,
+                score,
+                seed=which.seed_param,
+                uri=uri,
+                formats=formats,
+                log=log,
+            )
+        else:
+            report = write_report(
+                output.out,
+                preset=None if which.preset == FULLEST else which.preset,
+                experiment=which.experiment,
+                uri=uri,
+                studies=which.studies,
+                formats=formats,
+                log=log,
+            )
     for path in output.into:
         report.put_into(path, output.pictures)
     if output.as_json:

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnist_ops.cli.options import answer, cells, data_dir_option, json_option, log
+from mnist_ops.cli.options import (
+    answer,
+    cells,
+    data_dir_option,
+    json_option,
+    log,
+    study_option,
+)
 from mnist_ops.cli.sources import from_option, store_of
 from mnist_ops.cli.terminal import training_bar
 from mnist_ops.core.errors import MnistOpsError
+from mnist_ops.study.grids import Study
 
 if TYPE_CHECKING:
     from mnist_ops.serving.verify import Repeat
@@ -21,6 +29,10 @@ if TYPE_CHECKING:
 @from_option
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many cells, drawn by chance.")
 @click.option("--seed", default=0, show_default=True, help="Of --sample.")
+@study_option(
+    "A study whose own functions or data the cells use: FILE.py, FILE.py:NAME or MODULE:NAME. "
+    "Repeatable."
+)
 @data_dir_option
 @json_option
 def verify(
@@ -28,6 +40,7 @@ def verify(
     sources: tuple[Path, ...],
     sample: int | None,
     seed: int,
+    studies: list[Study],
     data_dir: Path | None,
     as_json: bool,
 ) -> None:

@@ -1,11 +1,13 @@
 """A cell of a study, and what became of it."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mnist_ops.compare.runs import ARGUMENT_PREFIX
 from mnist_ops.core import keys
 from mnist_ops.study.grids import Study
 from mnist_ops.study.specs import Spec
@@ -39,7 +41,14 @@ IDENTITY = (
 )
 
 # The params that no table is about unless the study's grid varies them.
-_RARELY_VARIED = (keys.MOMENTUM, keys.DEGREE, keys.PIN_MEMORY)
+_RARELY_VARIED = (
+    keys.MOMENTUM,
+    keys.DEGREE,
+    keys.PIN_MEMORY,
+    keys.WEIGHT_DECAY,
+    keys.LABEL_SMOOTHING,
+    keys.SCHEDULE,
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,9 @@ def run_params(row: Mapping[str, Any]) -> dict[str, Any]:
         # A missing value of any of pandas' kinds is the one thing not equal to itself, or NA.
         if str(row[name]) not in ("nan", "<NA>", "None")
     }
+    for column in row:
+        if column.startswith(ARGUMENT_PREFIX) and isinstance(row[column], str):
+            params[column.removeprefix(ARGUMENT_PREFIX)] = json.loads(row[column])
     if keys.GAMMA in params:
         params[keys.GAMMA] = _gamma(params[keys.GAMMA])
     return params

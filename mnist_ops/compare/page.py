@@ -115,9 +115,9 @@ def render(
     sections = [
         Section(title, f"section-{number}", tuple(_entries(names, sheets, drawn)))
         for number, (title, names) in enumerate(paper.layout.items(), start=1)
+        if any(True for _ in _entries(names, sheets, drawn))
     ]
     rows = [] if results.agreement.empty else agreement_rows(results.agreement)
-    size = paper.sizes.get(selection.preset)
     return environment.get_template("index.html.j2").render(
         paper=paper,
         selection=selection,
@@ -126,7 +126,7 @@ def render(
         kinds_with_counts=[(kind, getattr(selection.total, kind)) for kind in _KINDS],
         names_shown=NAMES_SHOWN,
         provenance=provenance(selection.runs),
-        about=size.about if size else _ABOUT_OWN,
+        about=_about(paper, selection.preset),
         headlines=results.headlines,
         sections=sections,
         beyond=_BEYOND,
@@ -146,6 +146,12 @@ def render(
         room=_room() if figures else {},
         runs=_run_links(selection.runs, tracking_uri),
     )
+
+
+def _about(paper: Paper, preset: str) -> str:
+    if size := paper.sizes.get(preset):
+        return size.about
+    return _ABOUT_OWN if paper.published.numbers else ""
 
 
 def _entries(

@@ -71,6 +71,7 @@ class Paper:
         baseline: a ``findings.json`` of earlier runs.
         source: by whom, in what and when it was published.
         address: where it can be read.
+        question: what the studies are to answer, where nothing was published.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Paper:
     baseline: Traversable | None = None
     source: str = ""
     address: str = ""
+    question: str = ""
 
     def study(self, name: str) -> Study:
         """Return the study called `name`, which has to be one of the paper's."""

@@ -59,7 +59,8 @@ class Report:
     def lines(self) -> list[str]:
         """Return the report for a terminal: cells by study, excluded runs, answers and verdicts."""
         results = self.results
-        lines = [f"Preset {results.selection.preset}"]
+        preset = results.selection.preset
+        lines = [f"Preset {preset}"] if preset else []
         for row in (*results.selection.coverage, results.selection.total):
             counts = {
                 "failed": row.failed,
@@ -73,6 +74,8 @@ class Report:
             lines.append(f"{study}: {row.finished} of {row.expected} cells finished{named}")
         lines += [note.text for note in results.selection.notes]
         lines += [f"{headline.question}: {headline.answer}" for headline in results.headlines]
+        if not results.findings:
+            return lines
         verdicts = Counter(finding.verdict for finding in results.findings)
         counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict)
         lines.append(f"{len(results.findings)} findings ({results.findings[0].scope}): {counted}")
@@ -184,6 +187,7 @@ def summarize(
     preset: str | None = None,
     *,
     expected: Expected | None = None,
+    selection: Selection | None = None,
     formats: Sequence[str] = ("html", "json"),
     log: Callable[[str], None] = lambda line: None,
 ) -> Report:
@@ -200,6 +204,7 @@ def summarize(
         out: folder; made where it does not exist. Other files in it are left alone.
         preset: which cells; None takes the preset with the most finished ones.
         expected: preset -> the cells that it should have; None takes those of the paper's studies.
+        selection: the cells themselves, where no study says which there should be.
         formats: of the figures, from `figures.export.FORMATS`; images need a browser.
         log: gets a line for the user, as when there is no browser to draw images with.
 
@@ -215,15 +220,23 @@ def summarize(
         predictions=functools.cache(source.predictions),
         history=functools.cache(source.history),
     )
-    results = _results(source, paper, preset, expected or paper.cells)
-    files = {name: text.encode() for name, text in _texts(results).items()}
+    chosen = selection or select(
+        source.runs,
+        expected or paper.cells,
+        source.not_measured,
+        preset,
+        source.left_out,
+        paper.studies,
+    )
+    results = _results(source, paper, chosen, expected or paper.cells)
+    files = {name: text.encode() for name, text in _texts(paper, results).items()}
     files |= export(results.figures, log, formats)
     index = page.render(paper, results, files=files, tracking_uri=source.tracking_uri)
     paths = publish({"index.html": index.encode()} | files, out)
     return Report(out, tuple(paths), paper, results)
 
 
-def _results(source: Source, paper: Paper, preset: str | None, expected: Expected) -> Results:
+def _results(source: Source, paper: Paper, selection: Selection, expected: Expected) -> Results:
     def at(other: str, cells: Expected = expected) -> Selection | None:
         return _selected(source, paper, other, cells)
 
@@ -231,9 +244,6 @@ def _results(source: Source, paper: Paper, preset: str | None, expected: Expecte
         evidence = Evidence(chosen, source.predictions, paper.sizes)
         return published_numbers.agreement(paper, evidence, paper.build_tables(chosen))
 
-    selection = select(
-        source.runs, expected, source.not_measured, preset, source.left_out, paper.studies
-    )
     agreement = compare(selection)
     labels = [
         s.official_label(selection.preset) for s in paper.studies if selection.preset in s.presets
@@ -256,15 +266,15 @@ def _results(source: Source, paper: Paper, preset: str | None, expected: Expecte
     return dataclasses.replace(results, figures=tuple(figures))
 
 
-def _texts(results: Results) -> dict[str, str]:
+def _texts(paper: Paper, results: Results) -> dict[str, str]:
     total = results.selection.total
-    origin = (
-        f"Preset {results.selection.preset}: {total.finished} of {total.expected} cells finished."
-    )
-    texts = {
-        "findings.json": baseline.to_json(results.findings),
-        "published-vs-measured.csv": published_numbers.to_csv(results.agreement),
-    }
+    preset = results.selection.preset
+    origin = f"{total.finished} of {total.expected} cells finished."
+    origin = f"Preset {preset}: {origin}" if preset else origin
+    texts = {}
+    if paper.published.numbers:
+        texts["findings.json"] = baseline.to_json(results.findings)
+        texts["published-vs-measured.csv"] = published_numbers.to_csv(results.agreement)
     for table in results.tables:
         texts[f"tables/{table.stem}.csv"] = to_csv(table)
         texts[f"tables/{table.stem}.md"] = to_markdown(table, origin)

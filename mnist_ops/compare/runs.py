@@ -21,10 +21,13 @@ END_TIME = "end_time"
 ERROR = "error"
 GIT_COMMIT = "git_commit"
 TIME = "time"
+FAMILY = "family"
 
 # Columns of tags that name the machine and the libraries start with these.
 HARDWARE_PREFIX = "hardware_"
 VERSION_PREFIX = "version_"
+# And those of the arguments of a user's functions, as JSON, with this.
+ARGUMENT_PREFIX = "argument_"
 
 # Every column that the comparison reads, and what its values are.
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -41,6 +44,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         ERROR: "text",
         GIT_COMMIT: "text",
         TIME: "text",
+        FAMILY: "text",
         **PARAMS,
         **dict.fromkeys(METRICS, "number"),
     }
@@ -56,7 +60,7 @@ def typed(runs: pd.DataFrame) -> pd.DataFrame:
     """
     columns = {name: _READERS[kind](_column(runs, name)) for name, kind in COLUMNS.items()}
     for name in sorted(map(str, runs.columns)):
-        if name.startswith((HARDWARE_PREFIX, VERSION_PREFIX)):
+        if name.startswith((HARDWARE_PREFIX, VERSION_PREFIX, ARGUMENT_PREFIX)):
             columns[printable(name)] = _text(_column(runs, name))
     frame = pd.DataFrame(columns, index=range(len(runs)))
     return frame.sort_values([START_TIME, RUN_ID], ignore_index=True, na_position="first")

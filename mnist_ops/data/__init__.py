@@ -13,6 +13,7 @@ from mnist_ops.core import lazy
 if TYPE_CHECKING:
     from mnist_ops.data.idx import pixels
     from mnist_ops.data.images import Images, load
+    from mnist_ops.data.own import folder, npz, torchvision_set
     from mnist_ops.data.splits import Split, split, split_of
     from mnist_ops.data.store import DatasetStatus, FileStatus, default_data_dir, ensure, status
 
@@ -23,16 +24,20 @@ __all__ = [
     "Split",
     "default_data_dir",
     "ensure",
+    "folder",
     "load",
+    "npz",
     "pixels",
     "split",
     "split_of",
     "status",
+    "torchvision_set",
 ]
 
 __getattr__ = lazy.attributes(
     __name__,
     dict.fromkeys(__all__, "store")
     | {"pixels": "idx", "Images": "images", "load": "images"}
-    | dict.fromkeys(("Split", "split", "split_of"), "splits"),
+    | dict.fromkeys(("Split", "split", "split_of"), "splits")
+    | dict.fromkeys(("folder", "npz", "torchvision_set"), "own"),
 )

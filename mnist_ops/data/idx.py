@@ -30,6 +30,8 @@ def read(name: str, root: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.uint
 
 def pixels(name: str, data_dir: Path | None = None) -> NDArray[np.uint8]:
     """Return all images of a data set, as `load` has them; raises as `read`."""
+    if (content := dataset.named(name).content) is not None:
+        return content.images
     return np.concatenate([images for images, _ in read(name, absolute(data_dir))])
 
 

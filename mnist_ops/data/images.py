@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mnist_ops.data import idx
 from mnist_ops.data.mapped import mapped
 from mnist_ops.data.store import absolute
 from mnist_ops.study import dataset
+from mnist_ops.study.dataset import Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +20,8 @@ class Images:
 
     Attributes:
         name: Name of the data set.
-        images: uint8, (n, height, width): grey levels, 0 is background.
+        images: uint8, (n, height, width): grey levels, 0 is background; of colours (n, 3, height,
+            width).
         labels: int64, (n,): 0, 1, ...
         n_train: how many of them were published for training.
         digest: 16 hexadecimal digits that stand for the content of the files.
@@ -46,7 +49,8 @@ def load(name: str, data_dir: Path | None = None) -> Images:
         DataUnavailable: A file is missing or corrupt.
         InvalidInput: There is no data set of that name.
     """
-    return _load(name, absolute(data_dir))
+    info = dataset.named(name)
+    return _load(name, absolute(data_dir)) if info.content is None else _own(info)
 
 
 @cache
@@ -58,6 +62,21 @@ def _load(name: str, root: Path) -> Images:
         images=mapped([images for images, _ in parts], f"{name}-{info.digest}"),
         labels=torch.cat([labels for _, labels in parts]).long(),
         n_train=len(parts[0][0]),
+        digest=info.digest,
+        class_names=info.class_names,
+    )
+
+
+@cache
+def _own(info: Dataset) -> Images:
+    assert info.content is not None
+    content = info.content
+    pixels = torch.from_numpy(np.ascontiguousarray(content.images))
+    return Images(
+        name=info.name,
+        images=mapped([pixels], f"{info.name}-{info.digest}"),
+        labels=torch.from_numpy(content.labels),
+        n_train=len(pixels) if content.n_train is None else content.n_train,
         digest=info.digest,
         class_names=info.class_names,
     )

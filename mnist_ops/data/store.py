@@ -24,6 +24,7 @@ from mnist_ops.study import dataset
 from mnist_ops.study.dataset import Dataset
 
 ON_DISK = "found on disk"
+OF_A_STUDY = "of a study"
 RECORD = "source.json"
 STAGING = ".staging-"
 
@@ -95,6 +96,8 @@ def status(name: str, data_dir: Path | None = None) -> DatasetStatus:
         InvalidInput: There is no data set of that name.
     """
     info = dataset.named(name)
+    if info.content is not None:
+        return DatasetStatus(name, Path(), (), OF_A_STUDY, info.digest)
     folder = info.folder(absolute(data_dir))
     files = tuple(_file_status(folder / file, md5) for file, md5 in info.files.items())
     return DatasetStatus(name, folder, files, _source(folder, info), info.digest)
@@ -156,6 +159,13 @@ def ensure(
     info = dataset.named(name)
     root = absolute(data_dir)
     found = status(name, root)
+    if info.content is not None:
+        channels, height, width = info.image_shape
+        log(
+            f"{name}: {len(info.content.labels):,} images of {height}x{width} in {info.n_classes} "
+            f"classes, {channels} channel{'' if channels == 1 else 's'}"
+        )
+        return found
     if not found.intact:
         with _writing(info, root, log):
             # Another process may have fetched them while this one waited.

@@ -42,3 +42,9 @@ def fit(cells: Sequence[Spec], images: Images, work: Work) -> None:
 def cost(cell: Spec) -> float:
     """Return what a fit of `cell` costs, in units that only compare within its method."""
     return float(lookup.load(method_of(cell).cost)(cell))
+
+
+def check(cell: Spec) -> None:
+    """Raise `InvalidInput` where the model of `cell` does not fit its data set."""
+    if found := method_of(cell).check:
+        lookup.load(found)(cell)

@@ -1,6 +1,7 @@
 """Write a report on the runs of a tracking store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from mnist_ops import compare, data, tracking
+from mnist_ops.compare import generic
 from mnist_ops.compare.figures.export import FORMATS
-from mnist_ops.core.errors import InvalidInput
+from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup
+from mnist_ops.study.grids import Study
 from mnist_ops.tracking.deleted import how_to_restore
 
 # The publication that the runs are compared with.
@@ -24,6 +28,7 @@ def write_report(
     preset: str | None = None,
     experiment: str | None = None,
     uri: str | None = None,
+    studies: Sequence[Study] = (),
     formats: Sequence[str] = FORMATS,
     log: Callable[[str], None] = lambda line: None,
 ) -> compare.Report:
@@ -34,6 +39,7 @@ def write_report(
         preset: preset of the cells; None is the preset with the most finished cells.
         experiment: name of the experiment of the runs; None is all experiments.
         uri: of the store; None is MLflow's current one.
+        studies: whose report it is; none is the published study's.
         formats: of the figures.
         log: gets lines for the user.
 
@@ -52,17 +58,17 @@ def write_report(
         log(line)
 
     log_left_out = tracking.once(leave_out)
-    paper = lookup.find("papers", PAPER)
+    paper = _own_paper(studies) if studies else lookup.find("papers", PAPER)
     with tracking.tracking_errors(uri):
         try:
             source = compare.Source(
-                runs=_runs(client, experiment, log_left_out),
+                runs=_runs(client, experiment, [s.name for s in paper.studies], log_left_out),
                 not_measured=tracking.not_measured(client, log_left_out),
                 left_out=left_out,
                 predictions=lambda run_id: tracking.predictions(client, run_id),
                 history=lambda run_id, metric: tracking.history(client, run_id, metric),
-                pixels=_pixels if _all_data_is_here() else None,
-                classes=lambda dataset: lookup.named("datasets", dataset).class_names,
+                pixels=_pixels_at_hand if studies else _pixels if _all_data_is_here() else None,
+                classes=lambda dataset: datasets.named(dataset).class_names,
                 tracking_uri=tracking.without_password(uri),
             )
             return compare.summarize(source, paper, out, preset, formats=formats, log=log)
@@ -70,14 +76,95 @@ def write_report(
             raise compare.NoRuns(f"{error}{how_to_restore(client)}") from None
 
 
-def _runs(client: MlflowClient, experiment: str | None, left_out: tracking.LeftOut) -> pd.DataFrame:
+def write_experiment_report(
+    out: Path,
+    experiment: str,
+    score: generic.Score,
+    *,
+    seed: str | None = None,
+    uri: str | None = None,
+    formats: Sequence[str] = FORMATS,
+    log: Callable[[str], None] = lambda line: None,
+) -> compare.Report:
+    """Write the report on an experiment of MLflow's, whatever program logged it, into `out`.
+
+    Args:
+        out: folder of the report.
+        experiment: its name.
+        score: the metric that the report is about.
+        seed: the param whose values are repeats; None takes one that is called so.
+        uri: of the store; None takes MLflow's current one.
+        formats: of the figures.
+        log: gets a line for people.
+
+    Raises:
+        InvalidInput: there is no such experiment, metric or param.
+        NoRuns: the experiment has no runs.
+        CannotWrite: the report cannot be written.
+        TrackingUnavailable: the store cannot be read.
+    """
+    uri = uri or tracking.default_uri()
+    client = tracking.connect(uri, create=False)
+    with tracking.tracking_errors(uri):
+        runs = [
+            generic.ForeignRun(
+                run_id=run.info.run_id,
+                experiment_id=run.info.experiment_id,
+                name=run.info.run_name or "",
+                status=run.info.status,
+                start_time=run.info.start_time,
+                end_time=run.info.end_time,
+                params=run.data.params,
+                metrics=run.data.metrics,
+            )
+            for run in tracking.experiment_runs(client, _experiment_id(client, experiment), log)
+        ]
+        score = replace(score, seed=generic.seed_param(runs, seed))
+        source = compare.Source(
+            runs=pd.DataFrame(),
+            history=lambda run_id, metric: tracking.history(client, run_id, metric),
+            tracking_uri=tracking.without_password(uri),
+        )
+        return compare.summarize(
+            source,
+            generic.paper_of((), experiment, score=score),
+            out,
+            selection=generic.selection_of(runs, experiment, score.metric),
+            formats=formats,
+            log=log,
+        )
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        raise InvalidInput(f"the tracking store has no experiment {name!r}")
+    return str(found.experiment_id)
+
+
+def _own_paper(studies: Sequence[Study]) -> compare.Paper:
+    of_studies = [each for study in studies for each in study.datasets]
+    return generic.paper_of(studies, datasets=list(dict.fromkeys(of_studies)))
+
+
+def _runs(
+    client: MlflowClient,
+    experiment: str | None,
+    studies: Collection[str],
+    left_out: tracking.LeftOut,
+) -> pd.DataFrame:
     runs = tracking.cell_runs(client, left_out)
+    if not runs.empty:
+        others = sorted(set(runs["study"].dropna()) - set(studies))
+        runs = runs[runs["study"].isin(studies)]
+        if runs.empty and others:
+            raise compare.NoRuns(
+                f"no runs of {', '.join(studies)}; the store has runs of {', '.join(others)}: "
+                "--study names the study or its file"
+            )
     if experiment is None or runs.empty:
         return runs
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        raise InvalidInput(f"the tracking store has no experiment {experiment!r}")
-    return runs[runs["experiment_id"] == found.experiment_id]
+    return runs[runs["experiment_id"] == _experiment_id(client, experiment)]
 
 
 def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -85,6 +172,14 @@ def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
     # An index from a store may be out of range; its image is black.
     known = index < len(images)
     return images[index * known] * known[:, None, None]
+
+
+def _pixels_at_hand(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:
+    """As `_pixels`; None of colour images, and of a data set that is not here."""
+    try:
+        return _pixels(dataset, index) if datasets.named(dataset).image_shape[0] == 1 else None
+    except MnistOpsError:
+        return None
 
 
 def _all_data_is_here() -> bool:

@@ -10,6 +10,7 @@ from mnist_ops import data, tracking
 from mnist_ops.core import cancellation, keys, paths
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.fitting import svm
+from mnist_ops.runner import own_code
 from mnist_ops.runner.final_upload import FINAL_UPLOAD_S, INTERRUPTED_UPLOAD_S, upload_runs
 from mnist_ops.runner.fit_groups import grouped
 from mnist_ops.runner.other_grids import wait_for_others
@@ -38,7 +39,9 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
         WorkersUnavailable: there is nothing to compute on.
         NotWritable: the store, or this machine's state folder, cannot be written.
     """
+    own_code.register(studies, settings.workers)
     with_cuda = [plan(study, settings, has_cuda=True) for study in studies]
+    own_code.check_models(cell for each in with_cuda for cell in each.cells)
     datasets = list(dict.fromkeys(cell.dataset for each in with_cuda for cell in each.cells))
     if settings.streams > 1 and settings.workers == 0:
         raise InvalidInput(
@@ -63,7 +66,9 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
                 open_pool(
                     settings.workers,
                     settings.scheduler,
-                    Needs.of_this_process(tracker.address, datasets),
+                    Needs.of_this_process(
+                        tracker.address, datasets, [s.place for s in studies if s.place]
+                    ),
                     settings.svm_memory_gb,
                     display.log,
                     settings.streams,
@@ -136,8 +141,11 @@ class _Grids:
         self.display.start(a_plan.study.title, len(a_plan.cells), len(report.skipped), costs)
         for cell, reason in report.failed_before.items():
             self.display.log(f"failed before, --retry-failed tries again: {cell.name}: {reason}")
-        if line := svm.plain_notice(to_do):
+        before = tracking.specs_of(self.tracker.client, a_plan.study.name)
+        for line in own_code.changes(to_do, before):
             self.display.log(line)
+        if notice := svm.plain_notice(to_do):
+            self.display.log(notice)
         try:
             for outcome in self._compute(to_do, context):
                 outcomes.append(outcome)
@@ -222,6 +230,7 @@ class _Grids:
             forced=settings.force,
             checkpoint_s=settings.checkpoint_s,
             streams=1 if study.is_about_time else settings.streams,
+            study=study.place,
         )
 
     def _compute(self, cells: Sequence[Spec], context: CellContext) -> Iterator[Outcome]:

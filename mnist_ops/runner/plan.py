@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mnist_ops.core.errors import InvalidInput
+from mnist_ops.runner.own_code import check_models
 from mnist_ops.runner.settings import Settings
 from mnist_ops.runner.workers import WorkersUnavailable
 from mnist_ops.study.grids import Study
@@ -46,7 +47,9 @@ def plan(study: Study, settings: Settings, *, has_cuda: bool) -> Plan:
 def plan_locally(studies: Sequence[Study], settings: Settings) -> list[Plan]:
     """Plan `studies` for this machine, as a run without a scheduler does."""
     has_cuda = torch.cuda.is_available()
-    return [plan(study, settings, has_cuda=has_cuda) for study in studies]
+    plans = [plan(study, settings, has_cuda=has_cuda) for study in studies]
+    check_models(cell for each in plans for cell in each.cells)
+    return plans
 
 
 def _devices(study: Study, asked: str, *, has_cuda: bool) -> tuple[Any, ...]:

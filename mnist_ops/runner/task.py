@@ -8,12 +8,19 @@ from typing import Literal
 
 from mnist_ops import tracking
 from mnist_ops.core import cancellation, keys, paths
-from mnist_ops.core.errors import MnistOpsError, Stopped, TrackingUnavailable, one_line
+from mnist_ops.core.errors import (
+    DataUnavailable,
+    MnistOpsError,
+    Stopped,
+    TrackingUnavailable,
+    one_line,
+)
 from mnist_ops.data import Images, load
 from mnist_ops.fitting import methods
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S, Checkpoint
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.runner.fit_groups import FitGroup
+from mnist_ops.study import grids
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
@@ -39,6 +46,7 @@ class CellContext:
         forced: whether the new runs replace finished runs of the cells.
         checkpoint_s: seconds of training that an interruption may cost; see `Checkpoint.every_s`.
         streams: number of cells that may share a CUDA device.
+        study: place of a study with functions or data sets of its own; else empty.
     """
 
     address: tracking.Address
@@ -48,6 +56,7 @@ class CellContext:
     forced: bool = False
     checkpoint_s: float = DEFAULT_EVERY_S
     streams: int = 1
+    study: str = ""
 
     @property
     def grid(self) -> str:
@@ -151,7 +160,7 @@ class _Work:
 
     def compute(self, *, claimed: bool) -> list[Outcome]:
         try:
-            images = load(self.group.fitted.dataset, self.context.data_dir)
+            images = self._images()
             self._open_runs(images.digest, claimed=claimed)
             if self.runs:
                 self.report(_progress(self.group, 0))
@@ -168,6 +177,16 @@ class _Work:
             self.report(_progress(self.group, self.group.fitted.length))
         self.tracker.uploader.flush(UPLOAD_S, retry=False)
         return self._with_run_ids()
+
+    def _images(self) -> Images:
+        """Return the images of the cells, of the study's own where they are."""
+        if self.context.study:
+            grids.find(self.context.study)
+        fitted = self.group.fitted
+        images = load(fitted.dataset, self.context.data_dir)
+        if fitted.data_digest not in ("", images.digest):
+            raise DataUnavailable(f"the images of {fitted.dataset} changed since the grid began")
+        return images
 
     def give_up(self, reason: str, *, claimed: bool) -> list[Outcome]:
         error = MnistOpsError(reason)

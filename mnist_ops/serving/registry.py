@@ -62,9 +62,12 @@ _SOURCES = (
     "serving/inference",
     "study/__init__.py",
     "study/dataset.py",
+    "study/grids.py",
     "study/lookup.py",
     "study/method.py",
+    "study/model.py",
     "study/results.py",
+    "study/source.py",
     "study/specs.py",
 )
 # Requirements of these modules. MLflow would find them by running the model, which takes long.

@@ -191,7 +191,7 @@ def images_of(run: Run, spec: Spec, data_dir: Path | None) -> data.Images:
         MnistOpsError: there are others in the data folder.
         DataUnavailable: they are missing or damaged.
     """
-    images = data.load(spec.dataset, data_dir)
+    images = data.load(spec.data.name, data_dir)
     if registry.recorded_digest(run) not in (images.digest, None):
         raise MnistOpsError(
             f"{run.info.run_name} was fitted to other images of {spec.dataset} than are in the "

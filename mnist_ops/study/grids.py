@@ -2,12 +2,19 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mnist_ops.core.errors import InvalidInput
+from mnist_ops.study import dataset as datasets
+from mnist_ops.study import lookup, model
+from mnist_ops.study.dataset import OwnData
+from mnist_ops.study.model import Model, check_name
 from mnist_ops.study.specs import OFFICIAL, Spec
+
+# Fields of a spec that follow from the study's functions and data sets.
+_OF_CODE = ("data_digest", "code", "arguments")
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,11 @@ class Study:
         question: what the grid is to answer, in one sentence.
         spec: the class of its cells.
         presets: sizes at which it can be run, by name.
-        grid: axis name -> values, in the order in which the cells are listed.
+        grid: axis name -> values, in the order in which the cells are listed. A model is a name
+            that is known, a user's function, or the place of one (``file.py:function``); the
+            arguments of functions are axes as well. A data set is a name or an `OwnData`.
         is_about_time: whether no cell may run beside another on a device.
+        place: where it is found, as ``file.py:NAME``, if it has functions or data of its own.
 
     Raises:
         InvalidInput: the grid has an axis that its cells do not have, lacks one that they need, or
@@ -80,14 +90,17 @@ class Study:
     presets: Mapping[str, Preset]
     grid: Mapping[str, tuple[Any, ...]]
     is_about_time: bool = False
+    place: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        check_name("a study", self.name)
         fields = {field.name: field.default for field in dataclasses.fields(self.spec)}
         # Seeds are those of the preset.
-        known = fields.keys() - {"study", "seed"}
+        known = fields.keys() - {"study", "seed", *_OF_CODE}
         needed = {name for name in known if fields[name] is dataclasses.MISSING} | {"device"}
-        if unknown := sorted(self.grid.keys() - known):
-            axes = ", ".join(sorted(known))
+        of_functions = self._arguments
+        if unknown := sorted(self.grid.keys() - known - of_functions.keys()):
+            axes = ", ".join([*sorted(known), *of_functions])
             raise InvalidInput(f"study {self.name} has no axis {unknown[0]!r}; its axes: {axes}")
         if absent := sorted(needed - self.grid.keys()):
             raise InvalidInput(f"study {self.name} needs the axis {absent[0]!r} in its grid")
@@ -120,12 +133,73 @@ class Study:
         own = {"precision": choices.precision, "plain": choices.plain}
         has = {field.name for field in dataclasses.fields(self.spec)}
         fields |= {name: value for name, value in own.items() if name in has}
-        return list(
-            dict.fromkeys(
-                self.spec(study=self.name, **fields | dict(zip(axes, values, strict=True)))
-                for values in itertools.product(*axes.values())
-            )
-        )
+        points = (dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values()))
+        return list(dict.fromkeys(self._cell(fields | point) for point in points))
+
+    def _cell(self, fields: dict[str, Any]) -> Spec:
+        """Return the cell with these values; an argument counts for the functions that take it."""
+        known = {field.name for field in dataclasses.fields(self.spec)}
+        own: dict[str, Any] = {}
+        if "model" in fields:
+            made = self._model(fields["model"])
+            own = {"model": made.name, "code": made.code} if made else {}
+            taken = made.arguments if made else {}
+            own["arguments"] = [(k, v) for k, v in fields.items() if k in taken and k not in known]
+        if isinstance(data := _data(fields["dataset"]), OwnData):
+            own |= {"dataset": data.name, "data_digest": data.dataset.digest}
+            for name in ("train_limit", "test_limit"):
+                if 0 < fields[name] < (least := data.dataset.n_classes):
+                    raise InvalidInput(
+                        f"{name} must be 0 (all images) or at least {least}, one image a class of "
+                        f"{data.name}; got {fields[name]}"
+                    )
+        return self.spec(study=self.name, **{k: v for k, v in fields.items() if k in known} | own)
+
+    def register(self) -> None:
+        """Let the functions and the data sets of the study be found by their names.
+
+        Raises:
+            InvalidInput: one has the name of something else.
+        """
+        for made in self._functions():
+            lookup.register("models", made.name, made)
+        for value in self.grid["dataset"]:
+            if isinstance(value, OwnData):
+                lookup.register("datasets", check_name("a data set", value.name), value)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether it has functions or data sets of its own, which workers must load."""
+        own_data = any(isinstance(value, OwnData) for value in self.grid["dataset"])
+        return own_data or any(True for _ in self._functions())
+
+    @property
+    def datasets(self) -> list[str]:
+        """The names of its data sets."""
+        return [v.name if isinstance(v, OwnData) else str(v) for v in self.grid["dataset"]]
+
+    def _functions(self) -> Iterator[Model]:
+        for value in self.grid.get("model", ()):
+            made = self._model(value)
+            if made is not None and made.code:
+                yield made
+
+    def _model(self, value: Any) -> Model | None:
+        """Return the model that a value of the grid stands for; None for a name of another sort."""
+        if not self.spec.takes_functions:
+            return None
+        if callable(value):
+            return model.of_function(value)
+        if ":" in str(value):
+            return model.of_function(lookup.load(value))
+        return model.named(value)
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of the study's functions that may be axes, with their defaults."""
+        taken = {name: v for made in self._functions() for name, v in made.arguments.items()}
+        known = {field.name for field in dataclasses.fields(self.spec)} | {"random_state"}
+        return {name: value for name, value in taken.items() if name not in known}
 
     def label(self, preset: str, cell: Spec) -> str:
         """Return the preset tag of `cell`: `preset`, or what the user made of it.
@@ -168,13 +242,34 @@ class Study:
     def axes(self) -> dict[str, Any]:
         """Every field of the cells that may be an axis -> a value of its type."""
         elsewhere = {"study", "model", "seed", "device", "train_limit", "test_limit"}
-        elsewhere |= {"precision", "plain"}
+        elsewhere |= {"precision", "plain", *_OF_CODE}
         defaults = {
             field.name: field.default
             for field in dataclasses.fields(self.spec)
             if field.name not in elsewhere and field.default is not dataclasses.MISSING
         }
-        return defaults | {axis: v[0] for axis, v in self.grid.items() if axis != "device"}
+        given = {axis: v[0] for axis, v in self.grid.items() if axis != "device"}
+        return defaults | self._arguments | given
+
+
+def find(name: str) -> Study:
+    """Return the study that the user calls `name`; what it has of its own can then be found, too.
+
+    Raises:
+        InvalidInput: there is no such study, or its file cannot be imported.
+    """
+    found = lookup.find("studies", name)
+    if not isinstance(found, Study):
+        raise InvalidInput(f"{name} is no Study, but {found!r:.80}")
+    if lookup.ours("studies").get(found.name, found) != found:
+        raise InvalidInput(f"there is a study {found.name} already: give yours another name")
+    found.register()
+    return replace(found, place=lookup.absolute(name)) if found.has_own else found
+
+
+def _data(value: Any) -> Any:
+    """Return the `OwnData` that a value of the axis stands for; the value if it is a known name."""
+    return value if isinstance(value, OwnData) else datasets.found(value)
 
 
 def _own_label(limits: Limits, *departures: str) -> str:

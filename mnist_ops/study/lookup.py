@@ -2,13 +2,16 @@
 
 A short name is one of this project or of an installed package, which declares it as an entry point
 of the group ``mnist_ops.datasets``, ``mnist_ops.models`` and so on. Any other object is named by
-its place: ``package.module:NAME`` or ``folder/file.py:NAME``.
+its place: ``package.module:NAME`` or ``folder/file.py:NAME``. What a user's study has of its own
+gets its short name when the study is used (`register`).
 """
 
+import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -41,6 +44,11 @@ _SINGULAR = MappingProxyType(
 )
 
 
+# What studies have of their own, by kind and name; and the folders of the files being imported.
+_registered: dict[str, dict[str, Any]] = {}
+_folders: list[Path] = []
+
+
 def find(kind: str, name: str) -> Any:
     """Return the object that the user calls `name`.
 
@@ -66,7 +74,25 @@ def named(kind: str, name: str) -> Any:
         return found
     if name in _installed(kind):
         return load(_installed(kind)[name])
+    if name in _registered.get(kind, {}):
+        return _registered[kind][name]
     raise InvalidInput.not_one_of(_SINGULAR[kind], name, known(kind))
+
+
+def register(kind: str, name: str, value: Any) -> None:
+    """Let `value`, which a study has of its own, be found as `name`.
+
+    Raises:
+        InvalidInput: this project or an installed package has something of that name.
+    """
+    if name in known(kind):
+        raise InvalidInput(f"there is a {_SINGULAR[kind]} {name} already: give yours another name")
+    _registered.setdefault(kind, {})[name] = value
+
+
+def is_registered(kind: str, name: str) -> bool:
+    """Return whether a study that is in use has something of its own called `name`."""
+    return name in _registered.get(kind, {})
 
 
 def known(kind: str) -> tuple[str, ...]:
@@ -108,7 +134,7 @@ def load(place: str) -> Any:
     """
     module, _, name = place.rpartition(":")
     try:
-        found = _file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        found = _file(module) if module.endswith(".py") else importlib.import_module(module)
         return getattr(found, name)
     except (Exception, SystemExit) as error:
         # Whatever the module of another raises when it is imported, as a script that ends itself.
@@ -122,13 +148,56 @@ def _installed(kind: str) -> Mapping[str, str]:
     return {entry.name: entry.value for entry in entry_points(group=f"mnist_ops.{kind}")}
 
 
+def absolute(place: str) -> str:
+    """Return the place of a study with the whole path of its file."""
+    file, _, name = (f"{place}:STUDY" if place.endswith(".py") else place).rpartition(":")
+    return f"{beside(file)}:{name}" if file.endswith(".py") else place
+
+
+def beside(name: str) -> Path:
+    """Return the path called `name`: from the file being imported, or else the current folder."""
+    path = Path(name).expanduser()
+    from_file = _folders[-1] / path if _folders else path
+    return (from_file if from_file.exists() else path).absolute()
+
+
+def _file(file: str) -> ModuleType:
+    path = beside(file)
+    return _module(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 @cache
-def _file(path: Path) -> ModuleType:
+def _module(path: Path, content: str) -> ModuleType:
+    """Import a file once for each content: a process may live longer than one version of it."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Classes defined in the file are looked up there.
     sys.modules.setdefault(path.stem, module)
-    spec.loader.exec_module(module)
+    with _importing_from(path.parent), suppress(_ImportedFarEnough):
+        spec.loader.exec_module(module)
     return module
+
+
+def stop_import() -> None:
+    """End the import of a file here, if one is going on: what follows would run its study."""
+    if _folders:
+        raise _ImportedFarEnough
+
+
+class _ImportedFarEnough(BaseException):
+    """The file has come to where it runs its study."""
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let a file import what is beside it, as if Python had been started with it."""
+    if str(folder) not in sys.path:
+        # Last: a file must not stand in the way of a library of its name.
+        sys.path.append(str(folder))
+    _folders.append(folder)
+    try:
+        yield
+    finally:
+        _folders.pop()

@@ -6,7 +6,7 @@ The code is named by its place and imported when it is used: what only reads spe
 from dataclasses import dataclass
 
 from mnist_ops.study import lookup
-from mnist_ops.study.specs import ResNetSpec, Spec, SvmSpec
+from mnist_ops.study.specs import EstimatorSpec, ResNetSpec, Spec, SvmSpec
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,18 @@ class Method:
         cost: ``module:function``, from a spec to what its fit costs, in units that only compare
             with those of the same method.
         model_format: the module that writes, reads and applies its models, as
-            `mnist_ops.serving.inference.classifier.ModelFormat`.
+            `mnist_ops.serving.inference.classifier.ModelFormat`; empty where they cannot be kept as
+            numbers alone, so that none is registered.
+        check: ``module:function``, raises `InvalidInput` where the model of a spec, a user's
+            function, does not fit its data set.
     """
 
     name: str
     spec: type[Spec]
     fit: str
     cost: str
-    model_format: str
+    model_format: str = ""
+    check: str = ""
 
 
 METHODS = {
@@ -40,6 +44,7 @@ METHODS = {
             fit="mnist_ops.fitting.resnet_method:fit",
             cost="mnist_ops.fitting.resnet_method:cost",
             model_format="mnist_ops.serving.inference.networks",
+            check="mnist_ops.fitting.resnet.models:complexity",
         ),
         Method(
             name=SvmSpec.family,
@@ -47,6 +52,13 @@ METHODS = {
             fit="mnist_ops.fitting.svm_method:fit",
             cost="mnist_ops.fitting.svm_method:cost",
             model_format="mnist_ops.serving.inference.svms",
+        ),
+        Method(
+            name=EstimatorSpec.family,
+            spec=EstimatorSpec,
+            fit="mnist_ops.fitting.estimators:fit",
+            cost="mnist_ops.fitting.estimators:cost",
+            check="mnist_ops.fitting.estimators:made",
         ),
     )
 }

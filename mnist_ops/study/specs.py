@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup
 from mnist_ops.study.dataset import Dataset
+from mnist_ops.study.model import check_name, check_registered
 
 OPTIMIZERS = ("SGD", "Adam")
 DEVICES = ("cpu", "cuda")
@@ -25,6 +27,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 DEFAULT_PRECISION: Mapping[str, str] = MappingProxyType({"cpu": "bfloat16", "cuda": "float16"})
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
+SCHEDULES = CONSTANT, COSINE = ("constant", "cosine")
 # Where the test images come from: drawn from all images, or the part published as test images.
 POOLED, OFFICIAL = PARTS = ("pooled", "official")
 
@@ -33,7 +36,21 @@ POOLED, OFFICIAL = PARTS = ("pooled", "official")
 SCHEMA = 1
 # Fields that came later, and the value that they had before they were there: left out of the
 # canonical form with that value, so that older fingerprints stay.
-_ADDED: Mapping[str, Any] = {"parts": POOLED}
+_ADDED: Mapping[str, Any] = MappingProxyType(
+    {
+        "parts": POOLED,
+        "data_digest": "",
+        "code": "",
+        "arguments": (),
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "schedule": CONSTANT,
+    }
+)
+# Fields that are no params of runs: the study's name, sizes, and what `arguments` stand for.
+_NO_PARAMS = ("study", "train_limit", "test_limit", "data_digest", "code", "arguments")
+_ARGUMENTS = (bool, int, float, str, type(None))
+_MAX_ARGUMENT = 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +67,10 @@ class Spec:
         test_limit: test images, likewise.
         parts: ``pooled`` draws training, validation and test images from all images of the data
             set; ``official`` tests on the images published for it, and trains on none of them.
+        data_digest: of the images, where a user's study has the data set; else empty.
+        code: of the model, where a user's function makes it (see `study.source`); else empty. A
+            spec with either can be read where the user's code is not.
+        arguments: name and value of each argument of that function, sorted.
 
     Raises:
         InvalidInput: a field has a value that is not allowed; the message names both.
@@ -58,6 +79,8 @@ class Spec:
     family: ClassVar[str]
     # Whether cells that are fitted together each have a time of their own.
     timed_each: ClassVar[bool] = False
+    # Whether a user's function may make the model.
+    takes_functions: ClassVar[bool] = False
 
     study: str
     dataset: str
@@ -67,11 +90,24 @@ class Spec:
     train_limit: int = 0
     test_limit: int = 0
     parts: str = POOLED
+    data_digest: str = ""
+    code: str = ""
+    arguments: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("parts", self.parts, PARTS)
-        n_classes = self.data.n_classes
-        _one_of("model", self.model, self.models())
+        for name in ("data_digest", "code"):
+            if not re.fullmatch("([0-9a-f]{16})?", str(getattr(self, name))):
+                raise InvalidInput(f"{name} must be 16 hexadecimal digits, or empty")
+        # Which classes a user's data set has is known where the study is (see `Study.cells`).
+        n_classes = 2 if self.data_digest else self.data.n_classes
+        if self.code and self.takes_functions:
+            check_name("a model", self.model)
+        else:
+            _one_of("model", self.model, self.models())
+        if self.data_digest:
+            check_name("a data set", self.dataset)
+        object.__setattr__(self, "arguments", _sorted_arguments(self.arguments))
         _one_of("device", self.device, DEVICES)
         _whole("seed", self.seed, at_least=0)
         for name in ("train_limit", "test_limit"):
@@ -90,7 +126,14 @@ class Spec:
 
     @property
     def data(self) -> Dataset:
-        """The data set that it names."""
+        """The data set that it names.
+
+        Raises:
+            InvalidInput: that is not known.
+            OtherCode: it is of a user's study, which is not in use.
+        """
+        if self.data_digest:
+            check_registered("datasets", self.dataset)
         return datasets.named(self.dataset)
 
     @property
@@ -103,6 +146,8 @@ class Spec:
         """The spec as JSON with sorted keys: equal for equal experiments."""
         fields = dataclasses.asdict(self) | {"family": self.family, "schema": SCHEMA}
         fields = {k: v for k, v in fields.items() if k not in _ADDED or v != _ADDED[k]}
+        if self.arguments:
+            fields["arguments"] = dict(self.arguments)
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -124,7 +169,7 @@ class Spec:
     def params(self) -> dict[str, Any]:
         """The spec as the run's params, named and typed as users compare them."""
         fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in ("study", "train_limit", "test_limit")}
+        return {k: v for k, v in fields.items() if k not in _NO_PARAMS} | dict(self.arguments)
 
     @property
     def length(self) -> int:
@@ -158,7 +203,13 @@ class Spec:
     def _suffix(self) -> str:
         device = "" if self.device == "cpu" else f"-{self.device}"
         parts = "" if self.parts == POOLED else f"-{self.parts}"
-        return f"-s{self.seed}{device}{parts}"
+        given = "".join(f"-{name}{_short(value)}" for name, value in self.arguments)
+        return f"{given}-s{self.seed}{device}{parts}"
+
+    @property
+    def _given(self) -> str:
+        """The arguments as a part of a sentence."""
+        return "".join(f", {name} {_short(value)}" for name, value in self.arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,16 +219,20 @@ class ResNetSpec(Spec):
     Attributes:
         batch_size: images a step.
         optimizer: ``SGD`` (with `momentum`) or ``Adam``.
-        learning_rate: constant over the training.
+        learning_rate: of the first step.
         momentum: of SGD; Adam ignores it.
         epochs: passes over the training images.
         pin_memory: batches travel to a CUDA device through pinned host memory; no effect on a CPU.
         precision: ``float32``, or the type that automatic mixed precision computes in; ``auto``
             becomes the usual one of the device.
         plain: torchvision's network as it is, without the rewriting that makes it faster.
+        weight_decay: of every weight, as torch's SGD and AdamW have it; 0 for none.
+        label_smoothing: share of each target that all classes get; 0 for none.
+        schedule: ``constant``, or ``cosine`` from the learning rate to 0 over all steps.
     """
 
     family: ClassVar[str] = "resnet"
+    takes_functions: ClassVar[bool] = True
 
     batch_size: int
     optimizer: str
@@ -187,10 +242,16 @@ class ResNetSpec(Spec):
     momentum: float = 0.9
     precision: str = "auto"
     plain: bool = False
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    schedule: str = CONSTANT
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _share(self, "weight_decay")
+        _share(self, "label_smoothing")
         if self.precision == "auto":
             object.__setattr__(self, "precision", DEFAULT_PRECISION[self.device])
         _one_of("precision", self.precision, ("auto", *PRECISIONS))
@@ -217,12 +278,13 @@ class ResNetSpec(Spec):
 
     @property
     def fit_group(self) -> str:
-        """Without the epochs: a shorter training is the beginning of a longer one, bit for bit.
+        """Without the epochs at a constant rate: a shorter training then begins a longer one.
 
         Without an accelerator there is no transfer that pinned memory could change, either.
         """
         pin_memory = self.pin_memory and self.device != "cpu"
-        return dataclasses.replace(self, epochs=1, pin_memory=pin_memory).fingerprint
+        epochs = 1 if self.schedule == CONSTANT else self.epochs
+        return dataclasses.replace(self, epochs=epochs, pin_memory=pin_memory).fingerprint
 
     @property
     def fit_order(self) -> tuple[Any, ...]:
@@ -249,7 +311,7 @@ class ResNetSpec(Spec):
         return (
             f"{self.model}-{self.dataset.lower()}-{self.optimizer.lower()}"
             f"-lr{self.learning_rate:g}-bs{self.batch_size}-e{self.epochs}"
-            f"-pin{int(self.pin_memory)}{self._suffix}"
+            f"-pin{int(self.pin_memory)}{self._regularised('-wd', '-ls', '-')}{self._suffix}"
         )
 
     @property
@@ -261,7 +323,16 @@ class ResNetSpec(Spec):
             f"{self.model} on {self.dataset}: {self.optimizer}{momentum}, learning rate "
             f"{self.learning_rate:g}, batch size {self.batch_size}, {self.epochs} epochs{pinned}; "
             f"{self.precision} on {self.device}, seed {self.seed}"
+            f"{self._regularised(', weight decay ', ', label smoothing ', ', schedule ')}"
+            f"{self._given}"
         )
+
+    def _regularised(self, decay: str, smoothing: str, schedule: str) -> str:
+        """Return what the training has beyond the usual, each with a text before it."""
+        parts = [f"{decay}{self.weight_decay:g}"] if self.weight_decay else []
+        parts += [f"{smoothing}{self.label_smoothing:g}"] if self.label_smoothing else []
+        parts += [f"{schedule}{self.schedule}"] if self.schedule != CONSTANT else []
+        return "".join(parts)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -336,6 +407,36 @@ class SvmSpec(Spec):
         return self.gamma if isinstance(self.gamma, str) else f"{self.gamma:g}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class EstimatorSpec(Spec):
+    """One fit of whatever a user's function makes that has `fit` and `predict`, as scikit-learn's.
+
+    It is given ``seed`` or ``random_state`` where it takes one; its other arguments are axes.
+    """
+
+    family: ClassVar[str] = "estimator"
+    takes_functions: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("device", self.device, ("cpu",))
+
+    @classmethod
+    def models(cls) -> tuple[str, ...]:
+        """Return no names: each is a function of the study."""
+        return ()
+
+    @property
+    def name(self) -> str:
+        """For example ``forest-DATASET-trees100-s0``."""
+        return f"{self.model}-{self.dataset.lower()}{self._suffix}"
+
+    @property
+    def description(self) -> str:
+        """For example ``forest on DATASET, trees 100; seed 0``."""
+        return f"{self.model} on {self.dataset}{self._given}; seed {self.seed}"
+
+
 def from_canonical(text: str) -> Spec:
     """The spec whose `Spec.canonical` is `text`, as the spec tag of runs has it.
 
@@ -354,6 +455,31 @@ def from_canonical(text: str) -> Spec:
     except (TypeError, OverflowError) as error:
         raise InvalidInput(f"a spec cannot be read: {error}") from None
     return spec
+
+
+def _sorted_arguments(given: Any) -> tuple[tuple[str, Any], ...]:
+    """Return arguments, from JSON or from a study, in the one form that equal ones have."""
+    pairs = dict(given)
+    for name, value in pairs.items():
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        if not (str(name).isidentifier() and isinstance(value, _ARGUMENTS) and is_finite):
+            raise InvalidInput(
+                f"argument {name} must be a number, a text, true, false or None; got {value!r}"
+            )
+        if len(str(value)) > _MAX_ARGUMENT or not str(value).isprintable():
+            raise InvalidInput(f"argument {name} must be printable and short, got {value!r:.60}")
+    return tuple(sorted(pairs.items()))
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _share(spec: Spec, field: str) -> None:
+    value = getattr(spec, field)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise InvalidInput(f"{field} must be from 0 to below 1, got {value!r}")
+    object.__setattr__(spec, field, float(value))
 
 
 def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:

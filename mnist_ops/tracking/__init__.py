@@ -18,12 +18,14 @@ from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.queries import (
     counted_runs,
     ended_of,
+    experiment_runs,
     failed,
     fingerprint,
     finished,
     finished_of,
     finished_runs,
     not_measured,
+    specs_of,
 )
 from mnist_ops.tracking.reading import cell_runs, history, predictions
 from mnist_ops.tracking.stale_runs import ended_among, find_stale_runs, recover_stale_runs
@@ -66,6 +68,7 @@ __all__ = [
     "ended_among",
     "ended_of",
     "experiment",
+    "experiment_runs",
     "failed",
     "find_stale_runs",
     "fingerprint",
@@ -83,6 +86,7 @@ __all__ = [
     "recover_stale_runs",
     "repoint_moved",
     "shared_tracker",
+    "specs_of",
     "sqlite_path",
     "sqlite_uri",
     "tracking_errors",

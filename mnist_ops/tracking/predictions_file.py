@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ops.study.dataset import most_classes
+from mnist_ops.study.dataset import MAX_CLASSES
 from mnist_ops.study.results import Predictions
 from mnist_ops.study.validity import MAX_IMAGES
 
@@ -40,8 +40,8 @@ def read_predictions(file: Path | IO[bytes]) -> Predictions | None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            predicted = _array(archive, "predicted", most_classes())
-            label = _array(archive, "label", most_classes())
+            predicted = _array(archive, "predicted", MAX_CLASSES)
+            label = _array(archive, "label", MAX_CLASSES)
             index = _array(archive, "index", MAX_IMAGES)
     except _UNREADABLE:
         return None

@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_PROJECT_ENTRY_POINT
 
 from mnist_ops.core import keys
+from mnist_ops.study.specs import Spec, from_canonical
 from mnist_ops.tracking.checking import Invalid, LeftOut, ignore, valid_cells
 from mnist_ops.tracking.search import search, tag
 
@@ -26,6 +27,20 @@ def finished(client: MlflowClient, study: str, left_out: LeftOut = ignore) -> di
     """Return the run id of every FINISHED cell of `study` by fingerprint, in any experiment."""
     found = search(client, f"{_in(study)} and {_FINISHED}", left_out)
     return {cell: run.info.run_id for cell, run in valid_cells(found, left_out)}
+
+
+def specs_of(client: MlflowClient, study: str) -> Iterator[tuple[Spec, int]]:
+    """Yield the spec of each FINISHED run of `study`, with its end in milliseconds since 1970."""
+    for _, run in valid_cells(search(client, f"{_in(study)} and {_FINISHED}")):
+        if keys.SPEC in run.data.tags:
+            yield from_canonical(run.data.tags[keys.SPEC]), run.info.end_time
+
+
+def experiment_runs(
+    client: MlflowClient, experiment_id: str, left_out: LeftOut = ignore
+) -> Iterator[Run]:
+    """Yield every run of an experiment, whatever program logged it."""
+    return search(client, "attributes.start_time > 0", left_out, experiment_id)
 
 
 def finished_runs(client: MlflowClient, fingerprint: str) -> Iterator[Run]:

@@ -1,5 +1,6 @@
 """Read the params, metrics and predictions of runs."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -111,14 +112,12 @@ def _row(run: Run) -> dict[str, object]:
             for key, value in tags.items()
             if key.startswith(prefix + ".")
         }
-    row |= _spec_params(tags.get(keys.SPEC))
+    spec = from_canonical(tags[keys.SPEC]) if keys.SPEC in tags else None
+    if spec is not None:
+        # The store may have lost some params.
+        row |= {name: str(value) for name, value in spec.params.items() if name in _PARAMS}
+        row |= {f"argument_{name}": json.dumps(value) for name, value in spec.arguments}
+        row["family"] = spec.family
     # Only known names: others could overwrite columns that come from the tags.
     row |= {name: text for name, text in run.data.params.items() if name in _PARAMS}
     return row | {name: value for name, value in run.data.metrics.items() if name in _METRICS}
-
-
-def _spec_params(spec: str | None) -> dict[str, str]:
-    """Return the params by the spec of a run, as the store may have lost some."""
-    if spec is None:
-        return {}
-    return {name: str(value) for name, value in from_canonical(spec).params.items()}

@@ -20,6 +20,7 @@ from mlflow.utils.mlflow_tags import (
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.redaction import redacted
+from mnist_ops.study import lookup
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
@@ -281,7 +282,7 @@ def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:
     tags = {
         **_own_tags(),
         MLFLOW_RUN_NOTE: _cell_note(spec, place.preset),
-        MLFLOW_SOURCE_NAME: f"pipelines/{spec.study}.py",
+        MLFLOW_SOURCE_NAME: _source(spec),
         keys.ROLE: keys.ROLE_CELL,
         keys.STUDY: spec.study,
         keys.FINGERPRINT: spec.fingerprint,
@@ -293,6 +294,11 @@ def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:
         **provenance.tags(spec.device),
     }
     return tags | {MLFLOW_GIT_COMMIT: tags[keys.GIT_COMMIT]}
+
+
+def _source(spec: Spec) -> str:
+    is_ours = spec.study in lookup.known("studies")
+    return f"pipelines/{spec.study}.py" if is_ours else f"study {spec.study}"
 
 
 def _own_tags() -> dict[str, str]:

@@ -264,14 +264,29 @@ def shortest_step(case: Case, rates: dict[str, float]) -> float:
     """
     pairs = weights_times_pixels(case.model)
     products = 3 * 2 * pairs * case.batch_size / (1e9 * rates["gflops_bfloat16"])
-    moved = BYTES_A_WEIGHT[case.optimizer] * models.complexity(case.model, DIGITS).live_parameters
+    moved = (
+        BYTES_A_WEIGHT[case.optimizer] * models.complexity(network_spec(case.model)).live_parameters
+    )
     return products + moved / (1e9 * rates["copy_gb_per_s"])
+
+
+def network_spec(model: str) -> ResNetSpec:
+    """Return a training of the network called `model`."""
+    return ResNetSpec(
+        study="benchmark",
+        dataset=DATASET,
+        model=model,
+        batch_size=16,
+        optimizer="Adam",
+        learning_rate=0.001,
+        epochs=1,
+    )
 
 
 @cache
 def weights_times_pixels(model: str) -> int:
     """Multiply-accumulates of one image that no padding makes zero."""
-    network = cropped_kernels.rewrite(models.build(model, 0, DIGITS), DIGITS.image_shape)
+    network = cropped_kernels.rewrite(models.build(network_spec(model)), DIGITS.image_shape)
     count = 0
     for layer in network.modules():
         if isinstance(layer, cropped_kernels.CroppedConv2d):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from data_fixtures import fixture_images
+from specs import network_spec
 from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
@@ -27,8 +28,8 @@ def one_thread() -> Iterator[None]:
 
 def network_pair(model: str, seed: int = 0) -> tuple[nn.Module, nn.Module]:
     """The original network and the rewritten one, with the same weights."""
-    return models.build(model, seed, DIGITS), rewrite(
-        models.build(model, seed, DIGITS), DIGITS.image_shape
+    return models.build(network_spec(model, seed)), rewrite(
+        models.build(network_spec(model, seed)), DIGITS.image_shape
     )
 
 
@@ -166,7 +167,7 @@ def test_training_is_the_original_networks(optimizer: str) -> None:
 def test_float32_losses_differ_by_rounding(steps: int) -> None:
     """Training amplifies rounding; what another order of torch's own sums does is the measure."""
     original, fast = network_pair("resnet18")
-    other = models.build("resnet18", 0, DIGITS).to(memory_format=torch.channels_last)
+    other = models.build(network_spec("resnet18", 0)).to(memory_format=torch.channels_last)
     plain, ours, reordered = (
         torch.tensor(train(network, steps, "SGD", torch.float32))
         for network in (original, fast, other)
@@ -216,7 +217,7 @@ def test_a_users_model_trains_unchanged(build: Callable[[], nn.Module]) -> None:
 def test_bfloat16_is_as_exact_as_autocast_of_the_original_network() -> None:
     gradients = []
     for network, mixed in zip(
-        (models.build("resnet18", 0, DIGITS), *network_pair("resnet18")),
+        (models.build(network_spec("resnet18", 0)), *network_pair("resnet18")),
         (False, True, True),
         strict=True,
     ):
@@ -259,13 +260,13 @@ def test_only_what_is_understood_is_rewritten() -> None:
 
 
 def test_another_image_size_is_refused_with_advice() -> None:
-    network = rewrite(models.build("resnet18", 0, DIGITS), DIGITS.image_shape).eval()
+    network = rewrite(models.build(network_spec("resnet18", 0)), DIGITS.image_shape).eval()
     with pytest.raises(UnexpectedSize, match=r"map of \(32, 32\).*rewritten for \(28, 28\)"):
         network(torch.zeros(1, 1, 32, 32))
 
 
 def test_evaluation_first_does_not_hinder_training() -> None:
-    network = rewrite(models.build("resnet18", 3, DIGITS), DIGITS.image_shape)
+    network = rewrite(models.build(network_spec("resnet18", 3)), DIGITS.image_shape)
     pixels, labels = batch(12)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         network.eval()(pixels)

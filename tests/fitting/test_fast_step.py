@@ -9,6 +9,7 @@ import torch
 import torchvision
 from data_fixtures import fixture_images
 from model_fixtures import NETWORK
+from specs import network_spec
 from torch import Tensor, nn
 from user_models import Transformer, mobilenet, vgg
 
@@ -82,7 +83,7 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
     spec = dataclasses.replace(SPEC, optimizer=optimizer)
     losses, state = trained(spec)
     trainer = trainer_of(spec)
-    network = rewrite(models.build(spec.model, spec.seed, DIGITS), DIGITS.image_shape).train()
+    network = rewrite(models.build(spec), DIGITS.image_shape).train()
     kind = torch.optim.SGD if optimizer == "SGD" else torch.optim.Adam
     momentum = {"momentum": spec.momentum} if optimizer == "SGD" else {}
     separate = kind(network.parameters(), lr=spec.learning_rate, fused=True, **momentum)
@@ -95,12 +96,12 @@ def test_one_vector_gives_the_bits_of_separate_weights(no_kernels: None, optimiz
 
 
 def test_weights_stay_views_of_the_vector() -> None:
-    network = rewrite(models.build("resnet18", 0, DIGITS), DIGITS.image_shape)
+    network = rewrite(models.build(network_spec("resnet18", 0)), DIGITS.image_shape)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     flat = FlatWeights(network, torch.bfloat16)
     assert_same_state(network.state_dict(), before)
     assert flat.weights.numel() % flat_weights.VECTOR == 0
-    other = models.build("resnet18", 1, DIGITS).state_dict()
+    other = models.build(network_spec("resnet18", 1)).state_dict()
     network.load_state_dict(other)
     assert_same_state(network.state_dict(), other)
     with torch.no_grad():
@@ -109,9 +110,9 @@ def test_weights_stay_views_of_the_vector() -> None:
 
 
 def test_casts_follow_what_is_loaded() -> None:
-    network = rewrite(models.build("resnet18", 0, DIGITS), DIGITS.image_shape).eval()
+    network = rewrite(models.build(network_spec("resnet18", 0)), DIGITS.image_shape).eval()
     FlatWeights(network, torch.bfloat16)
-    fresh = rewrite(models.build("resnet18", 1, DIGITS), DIGITS.image_shape).eval()
+    fresh = rewrite(models.build(network_spec("resnet18", 1)), DIGITS.image_shape).eval()
     pixels = torch.rand(4, *DIGITS.image_shape)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         network(pixels)
@@ -201,7 +202,7 @@ def test_a_users_model_trains_by_the_whole_step(
     monkeypatch: pytest.MonkeyPatch, build: type[nn.Module], precision: str
 ) -> None:
     """Its losses are those of its plain training, within rounding."""
-    users = catalog.Model("users", "a user's", lambda channels, classes: build())
+    users = catalog.Model("users", "a user's", lambda shape, classes: build())
     monkeypatch.setitem(catalog.MODELS, "users", users)
     spec = dataclasses.replace(
         SPEC, model="users", learning_rate=0.0001, optimizer="SGD", precision=precision

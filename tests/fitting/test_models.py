@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from specs import network_spec
 
 from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.resnet import models
@@ -20,19 +21,20 @@ DIGITS = DATASETS["MNIST"]
 def test_complexity(
     model: str, parameters: int, fvcore: int, study: int, published: tuple[str, str]
 ) -> None:
-    cost = models.complexity(model, DIGITS)
+    cost = models.complexity(network_spec(model))
     assert (cost.parameters, cost.flops_fvcore, cost.flops) == (parameters, fvcore, study)
     assert (f"{cost.parameters / 1e6:.2f}M", f"{cost.flops / 1e6:.2f}M") == published
 
 
 @pytest.mark.parametrize(("model", "live"), [("resnet18", 4_228_554), ("resnet50", 18_017_226)])
 def test_live_parameters(model: str, live: int) -> None:
-    assert models.complexity(model, DIGITS).live_parameters == live
+    assert models.complexity(network_spec(model)).live_parameters == live
 
 
 def test_relative_complexity_is_the_published_one() -> None:
     ratio = (
-        models.complexity("resnet50", DIGITS).flops / models.complexity("resnet18", DIGITS).flops
+        models.complexity(network_spec("resnet50")).flops
+        / models.complexity(network_spec("resnet18")).flops
     )
     assert f"{ratio:.2f}" == "2.37"
 
@@ -40,7 +42,7 @@ def test_relative_complexity_is_the_published_one() -> None:
 def test_study_convention_by_hand() -> None:
     """Batch norm 4 an element, pooling 1 an input and 1 an output element, the rest as fvcore."""
     norm_elements = 12_544 + 4 * 3_136 + 5 * 2_048 + 5 * 1_024 + 5 * 512
-    cost = models.complexity("resnet18", DIGITS)
+    cost = models.complexity(network_spec("resnet18"))
     assert cost.flops - cost.flops_fvcore == 2 * norm_elements + 512
 
 
@@ -48,7 +50,7 @@ def test_seed_decides_the_weights_and_leaves_the_global_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, again, other = (models.build("resnet18", seed, DIGITS) for seed in (1, 1, 2))
+    first, again, other = (models.build(network_spec("resnet18", seed)) for seed in (1, 1, 2))
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(first.conv1.weight, again.conv1.weight)
     assert not torch.equal(first.conv1.weight, other.conv1.weight)
@@ -56,5 +58,5 @@ def test_seed_decides_the_weights_and_leaves_the_global_state_alone() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_network_takes_one_channel_images(model: str) -> None:
-    network = models.build(model, 0, DIGITS).eval()
+    network = models.build(network_spec(model, 0)).eval()
     assert network(torch.zeros(2, *DIGITS.image_shape)).shape == (2, 10)

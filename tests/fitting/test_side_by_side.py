@@ -41,10 +41,10 @@ def images() -> Images:
 @pytest.fixture
 def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Declare a ResNet-18 that drops features at random while it trains."""
-    resnet18 = catalog.named("resnet18").build
+    resnet18 = catalog.MODELS["resnet18"].build
 
-    def build(channels: int, n_classes: int) -> nn.Module:
-        network = resnet18(channels, n_classes)
+    def build(image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+        network = resnet18(image_shape, n_classes)
         network.fc = nn.Sequential(nn.Dropout(0.5), network.fc)
         return network
 

@@ -9,6 +9,7 @@ import torch
 from data_fixtures import fixture_images
 from model_fixtures import NETWORK
 from sklearn.metrics import accuracy_score, f1_score
+from specs import network_spec
 
 from mnist_ops.core import keys
 from mnist_ops.data import Images, split_of
@@ -69,7 +70,7 @@ def test_a_short_training_is_the_beginning_of_a_long_one(images: Images) -> None
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_plain_is_torchvisions_network(plain: bool) -> None:
-    network = models.build(SPEC.model, SPEC.seed, DIGITS)
+    network = models.build(SPEC)
     fast.prepare(network, DIGITS.image_shape, dataclasses.replace(SPEC, plain=plain))
     kinds = {type(module) for module in network.modules()}
     assert (CroppedConv2d in kinds) is not plain
@@ -103,8 +104,8 @@ def test_result_is_about_the_test_part(images: Images) -> None:
         keys.TEST_ACCURACY: accuracy_score(result.labels, predicted),
         keys.TEST_F1: f1_score(result.labels, predicted, average="weighted", zero_division=0),
         keys.TEST_F1_MACRO: f1_score(result.labels, predicted, average="macro", zero_division=0),
-        keys.FLOPS: models.complexity("resnet18", DIGITS).flops,
-        keys.PARAMETERS: models.complexity("resnet18", DIGITS).parameters,
+        keys.FLOPS: models.complexity(network_spec("resnet18")).flops,
+        keys.PARAMETERS: models.complexity(network_spec("resnet18")).parameters,
     }
     assert {name: result.metrics[name] for name in expected} == pytest.approx(expected)
 

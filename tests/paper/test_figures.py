@@ -17,6 +17,8 @@ from mnist_ops.compare.figures import agreement, confusion
 from mnist_ops.compare.figures.axes import error_bars, percent_range, time_range
 from mnist_ops.compare.figures.export import export, inline_json, to_json
 from mnist_ops.compare.figures.figure import Figure
+from mnist_ops.compare.tables.champion import champion
+from mnist_ops.core import keys
 from mnist_ops.study.specs import ResNetSpec
 from pipelines.paper import PAPER
 from pipelines.paper.figures import (
@@ -355,6 +357,7 @@ def test_confusions_are_counted_and_the_most_frequent_shown():
         ["7", "1", 2],
     ]
     selection = chosen(change=known)
+    best = champion(selection, "resnet_grid", "MNIST", keys.VAL_ACCURACY)
     asked = []
 
     def shown(dataset, index):
@@ -362,8 +365,7 @@ def test_confusions_are_counted_and_the_most_frequent_shown():
         return pixels(dataset, index)
 
     with_images = confusion.confusion_figure(
-        selection,
-        "resnet_grid",
+        best,
         "MNIST",
         Source(selection.runs, predictions=predictions, pixels=shown),
     )
@@ -374,16 +376,12 @@ def test_confusions_are_counted_and_the_most_frequent_shown():
     assert "3 of 13 are wrong" in with_images.caption
     for without in (None, lambda dataset, index: None):
         figure = confusion.confusion_figure(
-            selection,
-            "resnet_grid",
+            best,
             "MNIST",
             Source(selection.runs, predictions=predictions, pixels=without),
         )
         assert len(figure.drawing.data) == 1
-    assert (
-        confusion.confusion_figure(selection, "resnet_grid", "MNIST", Source(selection.runs))
-        is None
-    )
+    assert confusion.confusion_figure(best, "MNIST", Source(selection.runs)) is None
 
 
 def test_published_against_measured_leaves_out_what_was_not_measured():

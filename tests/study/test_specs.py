@@ -68,6 +68,12 @@ OTHER_VALUES = {
     "precision": "float32",
     "plain": True,
     "parts": "official",
+    "data_digest": "0123456789abcdef",
+    "code": "0123456789abcdef",
+    "arguments": (("width", 3),),
+    "weight_decay": 0.01,
+    "label_smoothing": 0.1,
+    "schedule": "cosine",
 }
 
 

@@ -17,7 +17,7 @@ _WIDTH = 96
 def page() -> str:
     """Return the page as Markdown: a section for each command, with its help."""
     parts = [_HEAD]
-    parent = click.Context(main, info_name="mnist-ops")
+    parent = click.Context(main, info_name="mnist-ops", **main.context_settings)
     for name in COMMANDS:
         command = main.get_command(parent, name)
         assert command is not None

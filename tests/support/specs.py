@@ -1,5 +1,7 @@
 """Specs of small cells, which tests vary with `dataclasses.replace`."""
 
+import dataclasses
+
 from mnist_ops.study.specs import ResNetSpec, SvmSpec
 
 RESNET = ResNetSpec(
@@ -12,3 +14,8 @@ RESNET = ResNetSpec(
     epochs=2,
 )
 SVM = SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=10.0)
+
+
+def network_spec(model: str, seed: int = 0) -> ResNetSpec:
+    """A training of the network called `model` on MNIST."""
+    return dataclasses.replace(RESNET, model=model, seed=seed)

@@ -12,9 +12,7 @@ from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.style import panels
 from mnist_ops.compare.predictions import Predictions
 from mnist_ops.compare.results import Pixels, Source
-from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.tables.champion import champion
-from mnist_ops.core import keys
+from mnist_ops.compare.tables.champion import Champion
 
 _PAIRS = 5
 _EXAMPLES = 6
@@ -45,25 +43,24 @@ def confused_pairs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusion_figure(
-    selection: Selection, study: str, dataset: str, source: Source
+    best: Champion, dataset: str, source: Source, *, what: str = "network"
 ) -> Figure | None:
-    """Return the confusion matrix of a study's champion; None where it left no predictions.
+    """Return the confusion matrix of a champion; None where it left no predictions.
 
     Args:
-        selection: the cells.
-        study: of the champion.
-        dataset: likewise.
+        best: the champion.
+        dataset: of its cells.
+        what: the champion is the best of these.
         source: of its predictions, of the names of the classes, and of the images; where these
             are at hand, examples of the most confused pairs are shown.
     """
-    best = champion(selection, study, dataset, keys.VAL_ACCURACY)
     read = (source.predictions(cell.run_id) for cell in best.cells if cell.finished and cell.run_id)
     found = [predictions for predictions in read if predictions is not None]
     if not found:
         return None
     frame = confusion_numbers(source.classes(dataset), found)
     pairs = confused_pairs(frame)
-    title = f"{dataset}: what the best network confuses"
+    title = f"{dataset}: what the best {what} confuses"
     names = list(dict.fromkeys(frame["label"]))
     sheet = _sheet(dataset, names, pairs, found, source.pixels)
     titles, heights = [best.model], [380]

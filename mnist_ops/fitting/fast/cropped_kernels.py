@@ -13,10 +13,9 @@ images and all windows. Leaving it out leaves out zeros from sums.
 
 **The same training.** The loss does not depend on unused weights, so their gradient is exactly
 zero. SGD with momentum m updates v <- m*v + g, w <- w - lr*v: from v = 0 and g = 0 forever, w keeps
-its bits. Adam updates its two means likewise and moves w by lr * 0 / (sqrt(0) + eps) = 0. Weight
-decay would move unused weights, but there is none in this study, and as no output depends on them
-used weights would still be trained the same. So a training of the used weights alone is that of
-the original network, and unused weights end as they began.
+its bits. Adam updates its two means likewise and moves w by lr * 0 / (sqrt(0) + eps) = 0. So a
+training of the used weights alone is that of the original network, and unused weights end as they
+began. Weight decay would move them: a training that has it is of whole kernels (see `step`).
 
 **The same file.** A rewritten network's `state_dict` has the original network's names and shapes,
 unused taps included with the values that they began with, and it loads either's.

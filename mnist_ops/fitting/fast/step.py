@@ -28,6 +28,7 @@ class Prepared:
         device: torch.device,
         compute: torch.dtype | None = None,
         gather: Callable[[], None] = lambda: None,
+        label_smoothing: float = 0.0,
     ):
         """Put together what `prepare` has made.
 
@@ -37,6 +38,7 @@ class Prepared:
             device: computes the steps.
             compute: the type of automatic mixed precision; None for none.
             gather: brings the gradients of a backward pass to where `optimizer` looks for them.
+            label_smoothing: of the loss.
         """
         self.network = network
         self.optimizer = optimizer
@@ -45,6 +47,7 @@ class Prepared:
         self._device = device
         self._compute = compute
         self._gather = gather
+        self._label_smoothing = label_smoothing
 
     def step(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Train on one batch; returns its mean loss, on the device, until the next step.
@@ -59,12 +62,19 @@ class Prepared:
         """Take a `step` operator by operator."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
-            loss = nn.functional.cross_entropy(self.network(pixels), labels)
+            loss = nn.functional.cross_entropy(
+                self.network(pixels), labels, label_smoothing=self._label_smoothing
+            )
         self.scaler.scale(loss).backward()
         self._gather()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
+
+    def set_rate(self, rate: float) -> None:
+        """Take the next steps at another learning rate; not after `capture`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     def capture(self, pixels: Tensor, labels: Tensor) -> None:
         """On a CUDA device, take steps on batches of this size as one graph from now on."""
@@ -122,19 +132,23 @@ def prepare(network: nn.Module, image_shape: tuple[int, ...], spec: ResNetSpec) 
     device = torch.device(spec.device)
     compute = getattr(torch, spec.precision) if spec.amp else None
     optimizer: torch.optim.Optimizer
-    if spec.plain:
-        weights = network.to(device).parameters()
+    # Weight decay moves the weights that the fast form leaves out, and has no kernel.
+    if spec.plain or spec.weight_decay:
+        weights = [weight for weight in network.to(device).parameters() if weight.requires_grad]
+        rate, decay = spec.learning_rate, spec.weight_decay
         if spec.optimizer == "SGD":
             optimizer = torch.optim.SGD(
-                weights, lr=spec.learning_rate, momentum=spec.momentum, fused=True
+                weights, lr=rate, momentum=spec.momentum, weight_decay=decay, fused=True
             )
+        elif decay:
+            optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
         else:
-            optimizer = torch.optim.Adam(weights, lr=spec.learning_rate, fused=True)
-        return Prepared(network, optimizer, device, compute)
+            optimizer = torch.optim.Adam(weights, lr=rate, fused=True)
+        return Prepared(network, optimizer, device, compute, label_smoothing=spec.label_smoothing)
     fast_norm.fuse(cropped_kernels.rewrite(network, image_shape)).to(device)
     flat = FlatWeights(network, compute)
     if spec.optimizer == "SGD":
         optimizer = flat_weights.SGD(flat, spec.learning_rate, spec.momentum)
     else:
         optimizer = flat_weights.Adam(flat, spec.learning_rate)
-    return Prepared(network, optimizer, device, compute, flat.gather)
+    return Prepared(network, optimizer, device, compute, flat.gather, spec.label_smoothing)

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from mnist_ops.data import Images
+from mnist_ops.fitting.resnet.models import with_channels
 
 
 class Feed:
     """The source of batches: gathered from uint8 images in memory, normalised on the device.
 
-    Mean and deviation are those of the training pixels.
+    Mean and deviation are those of the training pixels, all channels together.
     """
 
     def __init__(self, images: Images, train: Tensor, device: torch.device, pin_memory: bool):
@@ -21,14 +22,18 @@ class Feed:
         self.mean, self.std = mean_and_std(images.images[train])
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return float32 pixels, shape (n, 1, height, width), and int64 labels, on the device."""
+        """Return float32 pixels and int64 labels, on the device.
+
+        Pixels have the shape (n, channels, height, width).
+        """
         pixels, labels = self.images.images[index], self.images.labels[index]
         if self.device.type == "cuda":
             if self.pin_memory:
                 pixels, labels = pixels.pin_memory(), labels.pin_memory()
             pixels = pixels.to(self.device, non_blocking=self.pin_memory)
             labels = labels.to(self.device, non_blocking=self.pin_memory)
-        return pixels.unsqueeze(1).float().div_(255).sub_(self.mean).div_(self.std), labels
+        pixels = with_channels(pixels)
+        return pixels.float().div_(255).sub_(self.mean).div_(self.std), labels
 
 
 def mean_and_std(pixels: Tensor) -> tuple[float, float]:

@@ -20,12 +20,13 @@ from mnist_ops.core.errors import MnistOpsError, Stopped
 from mnist_ops.data import Images, Split, split_of
 from mnist_ops.fitting import fast, rng
 from mnist_ops.fitting.checkpoints import Checkpoint
-from mnist_ops.fitting.resnet import catalog, models
+from mnist_ops.fitting.resnet import models
 from mnist_ops.fitting.resnet.device import Clock, own_stream
 from mnist_ops.fitting.resnet.feed import Feed
 from mnist_ops.fitting.resnet.resuming import batches, check_state
+from mnist_ops.study.model import with_code
 from mnist_ops.study.results import EpochResult, FitResult, OnEpoch, OnResult, scores
-from mnist_ops.study.specs import ResNetSpec
+from mnist_ops.study.specs import CONSTANT, COSINE, ResNetSpec
 
 EVALUATION_BATCH = 256
 WARM_UP_STEPS = 2
@@ -140,7 +141,6 @@ def _trained_epoch(
 def _result(trainer: "Trainer", epoch: EpochResult, parts: Split) -> FitResult:
     predictions = trainer.predict(parts.test).numpy().astype(np.uint8)
     labels = trainer.images.labels[parts.test].numpy().astype(np.uint8)
-    cost = models.complexity(trainer.spec.model, trainer.spec.data)
     return FitResult(
         predictions=predictions,
         labels=labels,
@@ -149,13 +149,8 @@ def _result(trainer: "Trainer", epoch: EpochResult, parts: Split) -> FitResult:
         n_val=len(parts.val),
         metrics=epoch.metrics
         | scores(labels, predictions)
-        | {
-            keys.IMAGES_PER_SECOND: trainer.images_trained / epoch.train_time_s,
-            keys.FLOPS: cost.flops,
-            keys.FLOPS_FVCORE: cost.flops_fvcore,
-            keys.PARAMETERS: cost.parameters,
-            keys.LIVE_PARAMETERS: cost.live_parameters,
-        },
+        | models.complexity(trainer.spec).metrics
+        | {keys.IMAGES_PER_SECOND: trainer.images_trained / epoch.train_time_s},
     )
 
 
@@ -166,6 +161,7 @@ class Trainer:
         spec: what is trained.
         images: the pooled data set.
         train_index: which of them are trained on.
+        steps_per_epoch: how many batches they are.
         prepared: the network, and its training step.
         clock: of the training steps.
         epoch: whole epochs so far.
@@ -185,9 +181,10 @@ class Trainer:
         self.spec = spec
         self.images = images
         self.train_index = parts.train
+        self.steps_per_epoch = len(batches(parts.train, spec))
         self.device = torch.device(spec.device)
         self.draws = draws
-        network = models.build(spec.model, spec.seed, spec.data)
+        network = models.build(spec)
         self.prepared = fast.prepare(network, spec.data.image_shape, spec)
         self.order = torch.Generator().manual_seed(spec.seed)
         self.feed = Feed(images, parts.train, self.device, spec.pin_memory)
@@ -202,7 +199,8 @@ class Trainer:
     def capture(self) -> None:
         """On a CUDA device, take steps on whole batches as one graph from now on."""
         batch = self.train_index[: self.spec.batch_size]
-        if len(batch) == self.spec.batch_size:
+        # A graph keeps the learning rate that it was captured with.
+        if len(batch) == self.spec.batch_size and self.spec.schedule == CONSTANT:
             self.prepared.capture(*self.feed(batch))
 
     def train_epoch(self, between_steps: Callable[[], None] = lambda: None) -> float:
@@ -230,6 +228,10 @@ class Trainer:
 
     def take_step(self, batch: Tensor) -> Tensor:
         """Train on the images with these indices; returns their mean loss, on the device."""
+        if self.spec.schedule == COSINE:
+            steps = self.steps_per_epoch
+            done = (self.epoch * steps + self.step) / (self.spec.epochs * steps)
+            self.prepared.set_rate(self.spec.learning_rate * (1 + math.cos(math.pi * done)) / 2)
         return self.prepared.step(*self.feed(batch))
 
     def predict(self, index: Tensor) -> Tensor:
@@ -285,12 +287,12 @@ def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
     Returns:
         Whether the network draws random numbers while it trains, as dropout does.
     """
-    device, builder = torch.device(spec.device), catalog.named(spec.model).build
-    key = (builder, spec.batch_size, spec.device, spec.precision, spec.plain)
+    device, builder = torch.device(spec.device), with_code(spec.model, spec.code).build
+    key = (builder, spec.arguments, spec.data, spec.batch_size, device, spec.precision, spec.plain)
     with rng.seeded(spec.seed, device):
         if key not in _warmed_up:
             # Kept for the result; what the counting takes, the training can have again.
-            models.complexity(spec.model, spec.data)
+            models.complexity(spec)
             trainer = Trainer(spec, images, parts)
             trainer.prepared.network.train()
             before = rng.state(device)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -23,7 +22,7 @@ import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from mnist_ops.core import cancellation
-from mnist_ops.core.errors import InvalidInput, Stopped, one_line
+from mnist_ops.core.errors import Stopped, one_line
 from mnist_ops.fitting import svm
 from mnist_ops.runner.allocator import fast_allocator
 from mnist_ops.runner.task import THREADS
@@ -56,7 +55,6 @@ def local_cluster(
         log: gets lines for the user: the start, and the address of the Dask dashboard.
         streams: number of cells that may share the CUDA device.
     """
-    _check_guard()
     log(f"Starting {workers} worker {'process' if workers == 1 else 'processes'}.")
     cores = usable_cores()
 
@@ -86,6 +84,7 @@ def local_cluster(
     nannies = {n: {"cls": Nanny, "options": options(n)} for n in range(workers)}
     with (
         dask.config.set(settings),
+        _main_not_imported(),
         _started(nannies) as cluster,
         Client(cluster) as client,
     ):
@@ -156,19 +155,20 @@ def _block_interrupts() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def _check_guard() -> None:
-    """Refuse a main script that worker processes would run again when they import it.
+@contextmanager
+def _main_not_imported() -> Iterator[None]:
+    """Keep worker processes from importing the main script, which may have no ``__main__`` guard.
 
-    Raises:
-        InvalidInput: the script has no ``__main__`` guard.
+    They are sent nothing that is defined in it.
     """
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if file and "__main__" not in Path(file).read_text(encoding="utf-8"):
-            raise InvalidInput(
-                f"each worker process imports {file} and would run it again: put its code under "
-                '`if __name__ == "__main__":`, or use 0 workers'
-            )
+    main = vars(sys.modules["__main__"])
+    hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main |= hidden
 
 
 def _environment() -> dict[str, str]:

@@ -9,8 +9,9 @@ from typing import Any
 from distributed import Client, WorkerPlugin
 
 from mnist_ops import __version__, data, tracking
-from mnist_ops.core.errors import MnistOpsError, one_line
+from mnist_ops.core.errors import InvalidInput, MnistOpsError, one_line
 from mnist_ops.runner.workers.pool import LINES, START_TIMEOUT_S, WorkersUnavailable
+from mnist_ops.study import grids
 
 # Packages whose version affects results.
 _SAME_VERSIONS = ("torch", "torchvision", "scikit-learn", "numpy")
@@ -25,26 +26,39 @@ class Needs:
         address: of the tracking store, which it must reach.
         datasets: names of the data sets in its own data folder.
         versions: of the packages that affect results, as in the process that starts the grid.
+        studies: places of studies with functions or data sets of their own.
     """
 
     address: tracking.Address
     datasets: tuple[str, ...]
     versions: dict[str, str]
+    studies: tuple[str, ...] = ()
 
     @classmethod
-    def of_this_process(cls, address: tracking.Address, datasets: Collection[str]) -> "Needs":
+    def of_this_process(
+        cls, address: tracking.Address, datasets: Collection[str], studies: Collection[str] = ()
+    ) -> "Needs":
         """Return the requirements for computing the same as in this process."""
-        return cls(address, tuple(datasets), _versions())
+        return cls(address, tuple(datasets), _versions(), tuple(studies))
 
     def missing_here(self) -> list[str]:
         """Return a line that says what to do for each requirement that this process lacks."""
-        return [*self._other_versions(), *self._missing_data(), *self._missing_store()]
+        lines = [*self._other_versions(), *self._missing_studies()]
+        # Data sets of studies are found only with these.
+        return lines or [*self._missing_data(), *self._missing_store()]
 
     def _other_versions(self) -> Iterator[str]:
         ours = _versions()
         for package, version in self.versions.items():
             if ours[package] != version:
                 yield f"has {package} {ours[package]}, the grid {version}: install that one there"
+
+    def _missing_studies(self) -> Iterator[str]:
+        for place in self.studies:
+            try:
+                grids.find(place)
+            except InvalidInput as error:
+                yield f"cannot load a study ({error}): put its file there, under the same path"
 
     def _missing_data(self) -> Iterator[str]:
         for name in self.datasets:

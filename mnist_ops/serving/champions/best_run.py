@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_ops.compare.runs import typed
+from mnist_ops.compare.runs import FAMILY, typed
 from mnist_ops.core import keys
 from mnist_ops.study import lookup
 
@@ -44,10 +44,14 @@ def best(runs: pd.DataFrame, dataset: str, family: str) -> Candidate | None:
         family: name of a method.
     """
     runs = typed(runs)
+    # Another program's runs have no spec, which names it.
+    models = lookup.named("methods", family).spec.models()
+    of_family = runs[FAMILY].fillna("").eq(family)
+    of_family |= runs[FAMILY].isna() & runs[keys.MODEL].isin(models)
     mine = runs[
         (runs["status"] == "FINISHED")
         & (runs[keys.DATASET] == dataset)
-        & runs[keys.MODEL].isin(lookup.named("methods", family).spec.models())
+        & of_family
         & runs[keys.VAL_ACCURACY].notna()
         & runs[keys.N_VAL].notna()
     ]

@@ -119,7 +119,8 @@ def _dataset(
     log: Log,
     watch: Watch,
 ) -> Report | None:
-    families = lookup.known("methods")
+    # The models of others cannot be kept as numbers alone.
+    families = [f for f in lookup.known("methods") if lookup.named("methods", f).model_format]
     candidates = [found for family in families if (found := best(runs, dataset, family))]
     if not candidates:
         log(f"{dataset}: no finished run")

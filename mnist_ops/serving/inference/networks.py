@@ -9,6 +9,7 @@ the scores of an image equal those of the run bit for bit, in any batch.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,8 @@ class Network:
         # Without float16 on a CPU, float32 is the closest precision.
         precise = spec.precision == "float16" and not on_cuda
         self._type = None if precise or not spec.amp else getattr(torch, spec.precision)
-        network = models.build(spec.model, 0, spec.data)
-        if not spec.plain:
+        network = models.build(replace(spec, seed=0))
+        if not (spec.plain or spec.weight_decay):
             network = cropped_kernels.rewrite(network, spec.data.image_shape)
         network.load_state_dict(state)
         self._network = network.eval().to(self._device)
@@ -56,7 +57,8 @@ class Network:
         """Return the class of each image, shape (n,), and the logits, shape (n, classes).
 
         Args:
-            images: uint8, shape (n, height, width): grey levels, 0 is background.
+            images: uint8, shape (n, height, width): grey levels, 0 is background; or with the
+                channels of colours, (n, 3, height, width).
         """
         logits = np.concatenate(
             [self._logits(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
@@ -67,7 +69,7 @@ class Network:
     def _logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         batch = np.zeros((BATCH, *images.shape[1:]), np.uint8)
         batch[: len(images)] = images
-        pixels = torch.from_numpy(batch).to(self._device).unsqueeze(1).float()
+        pixels = models.with_channels(torch.from_numpy(batch).to(self._device)).float()
         pixels = pixels.div_(255).sub_(self.mean).div_(self.std)
         with (
             self._lock,
@@ -96,7 +98,7 @@ def read(path: Path, spec: ResNetSpec) -> dict[str, Tensor]:
         ModelRefused: the file does not match the network; see `tensors.read`.
     """
     with torch.device("meta"):
-        stock = models.stock(spec.model, spec.data)
+        stock = models.stock(spec)
     expected = stock.state_dict()
     types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in expected.items()}
     arrays = tensors.read(path, types)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mnist_ops.core import atomic_files
+from mnist_ops.core import atomic_files, keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
-from mnist_ops.study.dataset import most_classes
+from mnist_ops.study.dataset import MAX_CLASSES, classes_of
 from mnist_ops.study.results import Predictions
 from mnist_ops.study.validity import MAX_IMAGES
 from mnist_ops.tracking.exchange.records import Fingerprint, Line, ParamText, RunRecord, images_id
@@ -281,7 +281,7 @@ class Archive:
         if names != wanted or ids != sorted(ids):
             raise BadArchive(f"{self.path} has other members than an export")
         for name in ids:
-            label = self._array(archive, _member(name, "label"), np.uint8, most_classes())
+            label = self._array(archive, _member(name, "label"), np.uint8, MAX_CLASSES)
             index = self._array(archive, _member(name, "index"), np.int32, MAX_IMAGES)
             if len(label) != len(index):
                 raise BadArchive(
@@ -318,7 +318,8 @@ class Archive:
                     continue
                 label, index = self._test_sets[record.test_set]
                 predicted = np.frombuffer(matrices[record.test_set].read(len(label)), np.uint8)
-                if len(predicted) != len(label) or predicted.max() >= most_classes():
+                most = classes_of(record.params.get(keys.DATASET, ""))
+                if len(predicted) != len(label) or max(predicted.max(), label.max()) >= most:
                     raise BadArchive(f"{self.path} has predictions out of range")
                 yield record, Predictions(predicted, label, index)
             if any(matrix.read(1) for matrix in matrices.values()):

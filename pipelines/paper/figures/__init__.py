@@ -4,6 +4,8 @@ from mnist_ops.compare.figures.agreement import agreement_figure
 from mnist_ops.compare.figures.confusion import confusion_figure
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.results import Results, Source
+from mnist_ops.compare.tables.champion import champion
+from mnist_ops.core import keys
 
 from ..studies import DATASETS, RESNET_GRID
 from . import accuracy, devices, heatmaps, svms, times
@@ -17,7 +19,12 @@ def figures(results: Results, source: Source) -> list[Figure]:
     further = [
         learning_figure(selection, source.history),
         times.frontier_figure(selection),
-        *(confusion_figure(selection, RESNET_GRID, dataset, source) for dataset in DATASETS),
+        *(
+            confusion_figure(
+                champion(selection, RESNET_GRID, dataset, keys.VAL_ACCURACY), dataset, source
+            )
+            for dataset in DATASETS
+        ),
         flops_figure(selection),
         agreement_figure(results.agreement),
     ]
