@@ -11,13 +11,13 @@ the work failed, and 2 if the command was used wrongly. The environment variable
 `MLFLOW_TRACKING_URI` selects the store, `MNIST_OPS_DATA` the folder of the data sets, and
 `MNIST_OPS_STATE` that of local state.
 """
-_WIDTH = 96
+_WIDTH = 80
 
 
 def page() -> str:
     """Return the page as Markdown: a section for each command, with its help."""
     parts = [_HEAD]
-    parent = click.Context(main, info_name="mnist-ops")
+    parent = click.Context(main, info_name="mnist-ops", **main.context_settings)
     for name in COMMANDS:
         command = main.get_command(parent, name)
         assert command is not None
