@@ -1,4 +1,4 @@
-"""What a data set is, as far as a spec, a model and a report need to know it."""
+"""Properties of a data set that specs, models and reports need."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,15 +41,13 @@ class Dataset:
     """One data set, as it must be on disk, or as a user's study has it.
 
     Attributes:
-        name: its name, also that of its torchvision class and of its folder.
+        name: its name, also of its torchvision class and of its folder.
         class_names: the names of labels 0, 1, ...
         image_shape: channels, height and width of an image.
         files: MD5 of each uncompressed IDX file, by file name.
         registered_model: name of the registered model of its champions.
-        box: pixels along the longer side of what an image shows, for image files that are to be
-            made like its images.
-        centred_by_mass: whether the centre of mass of what an image shows is in the middle, rather
-            than its box.
+        box: pixels along the longer side of an image's content, for converting image files.
+        centred_by_mass: whether images are centred by their centre of mass rather than their box.
         content: the images of a user's data set, which has no files.
     """
 
@@ -64,7 +62,7 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
@@ -87,7 +85,7 @@ class Dataset:
         return found.hexdigest()[:16]
 
     def folder(self, root: Path) -> Path:
-        """The folder of the files under the data directory `root`, as torchvision lays it out."""
+        """Return the folder of the files below the data folder `root`, as in torchvision."""
         return root / self.name / "raw"
 
 
@@ -127,7 +125,7 @@ def found(name: str) -> Dataset | OwnData:
 
 
 def named(name: str) -> Dataset:
-    """Return the data set called `name`; raises `InvalidInput` where there is none."""
+    """Return the data set `name`; raises `InvalidInput` without one."""
     data = found(name)
     return data.dataset if isinstance(data, OwnData) else data
 

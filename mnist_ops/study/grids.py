@@ -1,4 +1,4 @@
-"""From a study's grid to its cells: axes, presets, and what a user changed of them."""
+"""Expand a study's grid to its cells: axes, presets, and the user's changes."""
 
 import dataclasses
 import itertools
@@ -19,11 +19,11 @@ _OF_CODE = ("data_digest", "code", "arguments")
 
 @dataclass(frozen=True)
 class Limits:
-    """How many images a cell uses.
+    """Numbers of images of a cell.
 
     Attributes:
-        train: training images; 0 takes the whole training part.
-        test: test images; 0 takes the whole test part.
+        train: training images; 0 is all of the training part.
+        test: test images; 0 is all of the test part.
     """
 
     train: int = 0
@@ -35,8 +35,8 @@ class Preset:
     """A size at which a study can be run.
 
     Attributes:
-        seeds: each cell runs once a seed.
-        limits: images a cell.
+        seeds: seeds of each configuration.
+        limits: numbers of images.
     """
 
     seeds: tuple[int, ...]
@@ -45,14 +45,14 @@ class Preset:
 
 @dataclass(frozen=True)
 class Choices:
-    """What a user asked for beyond the preset.
+    """The user's changes to a preset.
 
     Attributes:
         seeds: replaces the preset's.
-        train_limit: replaces the preset's; 0 takes all.
+        train_limit: replaces the preset's; 0 is all images.
         test_limit: likewise.
         precision: of networks: ``auto`` (by device), or one of `PRECISIONS`.
-        plain: train torchvision's networks as they are, without the faster form.
+        plain: train torchvision's networks without rewriting them.
     """
 
     seeds: tuple[int, ...] | None = None
@@ -67,15 +67,15 @@ class Study:
     """A question, and the grid that answers it.
 
     Attributes:
-        name: as on the command line and in the tags.
-        title: as in the MLflow UI.
-        question: what the grid is to answer, in one sentence.
+        name: on the command line and in tags.
+        title: in the MLflow UI.
+        question: the question that the grid answers, in one sentence.
         spec: the class of its cells.
         presets: sizes at which it can be run, by name.
         grid: axis name -> values, in the order in which the cells are listed. A model is a name
             that is known, a user's function, or the place of one (``file.py:function``); the
             arguments of functions are axes as well. A data set is a name or an `OwnData`.
-        is_about_time: whether no cell may run beside another on a device.
+        is_about_time: whether times are compared, so that cells do not share a device.
         place: where it is found, as ``file.py:NAME``, if it has functions or data of its own.
 
     Raises:
@@ -111,16 +111,16 @@ class Study:
                 )
 
     def preset(self, name: str) -> Preset:
-        """Return the preset called `name`; raises `InvalidInput` where there is none."""
+        """Return the preset `name`; raises `InvalidInput` without one."""
         if name not in self.presets:
             raise InvalidInput.not_one_of("preset", name, self.presets)
         return self.presets[name]
 
     def cells(self, preset: str, choices: Choices | None = None) -> list[Spec]:
-        """Every cell of the grid at `preset`, after the user's `choices`.
+        """Return the cells of the grid at `preset` with the user's `choices`.
 
         Raises:
-            InvalidInput: unknown preset, or a value no spec allows.
+            InvalidInput: the preset is unknown, or a value is not allowed.
         """
         choices = choices or Choices()
         size = self.preset(preset)
@@ -202,10 +202,10 @@ class Study:
         return {name: value for name, value in taken.items() if name not in known}
 
     def label(self, preset: str, cell: Spec) -> str:
-        """Return the preset tag of `cell`: `preset`, or what the user made of it.
+        """Return the preset tag of `cell`: `preset`, or a label of its own if the user changed it.
 
-        A cell whose size, test images or arithmetic is not the preset's must never be averaged
-        with those of the preset, so it carries a label of its own.
+        A cell with another size, other test images or another precision must not be averaged with
+        those of the preset.
         """
         limits = Limits(cell.train_limit, cell.test_limit)
         if limits == self.preset(preset).limits and not cell.departures:
@@ -213,11 +213,11 @@ class Study:
         return _own_label(limits, *cell.departures)
 
     def official_label(self, preset: str) -> str:
-        """Return the preset tag of cells of `preset`, tested on the official test images."""
+        """Return the preset tag of cells of `preset` with the official test images."""
         return _own_label(self.preset(preset).limits, OFFICIAL)
 
     def same_size(self, preset: str) -> tuple[str, ...]:
-        """Return the presets at which cells have the size they have at `preset`, itself first."""
+        """Return the presets with the size of `preset`, itself first."""
         if preset not in self.presets:
             return (preset,)
         limits = self.presets[preset].limits
@@ -225,14 +225,14 @@ class Study:
         return tuple(dict.fromkeys((preset, *same)))
 
     def with_axes(self, axes: Mapping[str, tuple[Any, ...]]) -> "Study":
-        """The same study with axes of its grid replaced, or added, by name."""
+        """Return the study with axes of its grid replaced or added."""
         return replace(self, grid=dict(self.grid) | dict(axes))
 
     def parse_axis(self, axis: str, text: str) -> tuple[Any, ...]:
         """Read comma-separated `text` as values of `axis`.
 
         Raises:
-            InvalidInput: the cells have no such axis, or an entry cannot be read as its type.
+            InvalidInput: the axis is unknown, or an entry is not of its type.
         """
         if axis not in self.axes:
             raise InvalidInput.not_one_of(f"an axis of {self.name}", axis, self.axes)
@@ -280,7 +280,7 @@ def parse_values(name: str, text: str, like: Any) -> tuple[Any, ...]:
     """Read a comma-separated list as values of the type of `like`.
 
     Raises:
-        InvalidInput: the list is empty, or an entry cannot be read as that type.
+        InvalidInput: the list is empty, or an entry is not of that type.
     """
     values = tuple(_parse(name, part.strip(), like) for part in text.split(",") if part.strip())
     if not values:

@@ -1,8 +1,8 @@
 """Find data sets, models, methods, studies and papers by name.
 
-A short name is one of this project or of an installed package, which declares it as an entry point
+A short name belongs to this project or to an installed package, which declares it as an entry point
 of the group ``mnist_ops.datasets``, ``mnist_ops.models`` and so on. Any other object is named by
-its place: ``package.module:NAME`` or ``folder/file.py:NAME``. What a user's study has of its own
+its location: ``package.module:NAME`` or ``folder/file.py:NAME``. What a user's study has of its own
 gets its short name when the study is used (`register`).
 """
 
@@ -50,12 +50,12 @@ _folders: list[Path] = []
 
 
 def find(kind: str, name: str) -> Any:
-    """Return the object that the user calls `name`.
+    """Return the object with the name `name`.
 
     Args:
         kind: ``datasets``, ``models``, ``methods``, ``studies`` or ``papers``.
-        name: a short name, ``module:NAME`` or ``file.py:NAME``; of a file alone the object named
-            after its kind is taken, as ``STUDY``.
+        name: a short name, ``module:NAME`` or ``file.py:NAME``; for a file alone, the object
+            named after its kind, such as ``STUDY``.
 
     Raises:
         InvalidInput: there is no such object, or its module cannot be imported.
@@ -65,7 +65,7 @@ def find(kind: str, name: str) -> Any:
 
 
 def named(kind: str, name: str) -> Any:
-    """Return the object with the short name `name`, which may be from a store.
+    """Return the object with the short name `name`; never imports code that the name gives.
 
     Raises:
         InvalidInput: there is none.
@@ -101,7 +101,7 @@ def known(kind: str) -> tuple[str, ...]:
 
 
 def ours(kind: str) -> Mapping[str, Any]:
-    """Return what this project has of a kind, by name."""
+    """Return this project's objects of a kind, by name."""
     if kind not in _OURS:
         return {}
     place = _OURS[kind]
@@ -137,7 +137,7 @@ def load(place: str) -> Any:
         found = _file(module) if module.endswith(".py") else importlib.import_module(module)
         return getattr(found, name)
     except (Exception, SystemExit) as error:
-        # Whatever the module of another raises when it is imported, as a script that ends itself.
+        # A user's module may raise anything when it is imported, also SystemExit.
         kind = "" if isinstance(error, InvalidInput) else f"{type(error).__name__}: "
         reason = kind + " ".join(str(error).split())
         raise InvalidInput(f"{place} cannot be loaded: {reason}") from error
@@ -173,7 +173,7 @@ def _module(path: Path, content: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Classes defined in the file are looked up there.
+    # Pickling looks up classes of the file there.
     sys.modules.setdefault(path.stem, module)
     with _importing_from(path.parent), suppress(_ImportedFarEnough):
         spec.loader.exec_module(module)

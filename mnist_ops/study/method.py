@@ -1,6 +1,6 @@
-"""How the cells of a spec class are fitted, and what their models are: one `Method` each.
+"""The method of a spec class: how its cells are fitted, and the format of its models.
 
-The code is named by its place and imported when it is used: what only reads specs needs no torch.
+The code is named by its location and imported when it is used, so reading specs needs no torch.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ class Method:
     """A way to fit models.
 
     Attributes:
-        name: as in the canonical form of its specs.
+        name: its name in the canonical form of specs.
         spec: the class of its specs.
         fit: ``module:function``, called with cells that one fit serves, the images and a
             `mnist_ops.fitting.methods.Work`.
-        cost: ``module:function``, from a spec to what its fit costs, in units that only compare
-            with those of the same method.
+        cost: ``module:function``, from a spec to the cost of its fit, in relative units of the
+            method.
         model_format: the module that writes, reads and applies its models, as
             `mnist_ops.serving.inference.classifier.ModelFormat`; empty where they cannot be kept as
             numbers alone, so that none is registered.

@@ -1,7 +1,7 @@
-"""What one cell of a study is: frozen, validated, and named by a fingerprint.
+"""Specs of the cells of a study, and their fingerprints.
 
-A spec holds everything that decides a result and nothing else. Two specs with the same canonical
-form are the same experiment, whatever ran them.
+A spec has everything that determines a result, and nothing else. Specs with the same canonical form
+are the same experiment.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ from mnist_ops.study.model import check_name, check_registered
 OPTIMIZERS = ("SGD", "Adam")
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16", "float16")
-# The computing type of mixed precision where the user names none, by device.
+# Default type of mixed precision, by device.
 DEFAULT_PRECISION: Mapping[str, str] = MappingProxyType({"cpu": "bfloat16", "cuda": "float16"})
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
 SCHEDULES = CONSTANT, COSINE = ("constant", "cosine")
-# Where the test images come from: drawn from all images, or the part published as test images.
+# Source of the test images: drawn from all images, or the published test images.
 POOLED, OFFICIAL = PARTS = ("pooled", "official")
 
-# Part of every fingerprint: raised when the meaning of a field changes, so that results computed
-# under the old meaning are not taken for the new one.
+# Part of every fingerprint: increased when the meaning of a field changes, so that old results do
+# not count for the new meaning.
 SCHEMA = 1
-# Fields that came later, and the value that they had before they were there: left out of the
-# canonical form with that value, so that older fingerprints stay.
+# Fields that were added later, and their implicit value before. With that value they are not in the
+# canonical form, so older fingerprints stay valid.
 _ADDED: Mapping[str, Any] = MappingProxyType(
     {
         "parts": POOLED,
@@ -59,11 +59,11 @@ class Spec:
 
     Attributes:
         study: name of the study the cell belongs to.
-        dataset: a name that `mnist_ops.study.lookup` knows.
-        model: what is fitted, one of `models`.
-        seed: decides the split, the initial weights and the data order; 0 or more.
+        dataset: name of a data set in `mnist_ops.study.lookup`.
+        model: name of the model, one of `models`.
+        seed: of the split, the initial weights and the data order; 0 or more.
         device: ``cpu`` or ``cuda``, where the fit runs.
-        train_limit: training images, drawn stratified from the training part; 0 takes all.
+        train_limit: number of training images, drawn stratified; 0 is all.
         test_limit: test images, likewise.
         parts: ``pooled`` draws training, validation and test images from all images of the data
             set; ``official`` tests on the images published for it, and trains on none of them.
@@ -77,7 +77,7 @@ class Spec:
     """
 
     family: ClassVar[str]
-    # Whether cells that are fitted together each have a time of their own.
+    # Whether each cell of a fit group has a time of its own.
     timed_each: ClassVar[bool] = False
     # Whether a user's function may make the model.
     takes_functions: ClassVar[bool] = False
@@ -121,7 +121,7 @@ class Spec:
 
     @classmethod
     def models(cls) -> tuple[str, ...]:
-        """Return what the field `model` may be."""
+        """Return the allowed values of `model`."""
         raise NotImplementedError
 
     @property
@@ -138,12 +138,12 @@ class Spec:
 
     @property
     def val_limit(self) -> int:
-        """Validation images: the 10% beside the 70% that `train_limit` was cut from; 0 is all."""
+        """Number of validation images: a seventh of `train_limit`, as in the split; 0 is all."""
         return max(round(self.train_limit / 7), self.data.n_classes) if self.train_limit else 0
 
     @property
     def canonical(self) -> str:
-        """The spec as JSON with sorted keys: equal for equal experiments."""
+        """The spec as JSON with sorted keys, equal for equal experiments."""
         fields = dataclasses.asdict(self) | {"family": self.family, "schema": SCHEMA}
         fields = {k: v for k, v in fields.items() if k not in _ADDED or v != _ADDED[k]}
         if self.arguments:
@@ -157,7 +157,7 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """The run's name: readable, and unique within a study at one size."""
+        """Name of the run, unique within a study at one size."""
         raise NotImplementedError
 
     @property
@@ -167,36 +167,36 @@ class Spec:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The spec as the run's params, named and typed as users compare them."""
+        """Params of the run."""
         fields = dataclasses.asdict(self)
         return {k: v for k, v in fields.items() if k not in _NO_PARAMS} | dict(self.arguments)
 
     @property
     def length(self) -> int:
-        """In how many parts its fit reports progress."""
+        """Number of steps of the fit's progress, such as epochs."""
         return 1
 
     @property
     def fit_group(self) -> str:
-        """Names what is fitted: cells with the same value are served by one fit."""
+        """Key of the fit group: cells with the same key share one fit."""
         return self.fingerprint
 
     @property
     def fit_order(self) -> tuple[Any, ...]:
-        """Sorts the cells of a fit group: the first is the one whose fit is computed."""
+        """Sort key within a fit group, of which the first cell is fitted."""
         return ()
 
     def steps(self, n_train: int) -> int:
-        """Return the steps of a training on `n_train` images; 0 for a fit that has none."""
+        """Return the number of steps of a training on `n_train` images; 0 for other fits."""
         return 0
 
     def on(self, device: str) -> "Spec":
-        """Return the spec on another device, in its usual precision; itself if it has no other."""
+        """Return the spec for another device; itself if it has only one."""
         return self
 
     @property
     def departures(self) -> tuple[str, ...]:
-        """What of the cell, beside its size, is not as in any preset, for its preset tag."""
+        """Settings, beside the size, that no preset has, for the preset tag."""
         return () if self.parts == POOLED else (self.parts,)
 
     @property
@@ -222,10 +222,10 @@ class ResNetSpec(Spec):
         learning_rate: of the first step.
         momentum: of SGD; Adam ignores it.
         epochs: passes over the training images.
-        pin_memory: batches travel to a CUDA device through pinned host memory; no effect on a CPU.
+        pin_memory: whether batches for a CUDA device use pinned host memory; no effect on a CPU.
         precision: ``float32``, or the type that automatic mixed precision computes in; ``auto``
             becomes the usual one of the device.
-        plain: torchvision's network as it is, without the rewriting that makes it faster.
+        plain: whether torchvision's network is trained without rewriting it.
         weight_decay: of every weight, as torch's SGD and AdamW have it; 0 for none.
         label_smoothing: share of each target that all classes get; 0 for none.
         schedule: ``constant``, or ``cosine`` from the learning rate to 0 over all steps.
@@ -273,7 +273,7 @@ class ResNetSpec(Spec):
 
     @property
     def length(self) -> int:
-        """Epochs."""
+        """Number of epochs."""
         return self.epochs
 
     @property
@@ -288,7 +288,7 @@ class ResNetSpec(Spec):
 
     @property
     def fit_order(self) -> tuple[Any, ...]:
-        """Longest first; of equals the one without pinned memory."""
+        """Most epochs first, then without pinned memory."""
         return -self.epochs, self.pin_memory
 
     def steps(self, n_train: int) -> int:
@@ -296,7 +296,7 @@ class ResNetSpec(Spec):
         return self.epochs * -(-n_train // self.batch_size)
 
     def on(self, device: str) -> "ResNetSpec":
-        """Return the spec on another device, mixed precision in the type that is usual there."""
+        """Return the spec for another device, with the default type of mixed precision there."""
         precision = "auto" if self.amp else self.precision
         return dataclasses.replace(self, device=device, precision=precision)
 
@@ -336,12 +336,12 @@ class ResNetSpec(Spec):
 
     @property
     def params(self) -> dict[str, Any]:
-        """The spec as the run's params, `amp` among them."""
+        """Params of the run, with `amp`."""
         return super().params | {"amp": self.amp}
 
     @property
     def departures(self) -> tuple[str, ...]:
-        """Also a precision that is not the device's usual one, and the plain network."""
+        """Also another precision than the device's default, and the plain network."""
         precision = () if self.precision == DEFAULT_PRECISION[self.device] else (self.precision,)
         return (*super().departures, *precision, *(("plain",) if self.plain else ()))
 
@@ -379,12 +379,12 @@ class SvmSpec(Spec):
 
     @classmethod
     def models(cls) -> tuple[str, ...]:
-        """Return the one name."""
+        """Return the only allowed value."""
         return (cls.family,)
 
     @property
     def fit_group(self) -> str:
-        """Without C and the rule for gamma: kernel values are shared, each has its own solution."""
+        """Key without C and the rule for gamma, as such cells share kernel values."""
         gamma = "scale" if isinstance(self.gamma, str) else self.gamma
         return dataclasses.replace(self, C=1.0, gamma=gamma).fingerprint
 
@@ -438,10 +438,10 @@ class EstimatorSpec(Spec):
 
 
 def from_canonical(text: str) -> Spec:
-    """The spec whose `Spec.canonical` is `text`, as the spec tag of runs has it.
+    """Return the spec with the canonical form `text`, as in the spec tag of runs.
 
     Raises:
-        InvalidInput: it is none, of another schema, or has a value that is not allowed.
+        InvalidInput: the text is not a spec, is of another schema, or has an invalid value.
     """
     try:
         fields = json.loads(text)

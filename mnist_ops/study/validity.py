@@ -1,4 +1,4 @@
-"""Check the values of a run from a store or a file, which may hold anything."""
+"""Check the values of a run from a store or a file, which are untrusted."""
 
 import dataclasses
 import math
@@ -56,12 +56,12 @@ METRICS = (
 
 # Milliseconds since 1970, up to the year 2200.
 MAX_TIME = 7_258_118_400_000
-# What MLflow stores take of a param and a tag, in characters.
+# Longest param and tag of MLflow stores, in characters.
 MAX_PARAM = 6000
 MAX_TAG = 8000
-# Beyond the number of images in any data set.
+# Larger than any data set.
 MAX_IMAGES = 1_000_000
-# Tags that say what a run is.
+# Tags that identify a cell.
 _LABELS: Mapping[str, str] = MappingProxyType(
     {"fingerprint": keys.FINGERPRINT, "study": keys.STUDY, "preset": keys.PRESET}
 )
@@ -69,27 +69,27 @@ _SHARES = frozenset({keys.TEST_ACCURACY, keys.TEST_F1, keys.TEST_F1_MACRO, keys.
 _FLAGS: Mapping[str, bool] = MappingProxyType(
     {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 )
-# What a foreign store writes where a param does not apply.
+# Values of other programs for params that do not apply.
 _ABSENT = frozenset({"", "none", "nan", "null", "n/a"})
-# Beyond anything that is measured, and far from where arithmetic overflows.
+# Larger than any measurement, and far from overflow.
 _MAX_NUMBER = 1e18
-# What a column of 64 bits takes.
+# Largest integer for a column of 64 bits.
 MAX_WHOLE = 2**62
 _MAX_TEXT = 250
 _SHOWN = 40
 
 
 class OtherVersion(ValueError):
-    """A spec is of a version of the program that this one cannot read."""
+    """A spec is of a version of the program that this version cannot read."""
 
 
 def flag(text: str) -> bool | None:
-    """Return the flag that `text` means; None where it means none."""
+    """Parse a flag; return None for any other text."""
     return _FLAGS.get(text.lower())
 
 
 def is_measurement(value: object) -> bool:
-    """Return whether `value` is a number that a measurement can give."""
+    """Return whether `value` is a number in the range of measurements."""
     return isinstance(value, int | float) and abs(value) <= _MAX_NUMBER
 
 
@@ -100,16 +100,16 @@ def check_cell(
     *,
     finished: bool,
 ) -> Spec | None:
-    """Check the values of a cell's run, and that they fit its fingerprint.
+    """Check the values of a cell's run, and that they match its fingerprint.
 
-    Params and metrics of other names than the program's own are not checked.
+    Only params and metrics with names of this program are checked.
 
     Returns:
-        The spec of the fingerprint, from the spec tag or else the params; None without a spec tag
-        where the params give another fingerprint: another program wrote the run.
+        The spec, from the spec tag or else from the params. None without a spec tag if the params
+        give another fingerprint, as for runs of other programs.
 
     Raises:
-        OtherVersion: all else is valid, and this version of the program cannot read the spec.
+        OtherVersion: everything is valid, but this version of the program cannot read the spec.
         ValueError: a value is invalid or contradicts the spec; the message is the end of a
             sentence about the run.
     """
@@ -136,7 +136,7 @@ def _check_params(params: Mapping[str, Any]) -> None:
 
 def _check_metrics(metrics: Mapping[str, Any], *, finished: bool) -> None:
     for name in METRICS:
-        # NaN stands for a metric that is not there.
+        # NaN stands for a missing metric.
         value = metrics.get(name, math.nan)
         least = -_MAX_NUMBER if name == keys.TRAIN_LOSS else 0
         most = 1 if name in _SHARES else _MAX_NUMBER
@@ -155,7 +155,7 @@ def _spec_of(fingerprint: str, tags: Mapping[str, str], params: Mapping[str, str
     except InvalidInput as error:
         raise OtherVersion(f"this version cannot read its spec ({str(error)[:80]})") from None
     if spec.fingerprint != fingerprint:
-        raise ValueError("its fingerprint is not that of its spec")
+        raise ValueError("its fingerprint does not match its spec")
     if tags.get(keys.STUDY) != spec.study:
         raise ValueError(f"its study is {shown(tags.get(keys.STUDY))}, by its spec {spec.study}")
     for name, value in spec.params.items():
@@ -167,7 +167,7 @@ def _spec_of(fingerprint: str, tags: Mapping[str, str], params: Mapping[str, str
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: on one short line, in quotes where it is text."""
+    """Format a value for a message: short, on one line, text in quotes."""
     text = repr(value[:_SHOWN] if isinstance(value, str | bytes) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -202,7 +202,7 @@ def _spec_by_params(
 ) -> Spec | None:
     study = tags.get(keys.STUDY, "")
     sizes = [(0, 0), tuple(_value(n, params.get(n, "")) for n in (keys.N_TRAIN, keys.N_TEST))]
-    # Only a short name is looked up: what a store says must not decide which code is imported.
+    # Only short names: the content of a store must not decide which code is imported.
     if study in lookup.known("studies"):
         presets = lookup.named("studies", study).presets
         if preset := presets.get(tags.get(keys.PRESET, "")):
@@ -226,7 +226,7 @@ def _spec_by_params(
 
 
 def _value(name: str, text: str) -> Any:
-    """A param as the field of a spec that it is."""
+    """Convert a param to the type of its field in a spec."""
     kinds = {**PARAMS, keys.PLAIN: "flag"}
     kind = kinds.get(name, "text")
     try:

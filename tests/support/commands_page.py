@@ -11,7 +11,7 @@ the work failed, and 2 if the command was used wrongly. The environment variable
 `MLFLOW_TRACKING_URI` selects the store, `MNIST_OPS_DATA` the folder of the data sets, and
 `MNIST_OPS_STATE` that of local state.
 """
-_WIDTH = 96
+_WIDTH = 80
 
 
 def page() -> str:

@@ -25,7 +25,7 @@ class _Page(HTMLParser):
 def broken(site: Path) -> list[str]:
     """Return a line for each link of the pages under `site` that leads nowhere."""
     pages = {path.resolve(): _Page(path) for path in sorted(site.rglob("*.html"))}
-    lines = []
+    lines = [] if pages else [f"{site} has no pages"]
     for path, page in pages.items():
         # Addresses of the page for errors are those of a server's root.
         for link in sorted(page.links) if path.name != "404.html" else ():
