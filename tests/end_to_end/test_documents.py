@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from mnist_ops.cli import COMMANDS, main
+from mnist_ops.study import lookup
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
@@ -106,15 +108,20 @@ def test_quick_commands_work_as_they_stand(home: Path, words: list[str]) -> None
     assert "Traceback" not in result.output
 
 
-def test_the_network_of_the_guide_is_one() -> None:
+def test_the_python_of_the_guide_is_as_it_says(tmp_path: Path) -> None:
     import torch
 
-    (_, network, *_) = blocks("docs/own-study.md", "python")
-    names: dict[str, object] = {}
-    exec(network, names)
-    build = names["build"]
-    assert callable(build)
-    assert build(1, 10)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    from mnist_ops import api
+
+    study, data_sets, script = blocks("docs/own-study.md", "python")
+    file = tmp_path / "guide_study.py"
+    file.write_text(study, encoding="utf-8")
+    network = lookup.load(f"{file}:small_cnn")((3, 32, 32), 5, width=8)
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
+    names: dict[str, Any] = {}
+    exec(data_sets, names)
+    assert names["SCANS"].name == "scans"
+    assert {name for name in re.findall(r"api\.(\w+)", script) if not hasattr(api, name)} == set()
 
 
 def test_the_reference_of_commands_is_their_help() -> None:
