@@ -45,7 +45,7 @@ _SINGULAR = MappingProxyType(
 
 
 # What studies have of their own, by kind and name; and the folders of the files being imported.
-_registered: dict[str, dict[str, Any]] = {}
+registered: dict[str, dict[str, Any]] = {}
 _folders: list[Path] = []
 
 
@@ -74,8 +74,8 @@ def named(kind: str, name: str) -> Any:
         return found
     if name in _installed(kind):
         return load(_installed(kind)[name])
-    if name in _registered.get(kind, {}):
-        return _registered[kind][name]
+    if name in registered.get(kind, {}):
+        return registered[kind][name]
     raise InvalidInput.not_one_of(_SINGULAR[kind], name, known(kind))
 
 
@@ -87,12 +87,12 @@ def register(kind: str, name: str, value: Any) -> None:
     """
     if name in known(kind):
         raise InvalidInput(f"there is a {_SINGULAR[kind]} {name} already: give yours another name")
-    _registered.setdefault(kind, {})[name] = value
+    registered.setdefault(kind, {})[name] = value
 
 
 def is_registered(kind: str, name: str) -> bool:
     """Return whether a study that is in use has something of its own called `name`."""
-    return name in _registered.get(kind, {})
+    return name in registered.get(kind, {})
 
 
 def known(kind: str) -> tuple[str, ...]:

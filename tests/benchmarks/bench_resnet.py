@@ -137,7 +137,7 @@ class Contestant:
         request = {"case": asdict(case), "precision": precision, "ours": ours, "plain": plain}
         environment = dict(os.environ)
         if ours:
-            environment |= local._environment()
+            environment |= local.environment()
         self.processes = [
             subprocess.Popen(
                 [

@@ -86,7 +86,7 @@ def test_scikit_learn_that_keeps_its_state_otherwise_fits_itself(
     def useless(*_: object) -> SVC:
         return SVC().fit(*pixels_of(images, SPEC, "val"))
 
-    monkeypatch.setattr("mnist_ops.fitting.svm.estimator._filled", useless)
+    monkeypatch.setattr("mnist_ops.fitting.svm.estimator.filled", useless)
     pixels, _ = pixels_of(images, SPEC, "test")
     estimator = svm.to_estimator(SPEC, images)
     assert np.array_equal(estimator.predict(pixels), plain(SPEC, images).predict(pixels))

@@ -25,7 +25,7 @@ IN_PROCESS = ["--workers", "0", "--device", "cpu"]
 @pytest.fixture
 def file(small_data: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's file, in the folder of the store, and nothing known of it yet."""
-    monkeypatch.setattr(lookup, "_registered", {})
+    monkeypatch.setattr(lookup, "registered", {})
     path = home / "my_study.py"
     shutil.copy(shapes_study.__file__, path)
     return path
@@ -86,7 +86,7 @@ def test_a_run_is_read_without_the_file(
 ) -> None:
     good("run", "my_study.py", *IN_PROCESS, *ONE)
     (run,) = tracking.counted_runs(client)
-    lookup._registered.clear()
+    lookup.registered.clear()
     assert tracking.finished(client, "widths").keys() == {run.data.tags[keys.FINGERPRINT]}
     spec = from_canonical(run.data.tags[keys.SPEC])
     assert dict(spec.arguments) == {"dropout": 0.5, "width": 4}
@@ -101,7 +101,7 @@ def test_a_run_is_read_without_the_file(
 
 def test_verify_fits_again(file: Path) -> None:
     good("run", "my_study.py", *IN_PROCESS, *ONE)
-    lookup._registered.clear()
+    lookup.registered.clear()
     refusal = call("verify")
     assert refusal.exit_code != 0
     assert "--study" in refusal.stderr

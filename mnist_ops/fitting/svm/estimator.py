@@ -29,7 +29,7 @@ def to_estimator(spec: SvmSpec, images: Images) -> Pipeline:
     kernel = Kernel.of(spec, problem.n_features, problem.n_varying)
     wanted = kernel, spec.C
     solution, _ = solutions_of(problem, [wanted])[wanted]
-    classifier = _filled(spec, problem, kernel, solution.classifier)
+    classifier = filled(spec, problem, kernel, solution.classifier)
     estimator = make_pipeline(problem.scaler, classifier)
     # Half of what is filled in is private to scikit-learn: a version that keeps it otherwise would
     # predict otherwise, and fits for itself.
@@ -40,7 +40,7 @@ def to_estimator(spec: SvmSpec, images: Images) -> Pipeline:
     return estimator
 
 
-def _filled(spec: SvmSpec, problem: Problem, kernel: Kernel, solved: OneVsOne) -> SVC:
+def filled(spec: SvmSpec, problem: Problem, kernel: Kernel, solved: OneVsOne) -> SVC:
     """Return an `SVC` with the state that a fit on all training images would have left."""
     classifier = SVC(
         kernel=kernel.name,

@@ -78,7 +78,7 @@ def local_cluster(
 
     settings = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-        "distributed.nanny.pre-spawn-environ": _environment()
+        "distributed.nanny.pre-spawn-environ": environment()
         | svm.worker_environment(workers, svm_memory_gb),
     }
     nannies = {n: {"cls": Nanny, "options": options(n)} for n in range(workers)}
@@ -171,7 +171,7 @@ def _main_not_imported() -> Iterator[None]:
         main |= hidden
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the variables that must be set before a worker process starts."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     variables = dict.fromkeys(threads, str(THREADS)) | {
