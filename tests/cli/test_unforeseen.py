@@ -72,22 +72,6 @@ def test_browser_that_never_answers_costs_the_images_alone(
     assert ["sleep", "1000"] not in running
 
 
-def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from mnist_ops.runner.workers.local import local_cluster\n"
-        "from mnist_ops.core.errors import InvalidInput\n"
-        "try:\n"
-        "    with local_cluster(1, None, print):\n"
-        "        pass\n"
-        "except InvalidInput as error:\n"
-        "    print(error)\n"
-    )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert 'under `if __name__ == "__main__":`' in done.stdout
-    assert "Traceback" not in done.stderr
-
-
 def test_program_that_is_no_mlflow_server_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     class Bare(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

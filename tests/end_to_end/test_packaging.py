@@ -19,7 +19,7 @@ from mnist_ops.cli import COMMANDS, main
 from pipelines import STUDIES
 
 ROOT = Path(__file__).parents[2]
-ENTRY_POINTS = {"main", "resnet_grid", "svm_grid", "device_compare", "summarize"}
+ENTRY_POINTS = {"main", "resnet_grid", "svm_grid", "device_compare", "study", "summarize"}
 
 
 def pyproject() -> Any:

@@ -23,7 +23,7 @@ print("cells", len(found.frame))
 
 @pytest.fixture
 def study(home: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    monkeypatch.setattr(lookup, "_registered", {})
+    monkeypatch.setattr(lookup, "registered", {})
     few = {"width": (4,), "weight_decay": (0.0,), "dropout": (0.0, 0.5), "epochs": (1, 2)}
     return shapes_study.STUDY.with_axes(few)
 

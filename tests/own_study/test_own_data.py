@@ -18,7 +18,7 @@ DRAW = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True)
 def nothing_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "_registered", {})
+    monkeypatch.setattr(lookup, "registered", {})
 
 
 def write_images(folder: Path, counts: dict[str, int], shape: tuple[int, ...] = (6, 9, 3)) -> None:

@@ -152,12 +152,12 @@ def test_report_on_files_leaves_the_store_alone(
     shown = call("summarize", "--from", str(home), "--format", "json", "--json")
     assert shown.exit_code == 0, shown.output
     cells = {row["study"]: row["finished"] for row in json.loads(shown.stdout)["studies"]}
-    assert (cells["resnet_grid"], cells["other"]) == (2, 1)
-    assert "mine" not in cells
+    assert cells["resnet_grid"] == 2
+    assert cells.keys().isdisjoint(("other", "mine"))
     assert rows(Path("mlflow.db")) == before
     assert sorted(path.name for path in Path().iterdir()) == ["mlflow.db", "mlruns", "report"]
     assert tracking.counted_runs(client)[0].info.run_id == mine
-    assert call("summarize", "--format", "json", "--json").stdout.count('"study": "mine"')
+    assert "mine" in refused(call("summarize", "--format", "json"))
 
 
 def test_report_on_what_is_no_export_is_refused(exported: Path, home: Path) -> None:

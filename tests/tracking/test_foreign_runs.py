@@ -70,7 +70,7 @@ def bad_column(run_id: str, key: str, value: object) -> None:
         (bad_column, "status", "WEIRD", "its status is 'WEIRD'"),
         (bad_column, "start_time", None, "the store cannot read it"),
         (bad_column, "name", b"\xff", "its name is b'\\xff', not text"),
-        (bad_tag, keys.FINGERPRINT, GOOD.fingerprint, "its fingerprint is not that of its spec"),
+        (bad_tag, keys.FINGERPRINT, GOOD.fingerprint, "its fingerprint does not match its spec"),
         (bad_tag, keys.STUDY, "x\0y", "its study is 'x\\x00y'"),
         (bad_tag, keys.SPEC, "[1]", "this version cannot read its spec"),
         (bad_tag, keys.FIT_GROUP, "A" * 10**7, "has 10,000,000 characters"),
