@@ -1,6 +1,7 @@
 """``mnist-ops run``: compute the cells of a study."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -234,6 +235,7 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
         check_size(plan_locally(studies, settings), settings)
     cancellation.on_signals()
     tell = (lambda line: None) if output.quiet else log
+    are_ours = all(study.name in lookup.ours("studies") for study in studies)
     reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
     report_lines: list[str] = []
     if output.report is not None:
@@ -245,7 +247,6 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
             for cell in a_plan.cells
         }
         preset = labels.pop() if len(labels) == 1 else None
-        are_ours = all(study.name in lookup.ours("studies") for study in studies)
         report = write_report(
             output.report, preset=preset, studies=() if are_ours else studies, log=tell
         )
@@ -258,7 +259,13 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     if output.as_json:
         click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
     elif not output.quiet:
-        _print_reports(reports, report_lines, output.report)
+        tables = "mnist-ops summarize" + ("" if are_ours else f" --study {shlex.quote(study)}")
+        report_lines += (
+            [f"Compare: `mlflow ui`. Tables: `{tables}`."]
+            if output.report is None
+            else [f"Report: {(output.report / 'index.html').absolute()}"]
+        )
+        _print_reports(reports, report_lines)
     if problems := _problems(reports):
         raise MnistOpsError(problems)
 
@@ -329,9 +336,7 @@ def _print_plans(plans: "Sequence[Plan]", *, as_json: bool) -> None:
     log(cells(len(listed)))
 
 
-def _print_reports(
-    reports: "Sequence[StudyReport]", report_lines: Sequence[str], folder: Path | None
-) -> None:
+def _print_reports(reports: "Sequence[StudyReport]", more: Sequence[str]) -> None:
     for report in reports:
         parts = [f"{cells(len(report.finished))} computed"]
         parts += [f"{len(report.skipped)} finished before"] if report.skipped else []
@@ -341,12 +346,8 @@ def _print_reports(
         reasons = Counter(report.not_measured.values())
         parts += [f"{cells(count)} {why}" for why, count in reasons.items()]
         answer(f"{report.study}: {', '.join(parts)}")
-    for line in report_lines:
+    for line in more:
         answer(line)
-    if folder is None:
-        answer("Compare: `mlflow ui`. Tables: `mnist-ops summarize`.")
-    else:
-        answer(f"Report: {(folder / 'index.html').absolute()}")
 
 
 def _report_fields(report: "StudyReport") -> dict[str, Any]:

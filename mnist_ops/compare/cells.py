@@ -10,7 +10,7 @@ from typing import Any
 from mnist_ops.compare.runs import ARGUMENT_PREFIX
 from mnist_ops.core import keys
 from mnist_ops.study.grids import Study
-from mnist_ops.study.specs import ResNetSpec, Spec
+from mnist_ops.study.specs import ADDED, Spec
 from mnist_ops.study.validity import METRICS, PARAMS
 
 # What became of a cell; the last four are the kinds of not finished.
@@ -22,10 +22,9 @@ MISSING = "missing"
 NOT_FINISHED = (FAILED, UNFINISHED, NOT_MEASURED, MISSING)
 
 _ADDED_AXES = {
-    name: field.default
-    for name, field in ResNetSpec.__dataclass_fields__.items()
-    if name in (keys.WEIGHT_DECAY, keys.LABEL_SMOOTHING, keys.SCHEDULE)
+    name: ADDED[name] for name in (keys.WEIGHT_DECAY, keys.LABEL_SMOOTHING, keys.SCHEDULE)
 }
+
 # The params that say which cell of its study a run is of. How many images it saw and in which
 # precision it computed is the preset's affair.
 IDENTITY = (

@@ -62,7 +62,7 @@ def write_report(
     with tracking.tracking_errors(uri):
         try:
             source = compare.Source(
-                runs=_runs(client, experiment, [s.name for s in paper.studies], log_left_out),
+                runs=_runs(client, experiment, [s.name for s in paper.studies], log_left_out, log),
                 not_measured=tracking.not_measured(client, log_left_out),
                 left_out=left_out,
                 predictions=lambda run_id: tracking.predictions(client, run_id),
@@ -152,6 +152,7 @@ def _runs(
     experiment: str | None,
     studies: Collection[str],
     left_out: tracking.LeftOut,
+    log: Callable[[str], None],
 ) -> pd.DataFrame:
     runs = tracking.cell_runs(client, left_out)
     if not runs.empty:
@@ -160,6 +161,11 @@ def _runs(
         if runs.empty and others:
             raise compare.NoRuns(
                 f"no runs of {', '.join(studies)}; the store has runs of {', '.join(others)}: "
+                "--study names the study or its file"
+            )
+        if others:
+            log(
+                f"not in this report: the store has runs of {', '.join(others)}: "
                 "--study names the study or its file"
             )
     if experiment is None or runs.empty:

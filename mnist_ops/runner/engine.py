@@ -134,6 +134,8 @@ class _Grids:
     ) -> StudyReport:
         report, to_do = self._before(a_plan)
         costs = {group.key: group.cost for group in grouped(to_do, share=self.settings.share)}
+        # Before a run is opened, which an error here would leave open.
+        changed = own_code.changes(to_do, tracking.specs_of(self.tracker.client, a_plan.study.name))
         parent = self._open_parent(a_plan, report, costs, top, run_id)
         context = self._context(a_plan, to_do, parent.parent)
         outcomes: list[Outcome] = []
@@ -141,8 +143,7 @@ class _Grids:
         self.display.start(a_plan.study.title, len(a_plan.cells), len(report.skipped), costs)
         for cell, reason in report.failed_before.items():
             self.display.log(f"failed before, --retry-failed tries again: {cell.name}: {reason}")
-        before = tracking.specs_of(self.tracker.client, a_plan.study.name)
-        for line in own_code.changes(to_do, before):
+        for line in changed:
             self.display.log(line)
         if notice := svm.plain_notice(to_do):
             self.display.log(notice)

@@ -1,4 +1,4 @@
-"""How long a grid will take, from one short trial fit, before anything is computed."""
+"""Estimate the duration of a grid from one short trial fit, before anything is computed."""
 
 import dataclasses
 import time

@@ -12,7 +12,7 @@ from mnist_ops.study.grids import Choices
 
 @dataclass(frozen=True)
 class Settings:
-    """How studies are run.
+    """Settings that apply to every study of a run.
 
     Attributes:
         preset: one of the presets of each study.

@@ -11,7 +11,7 @@ from mnist_ops.study.specs import Spec
 
 @dataclass(frozen=True)
 class StudyReport:
-    """How a study ended.
+    """The result of a study, cell by cell.
 
     Attributes:
         study: its name.
@@ -48,7 +48,7 @@ class StudyReport:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every cell that could be computed has a result."""
+        """Return whether every cell that could be computed has a result."""
         return not self.problems and not self.failed_before
 
 

@@ -76,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended.
+    """The result of one cell.
 
     Attributes:
         spec: the cell.

@@ -169,7 +169,7 @@ class Study:
 
     @property
     def has_own(self) -> bool:
-        """Whether it has functions or data sets of its own, which workers must load."""
+        """Return whether it has functions or data sets of its own, which workers must load."""
         own_data = any(isinstance(value, OwnData) for value in self.grid["dataset"])
         return own_data or any(True for _ in self._functions())
 

@@ -36,7 +36,7 @@ POOLED, OFFICIAL = PARTS = ("pooled", "official")
 SCHEMA = 1
 # Fields that were added later, and their implicit value before. With that value they are not in the
 # canonical form, so older fingerprints stay valid.
-_ADDED: Mapping[str, Any] = MappingProxyType(
+ADDED: Mapping[str, Any] = MappingProxyType(
     {
         "parts": POOLED,
         "data_digest": "",
@@ -145,7 +145,7 @@ class Spec:
     def canonical(self) -> str:
         """The spec as JSON with sorted keys, equal for equal experiments."""
         fields = dataclasses.asdict(self) | {"family": self.family, "schema": SCHEMA}
-        fields = {k: v for k, v in fields.items() if k not in _ADDED or v != _ADDED[k]}
+        fields = {k: v for k, v in fields.items() if k not in ADDED or v != ADDED[k]}
         if self.arguments:
             fields["arguments"] = dict(self.arguments)
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
@@ -302,7 +302,7 @@ class ResNetSpec(Spec):
 
     @property
     def amp(self) -> bool:
-        """Whether the fit uses automatic mixed precision."""
+        """Return whether the fit uses automatic mixed precision."""
         return self.precision != "float32"
 
     @property

@@ -35,12 +35,12 @@ class RunEvents:
 
     @property
     def forced(self) -> bool:
-        """Whether the run replaces a finished one; such a run is not resumed."""
+        """Return whether the run replaces a finished one; such a run is not resumed."""
         return bool(self.opened and self.opened.get("forced"))
 
     @property
     def is_synced(self) -> bool:
-        """Whether the store has everything; the run was interrupted and can be resumed."""
+        """Return whether the store has everything; the run was interrupted and can be resumed."""
         return bool(self.events) and self.events[-1]["kind"] == "synced"
 
 

@@ -49,7 +49,7 @@ class LeftoverJournal(RunEvents):
 
     @property
     def refused(self) -> bool:
-        """Whether the store refused it."""
+        """Return whether the store refused it."""
         return self.folder.name.endswith(REFUSED)
 
 

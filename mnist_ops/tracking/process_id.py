@@ -62,7 +62,7 @@ class ProcessId:
 
     @property
     def is_here(self) -> bool:
-        """Whether the process is of this machine, which can then look it up."""
+        """Return whether the process is of this machine, which can then look it up."""
         return self.place == ProcessId.this_process().place
 
     def is_alive(self, last_heartbeat: float | None) -> bool:

@@ -66,4 +66,4 @@ def test_a_script_needs_no_guard(home: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     # Once: the worker process has not run it again.
-    assert done.stdout.count("\ncells ") == 1
+    assert done.stdout.count("\ncells 1\n") == 1

@@ -156,7 +156,8 @@ def test_a_file_that_is_wrong_ends_in_one_line(
 
 
 def test_the_report_needs_no_paper(file: Path, home: Path) -> None:
-    good("run", "my_study.py", *IN_PROCESS)
+    ran = good("run", "my_study.py", *IN_PROCESS).stdout
+    assert "Tables: `mnist-ops summarize --study my_study.py`" in ran
     good("run", "my_study.py:ESTIMATORS", *IN_PROCESS, "--datasets", "MNIST")
     both = ["--study", "my_study.py", "--study", "my_study.py:ESTIMATORS"]
     told = good("summarize", *both, "--out", "report", "--format", "html,json").stdout
@@ -185,6 +186,8 @@ def test_the_report_needs_no_paper(file: Path, home: Path) -> None:
     published = call("summarize", "--format", "json")
     assert published.exit_code == 1
     assert "the store has runs of estimators, widths: --study names" in published.stderr
+    of_one = good("summarize", "--study", "my_study.py", "--out", "one", "--format", "json")
+    assert "not in this report: the store has runs of estimators: --study names" in of_one.stderr
     # The same runs give the same report.
     good("summarize", *both, "--out", "again", "--format", "html,json")
     for path in Path("report").rglob("*.*"):

@@ -49,7 +49,7 @@ class Score:
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether it is a share of the test images."""
+        """Return whether it is a share of the test images."""
         return self.metric == keys.TEST_ACCURACY
 
 

@@ -47,7 +47,7 @@ class Place:
         return {}
 
     def holds(self, row: Mapping[Any, Any], **others: Any) -> bool:
-        """Whether `row` is the row of the value, where `others` replaces columns of it."""
+        """Return whether `row` is the row of the value, where `others` replaces columns of it."""
         wanted = {VARIANT: ""} | dict(self.row) | others
         return all(_fits(row.get(name, value), value) for name, value in wanted.items())
 

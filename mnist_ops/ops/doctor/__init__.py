@@ -86,7 +86,7 @@ class Diagnosis:
 
     @property
     def is_ok(self) -> bool:
-        """Whether there is no problem; notes do not count."""
+        """Return whether there is no problem; notes do not count."""
         return not any(f.severity is Severity.PROBLEM for f in self.seen.issues)
 
 

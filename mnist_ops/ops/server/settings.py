@@ -75,7 +75,7 @@ class ServerSettings:
 
     @property
     def loopback(self) -> bool:
-        """Whether the server is reachable from this machine only."""
+        """Return whether the server is reachable from this machine only."""
         if self.host == "localhost":
             return True
         try:

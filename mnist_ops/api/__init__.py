@@ -24,7 +24,6 @@ from mnist_ops import tracking
 from mnist_ops.compare import generic
 from mnist_ops.compare.generic.configurations import Grid, grid_of
 from mnist_ops.compare.selection import Selection, select
-from mnist_ops.core import cancellation
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.ops.reports import write_report
 from mnist_ops.runner import engine
@@ -41,7 +40,7 @@ _SCORE = generic.Score()
 
 @dataclass(frozen=True)
 class Results:
-    """How a study ended.
+    """The end of a study.
 
     Attributes:
         study: the study.
@@ -84,8 +83,7 @@ def run(
     if study.has_own and not study.place and workers is None:
         workers = 0
     settings = Settings(preset=preset, choices=Choices(seeds=seeds), device=device, workers=workers)
-    with cancellation.cooperative():
-        (outcome,) = engine.run([study], settings, _Lines(log))
+    (outcome,) = engine.run([study], settings, _Lines(log))
     return Results(study, preset, outcome, results(study, preset))
 
 
@@ -107,6 +105,7 @@ def results(study: Study, preset: str | None = None) -> pd.DataFrame:
         | dict(cell.params)
         | dict(cell.metrics)
         for cell in _selected(study, preset).cells
+        if cell.run_id is not None
     ]
     return pd.DataFrame(rows)
 
