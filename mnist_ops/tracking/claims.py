@@ -7,6 +7,9 @@ process has ended. A process claims a cell by writing the next generation, which
 
 The run also has the heartbeat of each process as a tag. It is in an experiment of its own; names of
 experiments are unique, so only one process creates it. The id of the run is the id of the store.
+
+The experiment is in the state "deleted", which hides it and its params from MLflow's UI and from
+``search_runs``. The run in it is active, so that it can be written. Only ``mlflow gc`` removes it.
 """
 
 import contextlib
@@ -219,12 +222,13 @@ def find(client: MlflowClient, *, create: bool = True) -> str | None:
     tags = {MLFLOW_RUN_NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}
     experiment, ours = find_or_create_experiment(client, EXPERIMENT, tags)
     experiment_id = experiment.experiment_id
-    if experiment.lifecycle_stage != "active" and create:
-        client.restore_experiment(experiment_id)
     deadline = time.monotonic() + _CREATOR_TIMEOUT_S
     while not ours and time.monotonic() < deadline:
         run_id = client.get_experiment(experiment_id).tags.get(RUN_TAG)
-        if run_id or not create:
+        if not create:
+            return run_id
+        if run_id:
+            _hide(client, experiment_id, run_id)
             return run_id
         time.sleep(0.1)
     return _new_run(client, experiment_id)
@@ -234,6 +238,8 @@ def renew(client: MlflowClient) -> str:
     """Create a new run of claims in a store that has one; return its id."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
     return _new_run(client, experiment.experiment_id)
 
 
@@ -253,7 +259,27 @@ def _new_run(client: MlflowClient, experiment_id: str) -> str:
             f"experiment {EXPERIMENT!r} has lost a tag: check the proxy between this machine and "
             "the server, and start again"
         )
+    _hide(client, experiment_id, run.info.run_id)
     return str(run.info.run_id)
+
+
+def _hide(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+    """Delete the experiment and restore its run, unless another process is writing to it.
+
+    Several processes may do so at once: only one can delete the experiment, and each returns when
+    the run is active.
+    """
+    if client.get_experiment(experiment_id).lifecycle_stage == "active":
+        entries = _entries(client.get_run(run_id))
+        if any(entries.is_alive(owner) for owner in entries.heartbeats):
+            return
+        try:
+            client.delete_experiment(experiment_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+    if client.get_run(run_id).info.lifecycle_stage != "active":
+        client.restore_run(run_id)
 
 
 def _entries(run: Run) -> Entries:

@@ -116,14 +116,8 @@ def test_server_that_is_gone(
     assert "does not answer" in found["store-unreachable"].what
 
 
-@pytest.mark.parametrize("deleted", ["run", "experiment"])
-def test_deleted_claims_are_restored(
-    client: MlflowClient, store: str, doctor: Doctor, deleted: str
-) -> None:
-    if deleted == "run":
-        client.delete_run(store)
-    else:
-        client.delete_experiment(client.get_run(store).info.experiment_id)
+def test_deleted_claims_are_restored(client: MlflowClient, store: str, doctor: Doctor) -> None:
+    client.delete_run(store)
     fixed(doctor, "ledger-deleted")
     assert tracking.Claims(client, store).claim(["a cell"]) == {"a cell"}
 

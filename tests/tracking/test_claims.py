@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import mlflow
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -125,10 +126,51 @@ def test_a_deleted_ledger_is_one_line(client: MlflowClient, store: str) -> None:
         Claims(client, store).claim(["a"])
 
 
-def test_a_deleted_experiment_of_the_ledger_comes_back(client: MlflowClient, store: str) -> None:
-    experiment = client.get_experiment_by_name(claims.EXPERIMENT)
-    client.delete_experiment(experiment.experiment_id)
+def test_the_ledger_is_not_among_the_experiments(client: MlflowClient, store: str) -> None:
+    Claims(client, store).claim(["a", "b"])
+    assert [each.name for each in client.search_experiments()] == ["Default"]
+    assert mlflow.search_runs(search_all_experiments=True).empty
+
+
+def test_the_ledger_of_an_older_version_is_hidden_when_nobody_writes(
+    client: MlflowClient, store: str
+) -> None:
+    experiment = client.get_run(store).info.experiment_id
+    mine = Claims(client, store)
+    mine.claim(["a"])
+    client.restore_experiment(experiment)
     assert claims.find(client) == store
+    assert client.get_experiment(experiment).lifecycle_stage == "active"
+    mine.close()
+    assert claims.find(client) == store
+    assert client.get_experiment(experiment).lifecycle_stage == "deleted"
+    assert Claims(client, store).claim(["a"]) == {"a"}
+
+
+def test_a_ledger_cut_while_it_was_hidden_is_restored(client: MlflowClient, store: str) -> None:
+    client.delete_run(store)
+    assert claims.find(client) == store
+    assert Claims(client, store).claim(["a"]) == {"a"}
+
+
+def test_a_copied_store_gets_a_ledger_of_its_own(client: MlflowClient, store: str) -> None:
+    other = claims.renew(client)
+    assert other != store
+    assert claims.find(client) == other
+    assert Claims(client, other).claim(["a"]) == {"a"}
+
+
+def test_gc_of_the_ledger_leaves_a_store_that_works(client: MlflowClient, store: str) -> None:
+    uri = client.tracking_uri
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    new = claims.find(client)
+    assert new not in (None, store)
+    assert Claims(client, str(new)).claim(["a"]) == {"a"}
 
 
 def test_signs_of_life_of_long_ago_are_forgotten(client: MlflowClient, store: str) -> None:

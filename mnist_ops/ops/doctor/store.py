@@ -8,7 +8,6 @@ from mnist_ops.ops.doctor.changes import SetDeleted
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, note
-from mnist_ops.tracking import claims
 from mnist_ops.tracking.creation import upgrade
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.schema import Schema, schema_of
@@ -81,29 +80,25 @@ def _made(uri: str) -> str:
 
 
 def _claims(context: Context) -> tuple[Issue, ...]:
-    """Return an issue if the experiment or the run of the claims was deleted."""
+    """Return an issue if the run of the claims was deleted."""
     client = context.client
     assert client is not None
-    found = client.get_experiment_by_name(claims.EXPERIMENT)
-    if found is None or context.store is None:
+    if context.store is None:
         return ()
     run = client.get_run(context.store)
-    if (found.lifecycle_stage, run.info.lifecycle_stage) == ("active", "active"):
+    if run.info.lifecycle_stage == "active":
         return ()
 
     def restore(fixes: Fixes) -> str:
-        run_name = run.info.run_name
-        if found.lifecycle_stage != "active":
-            fixes.make(SetDeleted("experiment", found.experiment_id, found.name, deleted=False))
-        fixes.make(SetDeleted("run", run.info.run_id, run_name, deleted=False))
+        fixes.make(SetDeleted("run", run.info.run_id, run.info.run_name, deleted=False))
         return "restored"
 
     return (
         Issue(
             "ledger-deleted",
-            f"the experiment {claims.EXPERIMENT!r} or its run was deleted: grids cannot tell "
-            "whether another one computes a cell",
-            "--fix restores it",
+            "the run with the claims on cells was deleted: grids cannot tell whether another one "
+            "computes a cell",
+            "--fix or the next grid restores it",
             fix=restore,
         ),
     )
