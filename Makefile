@@ -48,7 +48,7 @@ install: $(RUNNABLE) ## What running needs, into .venv
 run: export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 run: $(RUNNABLE) ## The whole study (PRESET=quick|paper|rigorous), tracked in MLflow, and its report
 	-@mnist-ops sync --timeout 10  # makes the store, whole or not at all
-	mlflow run . -e main --env-manager local -P preset=$(PRESET)
+	mlflow run . -e main --env-manager local --experiment-name mnist-ops -P preset=$(PRESET)
 	@echo "Report: $(CURDIR)/report/index.html"
 
 test: $(INSTALLED) ## The fast tests, on all cores

@@ -239,7 +239,7 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
     report_lines: list[str] = []
     if output.report is not None:
-        from mnist_ops.ops.reports import write_report
+        from mnist_ops.ops.reports import attach_report, write_report
 
         labels = {
             a_plan.study.label(which.preset, cell)
@@ -251,6 +251,10 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
             output.report, preset=preset, studies=() if are_ours else studies, log=tell
         )
         report_lines = report.lines()
+        try:
+            attach_report(report, reports[0].run_id)
+        except MnistOpsError as error:
+            log(f"the report is not among the artifacts of run {reports[0].run_id}: {error}")
     if output.with_champions:
         fitted = [cell.dataset for each in studies for cell in each.cells(which.preset, choices)]
         for became in register(list(dict.fromkeys(fitted)), None, places.data_dir):

@@ -104,4 +104,5 @@ TIME_ATTRIBUTED = "attributed"
 
 # Artifacts.
 PREDICTIONS = "test_predictions.npz"
+CONFUSION = "confusion.svg"
 ERROR_TRACEBACK = "traceback.txt"

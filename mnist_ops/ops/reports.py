@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from numpy.typing import NDArray
 
 from mnist_ops import compare, data, tracking
 from mnist_ops.compare import generic
 from mnist_ops.compare.figures.export import FORMATS
-from mnist_ops.core.errors import InvalidInput, MnistOpsError
+from mnist_ops.core.errors import InvalidInput, MnistOpsError, TrackingUnavailable
 from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup
 from mnist_ops.study.grids import Study
@@ -20,6 +21,8 @@ from mnist_ops.tracking.deleted import how_to_restore
 
 # The publication that the runs are compared with.
 PAPER = "published"
+# Of the files of a report those that MLflow's UI shows well.
+_ATTACHED = (".csv", ".png")
 
 
 def write_report(
@@ -74,6 +77,28 @@ def write_report(
             return compare.summarize(source, paper, out, preset, formats=formats, log=log)
         except compare.NoRuns as error:
             raise compare.NoRuns(f"{error}{how_to_restore(client)}") from None
+
+
+def attach_report(report: compare.Report, run_id: str) -> None:
+    """Put the page, tables and pictures of a report, and its answers, on a run.
+
+    Raises:
+        TrackingUnavailable: the store or its artifacts cannot be written.
+    """
+    uri = tracking.default_uri()
+    client = tracking.connect(uri, create=False)
+    with tracking.tracking_errors(uri):
+        for path in report.paths:
+            if path == report.page or path.suffix in _ATTACHED:
+                place = Path("report") / path.relative_to(report.out).parent
+                try:
+                    client.log_artifact(run_id, str(path), place.as_posix())
+                except OSError as error:
+                    raise TrackingUnavailable(f"{path.name}: {error.strerror}") from None
+        note = client.get_run(run_id).data.tags.get(MLFLOW_RUN_NOTE, "")
+        answers = [f"- {each.question}: **{each.answer}**" for each in report.results.headlines]
+        text = [note, "", *answers, "", "The report is in the artifact `report/index.html`."]
+        client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n".join(text))
 
 
 def write_experiment_report(

@@ -127,7 +127,7 @@ class _Grids:
             top.close(status, "\n\n".join(notes))
             patience = INTERRUPTED_UPLOAD_S if status == "KILLED" else FINAL_UPLOAD_S
             self.tracker.uploader.flush(patience, retry=True)
-        return reports
+        return [dataclasses.replace(report, run_id=top.parent.run_id) for report in reports]
 
     def _run_grid(
         self, a_plan: Plan, top: tracking.Parent | None, run_id: str | None
@@ -167,7 +167,7 @@ class _Grids:
                 self.display.log,
                 interrupted=status == "KILLED",
             )
-        return dataclasses.replace(report, pending=pending)
+        return dataclasses.replace(report, pending=pending, run_id=parent.parent.run_id)
 
     def _before(self, a_plan: Plan) -> tuple[StudyReport, list[Spec]]:
         """Return the report before anything is computed, and the cells to compute."""

@@ -22,6 +22,7 @@ class StudyReport:
         failed: cells that failed now.
         stopped: cells that were interrupted; the same command resumes them.
         pending: number of runs that the store does not have yet.
+        run_id: id of the topmost run of the command, under which the runs of its cells are.
     """
 
     study: str
@@ -32,6 +33,7 @@ class StudyReport:
     failed: tuple[Outcome, ...] = ()
     stopped: tuple[Outcome, ...] = ()
     pending: int = 0
+    run_id: str = ""
 
     def with_outcomes(self, outcomes: Sequence[Outcome]) -> "StudyReport":
         """Return the report with the cells that were computed now."""
@@ -55,8 +57,10 @@ class StudyReport:
 def grid_note(a_plan: Plan, report: StudyReport) -> str:
     """Return the description of the grid's run, as Markdown."""
     lines = [f"**{a_plan.study.title}**: {a_plan.study.question}", ""]
+    computed = len(report.finished)
     lines += [
-        f"- {len(report.finished)} cells computed, {len(report.skipped)} finished before, "
+        f"- {computed} cell{'' if computed == 1 else 's'} computed, "
+        f"{len(report.skipped)} finished before, "
         f"{len(report.failed)} failed, {len(report.stopped)} stopped, "
         f"{len(report.failed_before)} failed before"
     ]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
+from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_PARENT_RUN_ID,
@@ -20,11 +22,13 @@ from mlflow.utils.mlflow_tags import (
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.redaction import redacted
+from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
 from mnist_ops.tracking.conflicts import retry_on_conflict
+from mnist_ops.tracking.confusion import confusion_svg
 from mnist_ops.tracking.journal import Journal, now_ms
 from mnist_ops.tracking.process_id import ProcessId
 from mnist_ops.tracking.tracker import Tracker
@@ -119,11 +123,14 @@ def open_parent(
     experiment_id = run.info.experiment_id
     show_as_models(client, experiment_id)
     try:
-        return ParentRun(tracker, Parent(run.info.run_id, experiment_id), mark)
+        opened = ParentRun(tracker, Parent(run.info.run_id, experiment_id), mark)
     except MnistOpsError:
         # For example a full disk: end the run here, as it has no journal.
         client.set_terminated(run.info.run_id, "KILLED")
         raise
+    if parent is None:
+        opened.log_system_metrics()
+    return opened
 
 
 class ParentRun:
@@ -149,6 +156,14 @@ class ParentRun:
         )
         self._journal.append("run", run_id=parent.run_id)
         tracker.uploader.add(self._journal, claimed=True)
+        self._monitor: SystemMetricsMonitor | None = None
+
+    def log_system_metrics(self) -> None:
+        """Log the use of this machine until the run ends, if MLflow's variable asks for it."""
+        if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
+            uri = self._tracker.address.uri
+            self._monitor = SystemMetricsMonitor(self.parent.run_id, tracking_uri=uri)
+            self._monitor.start()
 
     def note(self, tags: dict[str, str]) -> None:
         """Set tags."""
@@ -157,6 +172,8 @@ class ParentRun:
 
     def close(self, status: str, note: str) -> None:
         """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``, with `note` as its description."""
+        if self._monitor:
+            self._monitor.finish()
         self.note({MLFLOW_RUN_NOTE: note})
         self._journal.append("end", status=status, time=now_ms())
         self._tracker.uploader.wake()
@@ -183,6 +200,7 @@ class CellRun:
             DiskFull: there is no room.
         """
         self._tracker = tracker
+        self._spec = spec
         machine = provenance.arithmetic(spec.device)
         folder = tracker.journals / spec.fingerprint
         self._journal = tracker.open_journal(folder)
@@ -242,6 +260,9 @@ class CellRun:
             content, predicted=result.predictions, label=result.labels, index=result.test_index
         )
         self._journal.add_artifact(keys.PREDICTIONS, content.getvalue())
+        names = datasets.named(self._spec.dataset).class_names
+        picture = confusion_svg(self._spec.description, names, result.labels, result.predictions)
+        self._journal.add_artifact(keys.CONFUSION, picture.encode())
         self._journal.append("params", values={k: str(v) for k, v in sizes.items()})
         self._journal.append("tags", values={keys.SEGMENTS: str(self.segments)})
         last_epoch = {keys.TRAIN_LOSS, keys.VAL_ACCURACY, keys.TRAIN_TIME_S}

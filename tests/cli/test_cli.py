@@ -10,9 +10,12 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from mlflow import MlflowClient
 
 from mnist_ops.cli import COMMANDS, main
 from mnist_ops.cli.summarize import FORMATS
+from mnist_ops.core import keys
+from mnist_ops.ops.reports import attach_report, write_report
 
 SMALL = ["--workers", "0", "--device", "cpu", "--train-limit", "60", "--test-limit", "40"]
 ONE_SVM = ["svm_grid", "--datasets", "MNIST", "--set", "kernel=rbf", "--set", "C=1"]
@@ -131,6 +134,26 @@ def test_run_then_summarize(small_data: Path, home: Path) -> None:
     assert (home / "report" / "index.html").exists()
     assert len(list((home / "report" / "tables").glob("table-*.csv"))) == 11
     json.loads(summary.stdout)
+
+
+def test_a_report_is_put_on_the_run_of_the_grid(
+    small_data: Path, home: Path, client: MlflowClient
+) -> None:
+    assert call("run", *ONE_SVM, *SMALL).exit_code == 0
+    (grid,) = client.search_runs(
+        [client.get_experiment_by_name("mnist-ops").experiment_id],
+        f"tags.`{keys.ROLE}` = '{keys.ROLE_GRID}'",
+    )
+    run_id = grid.info.run_id
+    attach_report(write_report(home / "report", formats=["json"]), run_id)
+    assert {file.path for file in client.list_artifacts(run_id, "report")} >= {
+        "report/index.html",
+        "report/tables",
+    }
+    assert len(client.list_artifacts(run_id, "report/tables")) == 11
+    note = client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert "- 1 cell computed" in note
+    assert "- Best on MNIST, by validation: **" in note
 
 
 def test_formats_of_the_command_line_are_those_of_the_figures() -> None:

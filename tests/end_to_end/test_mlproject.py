@@ -94,7 +94,7 @@ def test_each_study_works_alone(
 
 def test_the_whole_study_is_one_command(project: Path) -> None:
     tiny = _parameters(train_limit="10", test_limit="10", device="cpu")
-    mlflow_run(project, "main", *tiny)
+    mlflow_run(project, "main", "--experiment-name", "mnist-ops", *tiny)
     runs = tracking.cell_runs(client_of(project))
     assert runs.groupby("study").size().to_dict() == {
         "resnet_grid": 128,
@@ -103,6 +103,14 @@ def test_the_whole_study_is_one_command(project: Path) -> None:
     }
     assert set(runs["status"]) == {"FINISHED"}
     assert (project / "report" / "index.html").exists()
+    client = client_of(project)
+    assert {each.name for each in client.search_experiments()} == {"Default", "mnist-ops"}
+    (top,) = client.search_runs(
+        [client.get_experiment_by_name("mnist-ops").experiment_id],
+        f"tags.`{keys.ROLE}` = '{keys.ROLE_MAIN}'",
+    )
+    attached = [file.path for file in client.list_artifacts(top.info.run_id, "report")]
+    assert "report/index.html" in attached
     before = len(runs)
     mlflow_run(project, "main", *tiny)
     assert len(tracking.cell_runs(client_of(project))) == before

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,30 @@ def test_predictions_come_back(client: MlflowClient, tracker: tracking.Tracker) 
     assert stored.predicted.tolist() == [1, 2, 3]
     assert stored.label.tolist() == [1, 2, 4]
     assert stored.index.tolist() == [7, 8, 69_999]
+
+
+def test_a_run_has_a_picture_of_its_confusions(
+    client: MlflowClient, tracker: tracking.Tracker
+) -> None:
+    run_id = track(tracker, open_grid(tracker).parent, RESNET)
+    drawn = Path(client.download_artifacts(run_id, keys.CONFUSION)).read_text()
+    texts = [text for text in ElementTree.fromstring(drawn).itertext() if text.strip()]
+    assert texts[0] == RESNET.description
+    assert "2 of 3 test images right" in texts
+    assert "4 taken for 3: 1 (100.0%)" in texts
+
+
+def test_the_use_of_the_machine_is_logged_where_it_is_asked_for(
+    client: MlflowClient, tracker: tracking.Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    grid = open_grid(tracker)
+    deadline = time.monotonic() + 60
+    while not client.get_run(grid.parent.run_id).data.metrics and time.monotonic() < deadline:
+        time.sleep(0.1)
+    grid.close("FINISHED", "")
+    assert "system/cpu_utilization_percentage" in client.get_run(grid.parent.run_id).data.metrics
 
 
 def test_run_without_readable_predictions_has_none(
