@@ -97,7 +97,7 @@ def attach_report(report: compare.Report, run_id: str) -> None:
                     raise TrackingUnavailable(f"{path.name}: {error.strerror}") from None
         note = client.get_run(run_id).data.tags.get(MLFLOW_RUN_NOTE, "")
         answers = [f"- {each.question}: **{each.answer}**" for each in report.results.headlines]
-        text = [note, "", *answers, "", "The report is in the artifact `report/index.html`."]
+        text = [*answers, "", note, "", "The report is in the artifact `report/index.html`."]
         client.set_tag(run_id, MLFLOW_RUN_NOTE, "\n".join(text))
 
 
