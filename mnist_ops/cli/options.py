@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mnist_ops.core import instruction_set
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.core.escaping import printable
 from mnist_ops.study import grids
@@ -58,6 +59,17 @@ def json_option(command: F) -> F:
     """Add ``--json``: output for a program."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")(
         command
+    )
+
+
+def instruction_set_option(help_text: str) -> Callable[[F], F]:
+    """Return the option ``--instruction-set``, a name of oneDNN's or ``auto``."""
+    return click.option(
+        "--instruction-set",
+        type=click.Choice([instruction_set.AUTO, *instruction_set.SETS]),
+        default=instruction_set.AUTO,
+        show_default=True,
+        help=help_text,
     )
 
 

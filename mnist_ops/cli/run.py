@@ -18,11 +18,12 @@ from mnist_ops.cli.options import (
     count,
     data_dir_option,
     experiment_option,
+    instruction_set_option,
     json_option,
     log,
 )
 from mnist_ops.cli.terminal import console
-from mnist_ops.core import cancellation
+from mnist_ops.core import cancellation, instruction_set
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study import grids, lookup
 from mnist_ops.study.grids import Choices, Study, parse_values
@@ -84,6 +85,7 @@ class Computing:
     checkpoint_every: float
     share: bool
     svm_memory: float | None
+    instruction_set: str
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class Output:
     type=click.FloatRange(min=0, min_open=True),
     help="Gigabytes for support vector machines, all workers together.  [default: 4]",
 )
+@instruction_set_option("Vector instructions that torch computes with; auto: all that the CPU has.")
 @data_dir_option
 @experiment_option("MLflow experiment of new runs; inside `mlflow run` its experiment counts.")
 @click.option(
@@ -205,6 +208,12 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     studies, choices = which.studies(study), which.choices
     workers = count("--workers", computing.workers, unset="auto")
 
+    if workers == 0:
+        # Before anything computes here; worker processes get their own environment.
+        instruction_set.apply(computing.instruction_set)
+    elif computing.scheduler == "none":
+        instruction_set.chosen(computing.instruction_set)
+
     # torch and mlflow take seconds: after the options are read.
     from mnist_ops.cli.champion import lines, register
     from mnist_ops.cli.progress import GridDisplay
@@ -226,6 +235,7 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
         checkpoint_s=computing.checkpoint_every,
         share=computing.share,
         svm_memory_gb=computing.svm_memory,
+        instruction_set=computing.instruction_set,
         experiment=places.experiment,
     )
     if output.dry_run:

@@ -11,12 +11,14 @@ from mnist_ops.cli.options import (
     answer,
     cells,
     data_dir_option,
+    instruction_set_option,
     json_option,
     log,
     study_option,
 )
 from mnist_ops.cli.sources import from_option, store_of
 from mnist_ops.cli.terminal import training_bar
+from mnist_ops.core import instruction_set as instructions
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.study.grids import Study
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     "A study whose own functions or data the cells use: FILE.py, FILE.py:NAME or MODULE:NAME. "
     "Repeatable."
 )
+@instruction_set_option(
+    "Vector instructions that torch computes with; auto: those of each run, if the CPU has them."
+)
 @data_dir_option
 @json_option
 def verify(
@@ -41,15 +46,18 @@ def verify(
     sample: int | None,
     seed: int,
     studies: list[Study],
+    instruction_set: str,
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Compute finished cells again, and compare with what their runs logged.
 
-    NAME is a run's name or its cell's fingerprint; without one, all finished cells. On a processor
-    and library versions like the run's every prediction is the same; elsewhere the accuracy is,
-    but for chance (McNemar's test). Exits with 1 where it is not. Nothing is tracked.
+    NAME is a run's name or its cell's fingerprint; without one, all finished cells. With the run's
+    library versions and instruction set every prediction is the same; elsewhere the accuracy is,
+    but for what two seeds differ by. Exits with 1 where it is not. Nothing is tracked.
     """
+    instructions.apply()
+
     from mnist_ops.serving.verify import repeat
 
     repeats = []
@@ -59,6 +67,7 @@ def verify(
             names,
             sample=sample,
             seed=seed,
+            asked=instruction_set,
             data_dir=data_dir,
             watch=training_bar,
             left_out=log,
@@ -66,7 +75,10 @@ def verify(
             repeats.append(found)
             (log if as_json else answer)(_line(found))
     if as_json:
-        click.echo(json.dumps([asdict(r) | {"confirms": r.confirms} for r in repeats], indent=2))
+        found_fields = [
+            asdict(r) | {"verdict": r.agreement.verdict, "confirms": r.confirms} for r in repeats
+        ]
+        click.echo(json.dumps(found_fields, indent=2))
     lost = [found for found in repeats if not found.confirms]
     (log if as_json else answer)(f"{len(repeats) - len(lost)} of {len(repeats)} cells agree")
     if lost:
@@ -74,7 +86,8 @@ def verify(
 
 
 def _line(found: "Repeat") -> str:
+    note = found.instructions.note
     return (
         f"{found.name} ({found.study}): logged {found.logged:.2%}, now {found.repeated:.2%}; "
-        f"{found.agreement.text}"
+        f"{found.agreement.text}{note and f'; {note}'}"
     )

@@ -87,7 +87,7 @@ def _runs(results: Results) -> Markdown:
         Markdown(" Without a result: {} ({}).").format(n, why) for why, n in without.items()
     )
     return Markdown(
-        "Preset {}: {} of {} cells ({}).{}\n\nMeasured from {} to {} on {}, with {}."
+        "Preset {}: {} of {} cells ({}).{}\n\nMeasured from {} to {} on {}, with {}.{}"
     ).format(
         Markdown.code(selection.preset),
         total.finished,
@@ -98,6 +98,7 @@ def _runs(results: Results) -> Markdown:
         source.last,
         machines,
         libraries,
+        source.mix and f" {source.mix}",
     )
 
 

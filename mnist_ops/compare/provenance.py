@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_ops.compare.runs import END_TIME, GIT_COMMIT, HARDWARE_PREFIX, START_TIME, VERSION_PREFIX
+from mnist_ops.compare.runs import (
+    END_TIME,
+    GIT_COMMIT,
+    HARDWARE_PREFIX,
+    INSTRUCTION_SET,
+    START_TIME,
+    VERSION_PREFIX,
+)
 
 # What a tag says where there is nothing to say.
 _NONE = ("", "none", "none used", "unknown")
@@ -38,6 +45,8 @@ class Provenance:
 
     Attributes:
         machines: most runs first.
+        instruction_sets: of CPUs -> how many of the runs were computed with it, most first. Bits
+            are the same within one only.
         versions: library -> versions, sorted.
         commits: git commits of the code, sorted.
         first: day and minute of the first start, UTC; empty where no run tells.
@@ -45,10 +54,25 @@ class Provenance:
     """
 
     machines: tuple[Machine, ...]
+    instruction_sets: Mapping[str, int]
     versions: Mapping[str, tuple[str, ...]]
     commits: tuple[str, ...]
     first: str
     last: str
+
+    @property
+    def mix(self) -> str:
+        """Say that the runs were computed with several instruction sets; empty if with one."""
+        if len(self.instruction_sets) < 2:
+            return ""
+        counts = " and ".join(
+            f"{name} ({count} run{'' if count == 1 else 's'})"
+            for name, count in self.instruction_sets.items()
+        )
+        return (
+            f"The networks were computed with {counts}: rounding differs between instruction "
+            "sets, and with it a training, as between two seeds."
+        )
 
 
 def provenance(runs: pd.DataFrame) -> Provenance:
@@ -74,6 +98,9 @@ def provenance(runs: pd.DataFrame) -> Provenance:
     }
     return Provenance(
         machines=tuple(machines),
+        instruction_sets={
+            str(name): int(count) for name, count in runs[INSTRUCTION_SET].value_counts().items()
+        },
         versions={name: texts for name, texts in versions.items() if texts},
         commits=_distinct(runs[GIT_COMMIT]),
         first=_minute(runs[START_TIME].min()),

@@ -22,6 +22,7 @@ ERROR = "error"
 GIT_COMMIT = "git_commit"
 TIME = "time"
 FAMILY = "family"
+INSTRUCTION_SET = "instruction_set"
 
 # Columns of tags that name the machine and the libraries start with these.
 HARDWARE_PREFIX = "hardware_"
@@ -45,6 +46,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         GIT_COMMIT: "text",
         TIME: "text",
         FAMILY: "text",
+        INSTRUCTION_SET: "text",
         **PARAMS,
         **dict.fromkeys(METRICS, "number"),
     }

@@ -69,6 +69,8 @@ JOURNAL = "mnist_ops.journal"
 HARDWARE = "mnist_ops.hardware"
 VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
+# The vector instructions that torch computed with, of a run on a CPU.
+INSTRUCTION_SET = "mnist_ops.instruction_set"
 # Digest of the record that the run was imported from.
 IMPORTED = "mnist_ops.imported"
 

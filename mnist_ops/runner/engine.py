@@ -67,11 +67,15 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
                     settings.workers,
                     settings.scheduler,
                     Needs.of_this_process(
-                        tracker.address, datasets, [s.place for s in studies if s.place]
+                        tracker.address,
+                        datasets,
+                        [s.place for s in studies if s.place],
+                        settings.instruction_set,
                     ),
                     settings.svm_memory_gb,
                     display.log,
                     settings.streams,
+                    settings.instruction_set,
                 ) as pool,
             ):
                 plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]

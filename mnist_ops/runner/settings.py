@@ -28,6 +28,7 @@ class Settings:
             measures time trains one at a time.
         share: fit the cells of a fit group once.
         svm_memory_gb: see `open_pool`.
+        instruction_set: that torch computes with on a CPU: ``auto``, or one that the CPU has.
         experiment: name of the experiment of the runs, unless ``mlflow run`` has opened one; None
             is the experiment that MLflow's variables name.
     """
@@ -45,6 +46,7 @@ class Settings:
     share: bool = True
     svm_memory_gb: float | None = None
     experiment: str | None = None
+    instruction_set: str = "auto"
 
 
 class Display(Protocol):

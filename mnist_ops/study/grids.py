@@ -264,7 +264,11 @@ def find(name: str) -> Study:
     if lookup.ours("studies").get(found.name, found) != found:
         raise InvalidInput(f"there is a study {found.name} already: give yours another name")
     found.register()
-    return replace(found, place=lookup.absolute(name)) if found.has_own else found
+    if not found.has_own:
+        return found
+    placed = replace(found, place=lookup.absolute(name))
+    lookup.registered.setdefault(lookup.PLACES, {})[found.name] = placed.place
+    return placed
 
 
 def _data(value: Any) -> Any:

@@ -44,7 +44,9 @@ _SINGULAR = MappingProxyType(
 )
 
 
-# What studies have of their own, by kind and name; and the folders of the files being imported.
+# What studies have of their own, by kind and name, and the studies' places, for other processes;
+# and the folders of the files being imported.
+PLACES = "places"
 registered: dict[str, dict[str, Any]] = {}
 _folders: list[Path] = []
 

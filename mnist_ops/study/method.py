@@ -25,6 +25,8 @@ class Method:
             numbers alone, so that none is registered.
         check: ``module:function``, raises `InvalidInput` where the model of a spec, a user's
             function, does not fit its data set.
+        uses_torch: whether torch computes its fits, so that the CPU's instruction set decides how
+            they are rounded.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Method:
     cost: str
     model_format: str = ""
     check: str = ""
+    uses_torch: bool = False
 
 
 METHODS = {
@@ -45,6 +48,7 @@ METHODS = {
             cost="mnist_ops.fitting.resnet_method:cost",
             model_format="mnist_ops.serving.inference.networks",
             check="mnist_ops.fitting.resnet.models:complexity",
+            uses_torch=True,
         ),
         Method(
             name=SvmSpec.family,

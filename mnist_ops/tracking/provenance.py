@@ -4,13 +4,16 @@ import getpass
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 
-from mnist_ops.core import keys
+from mnist_ops.core import instruction_set, keys
+from mnist_ops.study.method import method_of
+from mnist_ops.study.specs import Spec
 
 _LIBRARIES = ("mnist-ops", "torch", "torchvision", "scikit-learn", "mlflow", "numpy")
 
@@ -18,6 +21,7 @@ _LIBRARIES = ("mnist-ops", "torch", "torchvision", "scikit-learn", "mlflow", "nu
 @cache
 def tags(device: str) -> dict[str, str]:
     """Return the tags for hardware, versions and commit of a fit on ``cpu`` or ``cuda``."""
+    computed = instruction_set.current() if device == "cpu" else ""
     hardware = {
         "cpu": _cpu_name(),
         "cores": str(os.cpu_count()),
@@ -31,6 +35,7 @@ def tags(device: str) -> dict[str, str]:
         {f"{keys.HARDWARE}.{name}": value for name, value in hardware.items()}
         | {f"{keys.VERSION}.{name}": value for name, value in versions.items()}
         | {keys.GIT_COMMIT: _git_commit()}
+        | ({keys.INSTRUCTION_SET: computed} if computed else {})
     )
 
 
@@ -38,8 +43,25 @@ def arithmetic(device: str) -> dict[str, str]:
     """Return the tags that, with the spec, determine the bits of a fit's result on `device`."""
     found = tags(device)
     processor = "gpu" if device == "cuda" else "cpu"
-    names = (f"{keys.HARDWARE}.{processor}", f"{keys.VERSION}.torch", f"{keys.VERSION}.mnist_ops")
-    return {name: found[name] for name in names}
+    names = {
+        f"{keys.HARDWARE}.{processor}",
+        f"{keys.VERSION}.torch",
+        f"{keys.VERSION}.mnist_ops",
+        keys.INSTRUCTION_SET,
+    }
+    return {name: value for name, value in found.items() if name in names}
+
+
+def instructions_of(run_tags: Mapping[str, str], spec: Spec) -> str:
+    """Return the instruction set that a run was computed with, where its result depends on it.
+
+    Empty for a fit that torch does not compute or that ran on CUDA, and where nothing tells.
+    """
+    if spec.device != "cpu" or not method_of(spec).uses_torch:
+        return ""
+    return instruction_set.recorded(
+        run_tags.get(keys.INSTRUCTION_SET), run_tags.get(f"{keys.HARDWARE}.cpu")
+    )
 
 
 def user() -> str:

@@ -13,6 +13,7 @@ from mnist_ops.core import keys
 from mnist_ops.study import validity
 from mnist_ops.study.results import Predictions
 from mnist_ops.study.specs import from_canonical
+from mnist_ops.tracking import provenance
 from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, ignore
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.moved_artifacts import beside_store
@@ -31,8 +32,9 @@ def cell_runs(
 
     Columns: ``run_id, experiment_id, name, status, start_time, end_time`` (UTC), ``study``,
     ``fingerprint``, ``preset``, ``error``, ``git_commit``, ``time``, ``hardware_*`` and
-    ``version_*`` from the tags, the params as the text that MLflow keeps, and the last value of
-    each metric as float. Params and metrics of other names than the program's own are no columns.
+    ``version_*`` from the tags, ``instruction_set`` of the fits that depend on it, the params as
+    the text that MLflow keeps, and the last value of each metric as float. Params and metrics of
+    other names than the program's own are no columns.
 
     Args:
         client: of the store.
@@ -118,6 +120,7 @@ def _row(run: Run) -> dict[str, object]:
         row |= {name: str(value) for name, value in spec.params.items() if name in _PARAMS}
         row |= {f"argument_{name}": json.dumps(value) for name, value in spec.arguments}
         row["family"] = spec.family
+        row["instruction_set"] = provenance.instructions_of(tags, spec) or None
     # Only known names: others could overwrite columns that come from the tags.
     row |= {name: text for name, text in run.data.params.items() if name in _PARAMS}
     return row | {name: value for name, value in run.data.metrics.items() if name in _METRICS}

@@ -28,6 +28,7 @@ from mnist_ops.serving.champions.best_run import best
 from mnist_ops.serving.champions.promotion import against
 from mnist_ops.serving.champions.refit import agreement
 from mnist_ops.serving.inference import Classifier
+from mnist_ops.serving.seed_noise import Noise
 from mnist_ops.study.results import Predictions
 
 # Which run.
@@ -118,14 +119,17 @@ def test_a_refit_is_held_against_its_run() -> None:
     def logged(p: Predictions) -> Predictions:
         return Predictions(p.predicted, p.label, p.index)
 
-    assert agreement(refitted, logged(refitted)).differing == 0
-    close = agreement(refitted, logged(predictions(right)))
+    def noise(accuracy: float, n_test: int) -> Noise:
+        return Noise(0.01, "from seeds")
+
+    assert agreement(refitted, logged(refitted), noise).differing == 0
+    close = agreement(refitted, logged(predictions(right)), noise)
     assert close.differing == 1
     assert "for 1 of 1,000 test images" in close.text
-    assert agreement(refitted, None).differing is None
-    assert agreement(refitted, logged(predictions(right, start=5))).differing is None
+    assert agreement(refitted, None, noise).differing is None
+    assert agreement(refitted, logged(predictions(right, start=5)), noise).differing is None
     with pytest.raises(RefitDiffers, match="it is not registered"):
-        agreement(predictions(worse), logged(predictions(right)))
+        agreement(predictions(worse), logged(predictions(right)), noise)
 
 
 def test_alias_names_are_those_of_the_command_line() -> None:

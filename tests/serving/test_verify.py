@@ -1,17 +1,22 @@
 """Finished cells computed again: what a run logged can be checked by anybody."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tracked_runs
 from click.testing import CliRunner, Result
+from mlflow import MlflowClient
 
 from mnist_ops.cli import main
 from mnist_ops.core import keys
-from mnist_ops.serving.verify import agreement
+from mnist_ops.serving.seed_noise import Noise, SeedNoise
+from mnist_ops.serving.verify import AGREES, DIFFERS, UNKNOWN, WITHIN_NOISE, Agreement, agreement
 from mnist_ops.study.results import Predictions
+from mnist_ops.study.specs import ResNetSpec
 
 SIZES = ["--workers", "0", "--device", "cpu", "--train-limit", "100", "--test-limit", "100"]
 MACHINES = ["svm_grid", "--datasets", "MNIST", "--set", "kernel=rbf", "--set", "gamma=auto"]
@@ -85,7 +90,7 @@ def test_wrong_names_and_empty_stores_are_one_line(home: Path) -> None:
     assert "svm-mnist" in unknown.stderr
 
 
-def test_accuracies_may_differ_by_chance_and_not_by_more() -> None:
+def test_an_accuracy_may_differ_by_what_seeds_explain() -> None:
     labels = np.arange(1000, dtype=np.uint8) % 10
     index = np.arange(1000, dtype=np.int32)
 
@@ -94,7 +99,45 @@ def test_accuracies_may_differ_by_chance_and_not_by_more() -> None:
         predicted[:wrong] = (predicted[:wrong] + 1) % 10
         return Predictions(predicted, labels, index)
 
-    close, far = (agreement(labels, labels, index, logged(wrong)) for wrong in (3, 100))
-    assert (close.differing, close.beyond_chance) == (3, False)
-    assert (far.differing, far.beyond_chance) == (100, True)
-    assert agreement(labels, labels, index + 1, logged(0)).differing is None
+    def held_against(logged_before: Predictions) -> Agreement:
+        return agreement(labels, labels, index, logged_before, lambda *_: Noise(0.02, "from seeds"))
+
+    same, close, far = (held_against(logged(wrong)) for wrong in (0, 15, 25))
+    assert (same.verdict, same.differing) == (AGREES, 0)
+    assert (close.verdict, close.differing) == (WITHIN_NOISE, 15)
+    assert close.text.startswith("within seed noise (1.50 points of 2.00, from seeds)")
+    assert (far.verdict, far.differing) == (DIFFERS, 25)
+    assert far.text.startswith("differs (2.50 points; seed noise is 2.00, from seeds)")
+    other_images = agreement(labels, labels, index + 1, logged(0), lambda *_: Noise(1, ""))
+    assert other_images.verdict == UNKNOWN
+
+
+def test_seed_noise_is_of_the_family_or_of_the_test_images(client: MlflowClient) -> None:
+    for spec, accuracies in (
+        (ResNetSpec(study="resnet_grid", dataset="MNIST", model="resnet18"), (0.97, 0.99)),
+        # Of another learning rate: the same family.
+        (
+            ResNetSpec(study="resnet_grid", dataset="MNIST", model="resnet18", learning_rate=0.1),
+            (0.90, 0.94, 0.92),
+        ),
+        # One seed alone, and another data set: they tell nothing of MNIST.
+        (ResNetSpec(study="resnet_grid", dataset="MNIST", model="resnet50"), (0.5,)),
+        (ResNetSpec(study="resnet_grid", dataset="FashionMNIST", model="resnet18"), (0.1, 0.9)),
+    ):
+        for seed, accuracy in enumerate(accuracies):
+            cell = dataclasses.replace(spec, seed=seed)
+            tags = {keys.SPEC: cell.canonical, keys.FINGERPRINT: cell.fingerprint}
+            run = client.create_run("0", tags=tags)
+            client.log_metric(run.info.run_id, keys.TEST_ACCURACY, accuracy)
+    noise = SeedNoise(client.search_runs(["0"]))
+
+    cell = ResNetSpec(study="resnet_grid", dataset="MNIST", model="resnet18", batch_size=16)
+    found = noise.between(cell, 0.98, 14_000)
+    # Variances 0.0002 of one degree and 0.0004 of two; Student's quantile of three degrees is 3.18.
+    assert found.bound == pytest.approx(3.182 * math.sqrt(2 * 0.001 / 3), rel=1e-3)
+    assert found.basis == "from 5 seeds of 2 configurations like it"
+    assert noise.between(cell, 0.98, 14_000, comparisons=100).bound > found.bound
+
+    alone = noise.between(dataclasses.replace(cell, model="resnet50"), 0.98, 14_000)
+    assert alone.bound == pytest.approx(1.96 * math.sqrt(2 * 0.98 * 0.02 / 14_000), rel=1e-3)
+    assert alone.basis == "from the test images alone"

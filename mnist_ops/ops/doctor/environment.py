@@ -14,6 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 import mnist_ops
+from mnist_ops.core import instruction_set
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.issue import Examination, Issue, note
 from mnist_ops.runner.allocator import fast_allocator
@@ -35,6 +36,8 @@ def check_environment(context: Context) -> Examination:
         *_browser(),
     ]
     ok = f"Python {platform.python_version()}, {len(requirements)} packages fit"
+    if instructions := instruction_set.current():
+        ok += f", instruction set {instructions}"
     return Examination(_SUBJECT, ok, tuple(issues))
 
 

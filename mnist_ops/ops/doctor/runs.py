@@ -1,7 +1,9 @@
 """Check the runs of the store: status, completeness, and one per cell."""
 
+import platform
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import pandas as pd
 from mlflow.entities import Run
@@ -9,13 +11,16 @@ from mlflow.entities import Run
 from mnist_ops import tracking
 from mnist_ops.compare import runs as columns
 from mnist_ops.compare.selection import repeated
-from mnist_ops.core import keys
+from mnist_ops.core import instruction_set, keys
+from mnist_ops.core.errors import InvalidInput
 from mnist_ops.ops.doctor.changes import Change, EndRun, SetDeleted
 from mnist_ops.ops.doctor.context import Context
 from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, counted, not_checked, note
+from mnist_ops.study.specs import from_canonical
 from mnist_ops.tracking.claims import Claims
 from mnist_ops.tracking.integrity import Defect, Missing, defects
+from mnist_ops.tracking.provenance import instructions_of
 from mnist_ops.tracking.queries import never_begun, unchecked_finished_runs
 from mnist_ops.tracking.tracker import ENDED_BEFORE
 
@@ -77,6 +82,7 @@ def check_finished_runs(context: Context) -> Examination:
         *_duplicates(context, extra),
         *_undecided(needed, found),
         *_odd(runs, found, odd),
+        *_other_instructions(needed),
     ]
     ok = f"{counted(len(runs), 'run')}, each complete and the only one of its cell"
     return Examination(_FINISHED, ok if runs else "none yet", tuple(issues))
@@ -237,6 +243,31 @@ def _undecided(runs: list[Run], found: Defects) -> Iterable[Issue]:
             f"{counted(len(several), 'run')} of cells that finished twice, not all known complete",
             "reports use the latest; all are kept. Run doctor again when their artifacts are back",
             _names(several),
+        )
+
+
+def _other_instructions(runs: list[Run]) -> Iterable[Issue]:
+    """Yield a note on networks that were computed with another instruction set than is used now."""
+    counts: Counter[str] = Counter()
+    for _, run in tracking.valid_cells(runs):
+        # A run of an unknown version of the spec tells nothing.
+        with suppress(InvalidInput):
+            spec = from_canonical(run.data.tags.get(keys.SPEC, ""))
+            counts[instructions_of(run.data.tags, spec)] += 1
+    now = instruction_set.current()
+    for name, count in counts.items():
+        if name in ("", now):
+            continue
+        cure = (
+            f"`--instruction-set {name}` stays with theirs"
+            if instruction_set.can(name)
+            else "this CPU lacks theirs"
+        )
+        yield note(
+            "instruction-set",
+            f"{counted(count, 'run')} computed with {name}; new runs are computed with "
+            f"{now or platform.machine()}",
+            f"harmless: rounding differs, as between seeds, and the report says so; {cure}",
         )
 
 

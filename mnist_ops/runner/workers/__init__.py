@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 
+from mnist_ops.core import instruction_set
 from mnist_ops.fitting import svm
 from mnist_ops.runner.workers.local import local_cluster, usable_cores
 from mnist_ops.runner.workers.pool import GPU, DaskPool, InProcess, Pool, WorkersUnavailable
@@ -23,6 +24,7 @@ def open_pool(
     svm_memory_gb: float | None = None,
     log: Callable[[str], None] = lambda line: None,
     streams: int = 1,
+    instructions: str = instruction_set.AUTO,
 ) -> Iterator[Pool]:
     """Open a pool of workers, and close it at the end of the block.
 
@@ -36,8 +38,10 @@ def open_pool(
         log: gets lines for the user.
         streams: number of cells that may share a CUDA device. On a cluster, the worker with the
             device needs as many threads.
+        instructions: the instruction set of local processes, ``auto`` or one that the CPU has.
 
     Raises:
+        InvalidInput: the CPU lacks the instruction set, or this process has begun with another.
         WorkersUnavailable: the scheduler does not answer, has no workers, or one lacks something.
     """
     with ExitStack() as stack:
@@ -47,13 +51,16 @@ def open_pool(
             has_cuda = any(worker["resources"].get(GPU) for worker in workers_now)
             yield DaskPool(lambda: client, lambda: None, has_cuda=has_cuda)
         elif workers == 0:
+            instruction_set.require(instructions)
             os.environ |= svm.worker_environment(1, svm_memory_gb)
             yield InProcess()
         else:
             count = workers or len(usable_cores())
             # Started at the first cell, so never if all cells are finished already.
             start = cache(
-                lambda: stack.enter_context(local_cluster(count, svm_memory_gb, log, streams))
+                lambda: stack.enter_context(
+                    local_cluster(count, svm_memory_gb, log, streams, instructions)
+                )
             )
             has_cuda = torch.cuda.is_available()
             yield DaskPool(

@@ -21,7 +21,7 @@ import psutil
 import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
-from mnist_ops.core import cancellation
+from mnist_ops.core import cancellation, instruction_set
 from mnist_ops.core.errors import Stopped, one_line
 from mnist_ops.fitting import svm
 from mnist_ops.runner.allocator import fast_allocator
@@ -44,7 +44,11 @@ def usable_cores() -> list[int]:
 
 @contextmanager
 def local_cluster(
-    workers: int, svm_memory_gb: float | None, log: Callable[[str], None], streams: int = 1
+    workers: int,
+    svm_memory_gb: float | None,
+    log: Callable[[str], None],
+    streams: int = 1,
+    instructions: str = instruction_set.AUTO,
 ) -> Iterator[Client]:
     """Start `workers` processes, and end them with the block.
 
@@ -54,9 +58,12 @@ def local_cluster(
             the default.
         log: gets lines for the user: the start, and the address of the Dask dashboard.
         streams: number of cells that may share the CUDA device.
+        instructions: the instruction set, ``auto`` or one that the CPU has.
     """
     log(f"Starting {workers} worker {'process' if workers == 1 else 'processes'}.")
     cores = usable_cores()
+    # Not set before the start, since Dask would set it in this process as well.
+    variables = instruction_set.environment(instructions)
 
     def options(number: int) -> dict[str, Any]:
         has_device = number == 0 and torch.cuda.is_available()
@@ -66,7 +73,7 @@ def local_cluster(
         is_pinned = workers == len(cores) and threads == 1
         return {
             "preload": [start.__name__],
-            "env": {start.CORE: str(cores[number])} if is_pinned else {},
+            "env": variables | ({start.CORE: str(cores[number])} if is_pinned else {}),
             "nthreads": threads,
             # Off: Dask would pause a worker at a memory use that is normal for torch.
             "memory_limit": 0,
@@ -84,7 +91,7 @@ def local_cluster(
     nannies = {n: {"cls": Nanny, "options": options(n)} for n in range(workers)}
     with (
         dask.config.set(settings),
-        _main_not_imported(),
+        main_not_imported(),
         _started(nannies) as cluster,
         Client(cluster) as client,
     ):
@@ -156,7 +163,7 @@ def _block_interrupts() -> None:
 
 
 @contextmanager
-def _main_not_imported() -> Iterator[None]:
+def main_not_imported() -> Iterator[None]:
     """Keep worker processes from importing the main script, which may have no ``__main__`` guard.
 
     They are sent nothing that is defined in it.

@@ -1,5 +1,6 @@
 """Use an existing Dask cluster, after checking that its workers have what cells need."""
 
+import platform
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 from distributed import Client, WorkerPlugin
 
 from mnist_ops import __version__, data, tracking
+from mnist_ops.core import instruction_set
 from mnist_ops.core.errors import InvalidInput, MnistOpsError, one_line
 from mnist_ops.runner.workers.pool import LINES, START_TIMEOUT_S, WorkersUnavailable
 from mnist_ops.study import grids
@@ -27,23 +29,29 @@ class Needs:
         datasets: names of the data sets in its own data folder.
         versions: of the packages that affect results, as in the process that starts the grid.
         studies: places of studies with functions or data sets of their own.
+        instructions: the instruction set; ``auto`` is whatever the worker's CPU has.
     """
 
     address: tracking.Address
     datasets: tuple[str, ...]
     versions: dict[str, str]
     studies: tuple[str, ...] = ()
+    instructions: str = instruction_set.AUTO
 
     @classmethod
     def of_this_process(
-        cls, address: tracking.Address, datasets: Collection[str], studies: Collection[str] = ()
+        cls,
+        address: tracking.Address,
+        datasets: Collection[str],
+        studies: Collection[str] = (),
+        instructions: str = instruction_set.AUTO,
     ) -> "Needs":
         """Return the requirements for computing the same as in this process."""
-        return cls(address, tuple(datasets), _versions(), tuple(studies))
+        return cls(address, tuple(datasets), _versions(), tuple(studies), instructions)
 
     def missing_here(self) -> list[str]:
         """Return a line that says what to do for each requirement that this process lacks."""
-        lines = [*self._other_versions(), *self._missing_studies()]
+        lines = [*self._other_versions(), *self._other_instructions(), *self._missing_studies()]
         # Data sets of studies are found only with these.
         return lines or [*self._missing_data(), *self._missing_store()]
 
@@ -52,6 +60,14 @@ class Needs:
         for package, version in self.versions.items():
             if ours[package] != version:
                 yield f"has {package} {ours[package]}, the grid {version}: install that one there"
+
+    def _other_instructions(self) -> Iterator[str]:
+        asked, ours = self.instructions, instruction_set.current()
+        if asked not in (instruction_set.AUTO, ours):
+            yield (
+                f"computes with {ours or platform.machine()}, the grid with {asked}: start it "
+                f"there with {instruction_set.VARIABLE}={asked}"
+            )
 
     def _missing_studies(self) -> Iterator[str]:
         for place in self.studies:

@@ -20,6 +20,7 @@ from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import verify
 from mnist_ops.serving.inference import Description, out_of_distribution, scorer
 from mnist_ops.serving.inference.out_of_distribution import Detector
+from mnist_ops.serving.seed_noise import Noise
 from mnist_ops.serving.verify import Agreement
 from mnist_ops.study.results import Predictions, scores
 from mnist_ops.study.specs import Spec
@@ -30,7 +31,7 @@ _SMALLEST_T, _LARGEST_T = 0.01, 100.0
 
 
 class RefitDiffers(MnistOpsError):
-    """A refit is significantly worse than its run."""
+    """A refit is worse than its run by more than seed noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,12 @@ class Refit:
     test: Predictions
 
 
-def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None) -> Refit:
+def refit(
+    spec: Spec,
+    images: Images,
+    on_step: Callable[[], None] = lambda: None,
+    instructions: str = "",
+) -> Refit:
     """Fit `spec` to `images`, and measure what inference needs.
 
     The limits of the out-of-distribution check and the temperature come from all images of the
@@ -60,6 +66,7 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
         spec: of the cell; without a CUDA device, a spec for one is fitted on the CPU.
         images: its pooled data set.
         on_step: called between two steps of a training.
+        instructions: the instruction set of the fit; empty is that of this process.
 
     Raises:
         InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
@@ -68,7 +75,7 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     own = split_of(spec, images)
     whole = split_of(dataclasses.replace(spec, train_limit=0, test_limit=0), images)
     mean, std = feed.mean_and_std(images.images[own.train])
-    fitted = verify.compute(spec, images, on_step, keep_model=True)
+    fitted = verify.compute(spec, images, on_step, keep_model=True, instructions=instructions)
     of_fit = {name: fitted.metrics[name] for name in _OF_FIT if name in fitted.metrics}
     with reproducible(THREADS):
         model = scorer(spec, fitted.state, mean, std)
@@ -90,18 +97,22 @@ def refit(spec: Spec, images: Images, on_step: Callable[[], None] = lambda: None
     return Refit(description, fitted.state, detector, test)
 
 
-def agreement(test: Predictions, logged: Predictions | None) -> Agreement:
+def agreement(
+    test: Predictions, logged: Predictions | None, noise: Callable[[float, int], Noise]
+) -> Agreement:
     """Compare a refit's test predictions with those that its run logged.
 
+    `noise` is as for `verify.agreement`.
+
     Raises:
-        RefitDiffers: the refit is significantly less accurate.
+        RefitDiffers: the refit is less accurate by more than seed noise.
     """
-    found = verify.agreement(test.predicted, test.label, test.index, logged)
-    if found.beyond_chance and found.comparison is not None and found.comparison.effect < 0:
+    found = verify.agreement(test.predicted, test.label, test.index, logged, noise)
+    if found.verdict == verify.DIFFERS and found.effect < 0 and found.noise is not None:
         raise RefitDiffers(
-            f"the refit has {-found.comparison.effect:.2%} less test accuracy than its run, more "
-            f"than chance (McNemar p = {found.comparison.p_value:.2g}): it is not registered; do "
-            "so on a machine like the one that the run is from"
+            f"the refit has {-found.effect:.2%} less test accuracy than its run, more than seed "
+            f"noise ({found.noise.bound:.2%}): it is not registered; do so on a machine like the "
+            "one that the run is from"
         )
     return found
 

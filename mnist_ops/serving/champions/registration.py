@@ -17,6 +17,7 @@ from mnist_ops.serving.champions import promotion, refit
 from mnist_ops.serving.champions.best_run import Candidate, best
 from mnist_ops.serving.champions.promotion import Verdict
 from mnist_ops.serving.registry import CHALLENGER, CHAMPION, Version
+from mnist_ops.serving.seed_noise import Noise, SeedNoise
 from mnist_ops.serving.verify import Watch
 from mnist_ops.study import lookup
 from mnist_ops.study.results import Predictions
@@ -84,7 +85,7 @@ def register_best(
 
     Raises:
         NoCandidates: no data set has a finished run.
-        RefitDiffers: a refit is significantly worse than its run.
+        RefitDiffers: a refit is worse than its run by more than seed noise.
         DataUnavailable: a data set is missing or damaged.
         TrackingUnavailable: the store cannot be read or written.
         NotWritable: permission to write the store is missing.
@@ -149,8 +150,13 @@ def _registered(
             return Registered(candidate, version, is_new=False)
     log(f"{candidate.name}: fitting it again, validation accuracy {candidate.val_accuracy:.2%}")
     with watch(spec, verify.steps(spec, images)) as on_step:
-        made = refit.refit(spec, images, on_step)
-    agreement = refit.agreement(made.test, tracking.predictions(client, candidate.run_id))
+        made = refit.refit(spec, images, on_step, verify.instructions(run, spec).used)
+
+    def noise(accuracy: float, n_test: int) -> Noise:
+        return SeedNoise(tracking.counted_runs(client)).between(spec, accuracy, n_test)
+
+    logged = tracking.predictions(client, candidate.run_id)
+    agreement = refit.agreement(made.test, logged, noise)
     log(f"{candidate.name}: {agreement.text}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / inference.FOLDER
