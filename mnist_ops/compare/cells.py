@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mnist_ops.compare.runs import ARGUMENT_PREFIX
 from mnist_ops.core import keys
 from mnist_ops.study.grids import Study
-from mnist_ops.study.specs import ADDED, Spec
+from mnist_ops.study.specs import ADDED, Spec, pinning_matters
 from mnist_ops.study.validity import METRICS, PARAMS
 
 # What became of a cell; the last four are the kinds of not finished.
@@ -43,6 +43,10 @@ IDENTITY = (
     keys.SEED,
     keys.DEVICE,
 )
+
+_PINNED = (keys.PIN_MEMORY,)
+# Equal in two cells of one seed that are one training.
+_SCORES = (keys.TEST_ACCURACY, keys.TEST_F1, keys.VAL_ACCURACY)
 
 # The params that no table is about unless the study's grid varies them.
 _RARELY_VARIED = (
@@ -103,6 +107,52 @@ class Cell:
     def key(self, *names: str) -> tuple[Any, ...]:
         """Return the values of the params `names`; None for those that the cell does not have."""
         return tuple(self.params.get(name) for name in names)
+
+
+def configurations(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Group the cells by configuration: those of one differ only in the seed."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(identity(cell, keys.SEED), []).append(cell)
+    return list(groups.values())
+
+
+def trainings(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Group the cells by configuration, with each training once.
+
+    Without an accelerator, a cell with pinned memory is a copy of the one without. Two rules for
+    gamma are one kernel where most seeds have equal scores with both.
+    """
+    by_configuration: dict[tuple[Any, ...], dict[Any, Cell]] = {}
+    for cell in cells:
+        idle = () if pinning_matters(str(cell.params.get(keys.DEVICE, "cpu"))) else _PINNED
+        seeds = by_configuration.setdefault(identity(cell, keys.SEED, *idle), {})
+        known = seeds.setdefault(cell.params.get(keys.SEED), cell)
+        if cell.finished and not known.finished:
+            seeds[cell.params.get(keys.SEED)] = cell
+    kept: dict[tuple[Any, ...], list[dict[Any, Cell]]] = {}
+    for seeds in by_configuration.values():
+        alike = kept.setdefault(identity(next(iter(seeds.values())), keys.SEED, keys.GAMMA), [])
+        if not any(_one_kernel(seeds, other) for other in alike):
+            alike.append(seeds)
+    return [list(seeds.values()) for alike in kept.values() for seeds in alike]
+
+
+def identity(cell: Cell, *without: str) -> tuple[Any, ...]:
+    """Return the study and the params that say which cell it is, except those of `without`."""
+    return (cell.study, *cell.key(*(name for name in IDENTITY if name not in without)))
+
+
+def _one_kernel(first: Mapping[Any, Cell], second: Mapping[Any, Cell]) -> bool:
+    both = [
+        (first[seed], second[seed])
+        for seed in first
+        if seed in second and first[seed].finished and second[seed].finished
+    ]
+    if not both or keys.GAMMA not in both[0][0].params:
+        return False
+    same = sum(all(a.metrics.get(s) == b.metrics.get(s) for s in _SCORES) for a, b in both)
+    return 2 * same > len(both)
 
 
 def usual_params(study: Study) -> dict[str, Any]:

@@ -251,7 +251,7 @@ def _results(source: Source, paper: Paper, selection: Selection, expected: Expec
     for label in dict.fromkeys(labels):
         if official := at(label, lambda preset: ()):
             agreement = published_numbers.with_official(agreement, compare(official))
-    evidence = Evidence(selection, source.predictions, paper.sizes)
+    evidence = Evidence(selection, source.predictions, paper.sizes, at)
     topics = paper.extra_analyses(selection, at)
     results = Results(
         selection=selection,

@@ -1,31 +1,40 @@
 """Intervals and tests, thin over scipy and statsmodels: 95% intervals, two-sided tests.
 
-Which test compares two things is decided by what there is, always in the same order:
+What is compared decides the test:
 
-* Repeats of both (matched cells, or seeds): the paired t test on their differences. It is used
-  throughout rather than Wilcoxon's signed ranks: its interval is one of the quantity that is
-  reported, the mean difference, and it can speak from a handful of seeds, where signed ranks
-  cannot reach 5% below six pairs.
-* One run of each, with predictions for the same test images: McNemar's test.
-* One run of each without them: two independent proportions. Models that are wrong on the same
-  images differ less by chance than independent ones, so this errs on the side of "cannot tell".
+* Two settings over several configurations: the paired t test on the configurations' differences.
+* Two configurations, by their seeds: `of_sides`, with the deviation between seeds.
+* Two trained models on the same test images: McNemar's test. It knows nothing of what another
+  seed would give, so it never decides a claim about settings (Dietterich 1998).
+
+Seeds draw their splits from the same images, so that their results are not independent. Nadeau and
+Bengio (2003) correct the variance of a mean of n seeds from 1/n to 1/n plus the ratio of test
+images to training images.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, variance
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
-from statsmodels.stats import contingency_tables, multitest, proportion, weightstats
+from scipy import special, stats
+from statsmodels.stats import contingency_tables, proportion
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
 
 # McNemar's chi-square needs this many discordant pairs; below, the exact binomial test is used.
 EXACT_BELOW = 25
+
+# The chance of finding an effect that is there, as usual for planning.
+POWER = 0.8
+
+# From so many seeds on the spread of a configuration's own is used. Student's quantile is 12.7 for
+# two seeds and 4.3 for three: ranges that hold nearly anything. For five it is 2.8.
+ENOUGH_SEEDS = 5
 
 Interval = tuple[float, float]
 
@@ -59,6 +68,8 @@ class Comparison:
         method: the name of the test.
         cohens_d: mean difference over the deviation of the differences; None where the
             differences do not vary, or are not what was tested.
+        error: standard error of `effect`, of its logarithm for a ratio; None where not known.
+        degrees: of freedom of `error`.
     """
 
     effect: float
@@ -67,6 +78,40 @@ class Comparison:
     n: int
     method: str
     cohens_d: float | None = None
+    error: float | None = None
+    degrees: float | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """The seeds of one configuration.
+
+    Attributes:
+        values: seed -> the value.
+        deviation: between seeds; None where nothing tells.
+        degrees: of freedom of `deviation`.
+        overlap: Nadeau and Bengio's ratio of test images to training images; 0 where splits do
+            not matter, as for times.
+    """
+
+    values: Mapping[Any, float]
+    deviation: float | None
+    degrees: float
+    overlap: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Return the mean over the seeds."""
+        return fmean(self.values.values())
+
+    def variance(self, n: int | None = None) -> float:
+        """Return the variance of the mean over `n` seeds, by default those that there are.
+
+        It is corrected for splits that overlap; infinite where no deviation is known.
+        """
+        if self.deviation is None:
+            return math.inf
+        return self.deviation**2 * (1 / (n or len(self.values)) + self.overlap)
 
 
 def wilson(accuracy: float, n: int) -> Interval:
@@ -94,7 +139,7 @@ def t_interval(mean: float, deviation: float, n: int) -> Interval:
     return student_interval(mean, deviation * math.sqrt(1 / n), n - 1)
 
 
-def student_interval(mean: float, deviation: float, degrees: int) -> Interval:
+def student_interval(mean: float, deviation: float, degrees: float) -> Interval:
     """Return the interval of a value of this mean and deviation, with Student's t."""
     if deviation == 0:
         # scipy gives no numbers for a distribution without width.
@@ -140,49 +185,122 @@ def paired(differences: Sequence[float], against: float = 0.0) -> Comparison:
         return Comparison(effect, None, None, n, "a single pair")
     if _constant(differences):
         p_value = 1.0 if _constant([*differences, against]) else 0.0
-        return Comparison(effect, (effect, effect), p_value, n, "paired t test")
+        return Comparison(
+            effect, (effect, effect), p_value, n, "paired t test", error=0.0, degrees=n - 1
+        )
     result = stats.ttest_1samp(differences, popmean=against)
     low, high = result.confidence_interval(CONFIDENCE)
+    deviation = float(np.std(differences, ddof=1))
     return Comparison(
         effect,
         (float(low), float(high)),
         float(result.pvalue),
         n,
         "paired t test",
-        effect / float(np.std(differences, ddof=1)),
+        effect / deviation,
+        deviation / math.sqrt(n),
+        n - 1,
     )
 
 
-def paired_ratios(ratios: Sequence[float], against: float = 1.0) -> Comparison:
-    """Test whether the geometric mean of `ratios` is `against`: a t test on logarithms.
+def of_sides(first: Side, second: Side) -> Comparison:
+    """Compare the means of two configurations, from all seeds of both.
 
-    Times differ by factors: their logarithms are what is symmetric about a mean. Effect and
-    interval are ratios again.
+    The variances of both sides add up, with Satterthwaite's degrees of freedom (Welch's test, of
+    own or pooled deviations). With `ENOUGH_SEEDS` common seeds or more, which have their splits in
+    common, their covariance is taken off; if these are all seeds, that is the paired t test.
     """
-    logs = paired([math.log(ratio) for ratio in ratios], math.log(against))
-    interval = logs.interval and (math.exp(logs.interval[0]), math.exp(logs.interval[1]))
-    method = logs.method.replace("paired t test", "paired t test on logarithms")
-    return Comparison(math.exp(logs.effect), interval, logs.p_value, logs.n, method, logs.cohens_d)
+    effect = first.mean - second.mean
+    n = len(first.values) + len(second.values)
+    if first.deviation is None or second.deviation is None:
+        return Comparison(effect, None, None, n, "seeds whose spread is not known")
+    common = [seed for seed in first.values if seed in second.values]
+    if len(common) >= ENOUGH_SEEDS:
+        values = [[side.values[seed] for seed in common] for side in (first, second)]
+        covariance = max(0.0, float(np.cov(values[0], values[1])[0, 1]))
+        shared = len(common) / (len(first.values) * len(second.values))
+        overlap = min(first.overlap, second.overlap)
+        own = [variance(each.values.values()) for each in (first, second)]
+        counts = [1 / len(each.values) + each.overlap for each in (first, second)]
+        total = own[0] * counts[0] + own[1] * counts[1] - 2 * covariance * (shared + overlap)
+        error = math.sqrt(max(0.0, total))
+        return student(effect, error, len(common) - 1, n, "t test on common seeds")
+    parts = [(side.variance(), side.degrees) for side in (first, second)]
+    error = math.sqrt(sum(part for part, _ in parts))
+    weights = sum(part**2 / degrees for part, degrees in parts)
+    degrees = error**4 / weights if weights else parts[0][1] + parts[1][1]
+    return student(effect, error, degrees, n, "t test, deviation between seeds")
 
 
-def mcnemar(first_right: ArrayLike, second_right: ArrayLike, against: float = 0.0) -> Comparison:
+def student(effect: float, error: float, degrees: float, n: int, method: str) -> Comparison:
+    """Test whether an effect of this standard error is 0, with Student's t."""
+    if error == 0:
+        p_value = float(effect == 0)
+    else:
+        p_value = float(2 * stats.t.sf(abs(effect) / error, degrees))
+    interval = student_interval(effect, error, degrees)
+    return Comparison(effect, interval, p_value, n, method, error=error, degrees=degrees)
+
+
+def above(test: Comparison, bound: float) -> float | None:
+    """Return the one-sided p-value of "the effect is above `bound`"; None where not testable."""
+    if test.error is None or test.degrees is None:
+        return None
+    if test.error == 0:
+        return 0.0 if test.effect > bound else 1.0
+    return float(stats.t.sf((test.effect - bound) / test.error, test.degrees))
+
+
+def below(test: Comparison, bound: float) -> float | None:
+    """Return the one-sided p-value of "the effect is below `bound`"; None where not testable."""
+    return above(replace(test, effect=-test.effect), -bound)
+
+
+def within(test: Comparison, margin: float) -> float | None:
+    """Return the p-value of "the effect is within `margin` of 0": two one-sided t tests."""
+    tails = above(test, -margin), below(test, margin)
+    return None if tails[0] is None or tails[1] is None else max(tails[0], tails[1])
+
+
+def one_sided_reach(error: float, degrees: float) -> float:
+    """Return how far a one-sided 95% bound lies from an effect of this standard error."""
+    return float(stats.t.ppf(CONFIDENCE, degrees)) * error
+
+
+def detectable(error: float, degrees: float, alpha: float = ALPHA) -> float:
+    """Return the smallest effect that a two-sided t test finds with a chance of 80%.
+
+    From the noncentral t distribution: `scipy.special.nctdtrinc`.
+    """
+    critical = stats.t.isf(alpha / 2, degrees)
+    return float(special.nctdtrinc(degrees, 1 - POWER, critical)) * error
+
+
+def found(effect: float, error: float, degrees: float, alpha: float = ALPHA) -> bool:
+    """Return whether a true effect is found with a chance of 80% or more, by a two-sided t test."""
+    return detectable(error, degrees, alpha) <= abs(effect)
+
+
+def probability(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return how often a run of the first is above one of the second, equal ones counting half."""
+    signs = np.sign(np.subtract.outer(np.asarray(first), np.asarray(second)))
+    return float(0.5 + signs.mean() / 2)
+
+
+def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> Comparison:
     """McNemar's test of two models on the same images, from which of them each got right.
 
     `statsmodels.stats.contingency_tables.mcnemar`: exact (binomial) for fewer than `EXACT_BELOW`
     images on which just one is right, else chi-square with continuity correction. The effect is
     the difference of the accuracies, its interval that of a mean of paired differences
-    (`scipy.stats.ttest_rel`). McNemar's test knows no difference but none: `against` another one
-    it is that t test on the images.
+    (`scipy.stats.ttest_rel`). It speaks of these two models, not of how they were trained.
     """
     first, second = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
     neither = int((~first & ~second).sum())
     both = len(first) - only_first - only_second - neither
     effect = (only_first - only_second) / len(first)
-    differences = first.astype(float) - second.astype(float)
-    on_images = paired(list(differences), against)
-    if against:
-        return replace(on_images, method="paired t test on images", cohens_d=None)
+    on_images = paired(list(first.astype(float) - second.astype(float)))
     exact = only_first + only_second < EXACT_BELOW
     result = contingency_tables.mcnemar(
         [[both, only_first], [only_second, neither]], exact=exact, correction=True
@@ -191,63 +309,19 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike, against: float = 0.
     return Comparison(effect, on_images.interval, float(result.pvalue), len(first), method)
 
 
-def independent(
-    first: float, n_first: int, second: float, n_second: int, against: float = 0.0
-) -> Comparison:
-    """Test whether two accuracies, 0 to 1, on different test images differ by `against`.
-
-    Agresti and Caffo's interval and test, which have no trouble with accuracies of 0 and 1:
-    `statsmodels.stats.proportion.confint_proportions_2indep` and ``test_proportions_2indep``.
-    """
-    counts = (round(first * n_first), n_first, round(second * n_second), n_second)
-    low, high = proportion.confint_proportions_2indep(
-        *counts, compare="diff", method="agresti-caffo", alpha=1 - CONFIDENCE
-    )
-    # Ratios, which statsmodels works out unasked, are what has trouble.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p_value = proportion.test_proportions_2indep(
-            *counts, value=against, compare="diff", method="agresti-caffo"
-        ).pvalue
-    return Comparison(
-        first - second,
-        (float(low), float(high)),
-        float(p_value),
-        min(n_first, n_second),
-        "two independent proportions",
-    )
-
-
-def equivalent(differences: Sequence[float], margin: float) -> float | None:
-    """Return the p-value of "the mean difference is within `margin` of 0"; None below two.
-
-    Two one-sided t tests: `statsmodels.stats.weightstats.DescrStatsW.ttost_mean`.
-    """
-    if len(differences) < 2:
-        return None
-    if _constant(differences):
-        return 0.0 if abs(differences[0]) < margin else 1.0
-    return float(weightstats.DescrStatsW(differences).ttost_mean(-margin, margin)[0])
-
-
-def not_less(differences: Sequence[float], bound: float) -> float | None:
-    """Return the p-value of "the mean difference is above `bound`"; None below two.
-
-    One-sided `scipy.stats.ttest_1samp`.
-    """
-    if len(differences) < 2:
-        return None
-    if _constant(differences):
-        return 0.0 if differences[0] > bound else 1.0
-    return float(stats.ttest_1samp(differences, popmean=bound, alternative="greater").pvalue)
-
-
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjustment over those that are there (`statsmodels.stats.multitest`)."""
-    known = [p for p in p_values if p is not None]
-    if not known:
-        return list(p_values)
-    adjusted = iter(multitest.multipletests(known, alpha=ALPHA, method="holm")[1])
-    return [None if p is None else float(next(adjusted)) for p in p_values]
+    """Holm's adjustment over those that are there.
+
+    As by `statsmodels.stats.multitest.multipletests`, which collects garbage in every call: with a
+    report in memory that takes a quarter of a second.
+    """
+    known = np.array([p for p in p_values if p is not None])
+    order = np.argsort(known)
+    factors = np.arange(len(known), 0, -1)
+    adjusted = np.empty(len(known))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(known[order] * factors))
+    values = iter(adjusted)
+    return [None if p is None else float(next(values)) for p in p_values]
 
 
 def _constant(values: Sequence[float]) -> bool:

@@ -53,6 +53,11 @@ _ARGUMENTS = (bool, int, float, str, type(None))
 _MAX_ARGUMENT = 250
 
 
+def pinning_matters(device: str) -> bool:
+    """Return whether pinned memory changes anything: without an accelerator nothing is copied."""
+    return device != "cpu"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """The fields that every cell has.
@@ -282,7 +287,7 @@ class ResNetSpec(Spec):
 
         Without an accelerator there is no transfer that pinned memory could change, either.
         """
-        pin_memory = self.pin_memory and self.device != "cpu"
+        pin_memory = self.pin_memory and pinning_matters(self.device)
         epochs = 1 if self.schedule == CONSTANT else self.epochs
         return dataclasses.replace(self, epochs=epochs, pin_memory=pin_memory).fingerprint
 

@@ -1,7 +1,9 @@
 """The answers to the study's three questions, in a line each."""
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.findings.evidence import Evidence, configurations
+from mnist_ops.compare.cells import configurations
+from mnist_ops.compare.findings.contrast import as_ratio, mean_test
+from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.headlines import Headline, accuracy_interval, with_interval
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, best, values_of
@@ -44,7 +46,8 @@ def _gap(evidence: Evidence, dataset: str) -> str:
 
 def _speedup(evidence: Evidence) -> str:
     pairs = speedups(evidence)
-    if not pairs.pairs:
+    if not pairs.blocks:
         return f"not measured: needs {pairs.needed}"
-    test = statistics.paired_ratios(pairs.ratios)
-    return with_interval(test.effect, test.interval, "\N{MULTIPLICATION SIGN}")
+    test = mean_test(pairs)
+    interval = test.interval and (as_ratio(test.interval[0]), as_ratio(test.interval[1]))
+    return with_interval(as_ratio(test.effect), interval, "\N{MULTIPLICATION SIGN}")

@@ -60,4 +60,5 @@ def _finding(
         scope=scope,
         explanation=outcome.explanation,
         missing=outcome.missing,
+        grade=outcome.grade,
     )

@@ -1,31 +1,40 @@
 """How a verdict follows from a test: one rule a kind of claim.
 
-Every rule tests at 5%, two-sided unless it says otherwise, and gives the unadjusted p-value of
-the test that its verdict rests on. `mnist_ops.compare.findings` adjusts these over all findings;
-a verdict whose test does not stand then becomes undecidable.
+Every rule tests at 5%, two-sided unless it says otherwise, and gives effect, interval and
+unadjusted p-value of the test that its verdict rests on. `mnist_ops.compare.findings` adjusts the
+p-values over all findings; a verdict whose test does not stand then becomes undecidable.
+
+The unit is a training, and a configuration is a block of them. A claim about every configuration
+is tested in each, against the deviation between seeds. A claim about the average is tested over
+the configurations, each with equal weight.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair
-from mnist_ops.compare.findings.finding import Verdict
+from mnist_ops.compare.findings import need as needs
+from mnist_ops.compare.findings.analyses import others
+from mnist_ops.compare.findings.contrast import Block, Contrast, as_ratio, mean_test, named
+from mnist_ops.compare.findings.evidence import Evidence
+from mnist_ops.compare.findings.finding import Estimate, Grade, Verdict
+from mnist_ops.compare.findings.interaction import interaction, matched
+from mnist_ops.compare.findings.need import Goal, MoreSeeds, Need
+from mnist_ops.compare.seed_noise import ACCURACY
 from mnist_ops.compare.statistics import ALPHA, Comparison, Interval
-from mnist_ops.compare.tables.labels import configuration, model_label
-from mnist_ops.compare.tables.measure import TO_PERCENT
-from mnist_ops.core import keys
+from mnist_ops.compare.tables.measure import Group
 
-# What "consistently" and "always" ask of the matched configurations.
+# What share of the configurations "consistently" and "always" ask for.
 MOST = 0.9
 
 # Percentage points: the study's own measure of a difference that does not matter (2.8.4).
 MARGIN = 1.0
 
-# Of the configurations that contradict a claim, how many are tested for it.
-_TESTED = 3
+# With fewer configurations, how their effects spread is not known: a claim on their average is
+# then one on these configurations alone, tested against the deviation between seeds.
+_FEWEST_UNITS = 5
 
 POINTS = "percentage points of test accuracy"
 
@@ -45,6 +54,64 @@ class Outcome:
     n: int = 0
     explanation: str = ""
     missing: str = ""
+    grade: Grade = Grade()
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is to be shown of one configuration, as p-values.
+
+    Attributes:
+        shown: that the claim holds there; None where it cannot be tested.
+        contrary: that it does not.
+        distance: how far the effect is inside the claim; below zero where it is outside.
+        agrees: whether the effect, as measured, is as claimed.
+        said: what a configuration does that agrees.
+        sides: 2 if `shown` is two-sided, else 1.
+    """
+
+    shown: Callable[[Comparison], float | None]
+    contrary: Callable[[Comparison], float | None]
+    distance: Callable[[float], float]
+    agrees: Callable[[float], bool]
+    said: str
+    sides: int = 2
+
+
+def _twice(p_value: float | None) -> float | None:
+    return None if p_value is None else min(1.0, 2 * p_value)
+
+
+_HIGHER = _Kind(
+    shown=lambda test: _twice(statistics.above(test, 0.0)),
+    contrary=lambda test: _twice(statistics.below(test, 0.0)),
+    distance=lambda effect: effect,
+    agrees=lambda effect: effect > 0,
+    said="agree",
+)
+
+
+def _outside(test: Comparison) -> float | None:
+    far = replace(test, effect=abs(test.effect))
+    return _twice(statistics.above(far, MARGIN))
+
+
+_LITTLE = _Kind(
+    shown=lambda test: statistics.within(test, MARGIN),
+    contrary=_outside,
+    distance=lambda effect: MARGIN - abs(effect),
+    agrees=lambda effect: abs(effect) < MARGIN,
+    said=f"differ by less than {MARGIN:g} point",
+    sides=1,
+)
+_NOT_WORSE = _Kind(
+    shown=lambda test: statistics.above(test, -MARGIN),
+    contrary=lambda test: _twice(statistics.below(test, -MARGIN)),
+    distance=lambda effect: effect + MARGIN,
+    agrees=lambda effect: effect > -MARGIN,
+    said=f"are better, or worse by less than {MARGIN:g} point",
+    sides=1,
+)
 
 
 def nothing(missing: str) -> Outcome:
@@ -52,142 +119,99 @@ def nothing(missing: str) -> Outcome:
     return Outcome(Verdict.UNDECIDABLE, explanation="Nothing to compare.", missing=missing)
 
 
-def consistent(evidence: Evidence, contrast: Contrast) -> Outcome:
-    """First has the higher test accuracy in (nearly) every matched configuration.
+def consistent(evidence: Evidence, contrast: Contrast, unit: str = POINTS) -> Outcome:
+    """First is higher in (nearly) every matched configuration.
 
-    Refuted if the mean difference over the pairs is significantly below zero (paired t test), or
-    a single configuration contradicts it significantly (`Evidence.compare`, Holm-adjusted over
-    all configurations). Supported if that mean is significantly above zero and at least 90% of
-    the configurations agree. Equal accuracies do not agree.
+    Each configuration is tested by `Evidence.compare`, all seeds of both sides. Supported if at
+    least 90% are shown to be higher (Holm-adjusted over the configurations) and none is shown to
+    be lower; refuted if one is shown to be lower, or the mean over all is.
     """
-    if not contrast.pairs:
-        return nothing(contrast.needed)
-    test = statistics.paired(contrast.differences)
-    gaps = _gaps(contrast)
-    agreeing = sum(gap > 0 for gap in gaps)
-    said = (
-        f"{agreeing} of {len(gaps)} matched configurations agree (at least {MOST:.0%} have to); "
-        f"{_said(test, contrast)}"
-    )
-    outcome = _outcome(test, POINTS, said)
-    if _significant(test) and test.effect < 0:
-        return replace(outcome, verdict=Verdict.REFUTED)
-    contrary = _contrary(evidence, contrast, [-gap for gap in gaps])
-    if contrary is not None:
-        return _refuted_by(outcome, *contrary)
-    if _significant(test) and agreeing >= MOST * len(gaps):
-        return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
-    return replace(outcome, missing=evidence.more)
+    return _everywhere(evidence, contrast, _HIGHER, unit)
+
+
+def little_difference(evidence: Evidence, contrast: Contrast) -> Outcome:
+    """First and second differ by less than one point in (nearly) every configuration.
+
+    As `consistent`, each configuration being shown to differ by less by two one-sided t tests, and
+    contrary if it is shown to differ by more than a point.
+    """
+    return _everywhere(evidence, contrast, _LITTLE, POINTS)
+
+
+def not_worse(evidence: Evidence, contrast: Contrast) -> Outcome:
+    """First is better, or worse by less than a point, in (nearly) every configuration.
+
+    As `consistent`, each configuration being shown not to be worse by a one-sided t test, and
+    contrary if it is shown to be worse by more than a point.
+    """
+    return _everywhere(evidence, contrast, _NOT_WORSE, POINTS)
 
 
 def higher(evidence: Evidence, contrast: Contrast) -> Outcome:
-    """First has the higher test accuracy on average over the matched pairs.
+    """First has the higher test accuracy on average over the matched configurations.
 
-    Supported or refuted as the mean difference is significantly above or below zero (paired t
-    test).
+    Supported or refuted as the mean difference, one a configuration, is significantly above or
+    below zero (t test over configurations). If it is neither, and significantly within one point
+    of zero (two one-sided t tests), there is no difference that matters.
     """
-    if not contrast.pairs:
-        return nothing(contrast.needed)
-    test = statistics.paired(contrast.differences)
-    outcome = _outcome(test, POINTS, _said(test, contrast))
-    return _covered(_by_sign(outcome, 0.0, evidence), contrast)
+    return _on_average(evidence, contrast, POINTS, 0.0, MARGIN)
 
 
 def greater_ratio(
     evidence: Evidence, contrast: Contrast, unit: str, against: float = 1.0
 ) -> Outcome:
-    """First over second is more than `against`, in the geometric mean over the matched pairs.
+    """First over second is more than `against`, in the geometric mean over the configurations.
 
-    Supported or refuted as that mean is significantly above or below it (paired t test on
-    logarithms).
+    Supported or refuted as that mean is significantly above or below it (t test over
+    configurations, on logarithms).
     """
-    if not contrast.pairs:
+    return _on_average(evidence, contrast, unit, math.log(against))
+
+
+def greater_effect(
+    evidence: Evidence, contrast: Contrast, unit: str, name: str, first: object, second: object
+) -> Outcome:
+    """The ratio of a contrast is larger at one value of the param `name` than at another.
+
+    The ratios of configurations that differ in it alone are matched. Their own ratio is tested as
+    by `greater_ratio`.
+    """
+    pairs = matched(contrast.blocks, name, first, second)
+    if not pairs:
         return nothing(contrast.needed)
-    test = statistics.paired_ratios(contrast.ratios, against)
-    outcome = _outcome(test, unit, _said(test, contrast))
-    return _covered(_by_sign(outcome, against, evidence), contrast)
+    effects = [a.effect - b.effect for a, b in pairs]
+    if len(pairs) >= _FEWEST_UNITS:
+        test = statistics.paired(effects)
+    else:
+        tests = [_of_block(evidence, block) for pair in pairs for block in pair]
+        test = _combined(fmean(effects), tests, len(pairs))
+    printed = _shown(test, contrast)
+    said = f"{len(pairs)} matched: {_numbers(printed)}."
+    return _with_need(_by_sign(_outcome(printed, unit, said), test, 0.0), evidence, None)
 
 
-def every_ratio(evidence: Evidence, contrast: Contrast, unit: str) -> Outcome:
-    """First over second is above 1 in (nearly) every matched pair.
+def by_comparison(
+    evidence: Evidence, first: Group, second: Group, said: str, lacking: str
+) -> Outcome:
+    """Judge the claim that one configuration is more accurate than another.
 
-    Refuted as by `greater_ratio`; supported as by it if at least 90% of the pairs are above 1.
+    By `Evidence.compare`, all seeds of both; within a point of each other by two one-sided tests,
+    they have no difference that matters. `lacking` says what is needed where nothing is measured.
     """
-    outcome = greater_ratio(evidence, contrast, unit)
-    above = sum(ratio > 1 for ratio in contrast.ratios)
-    said = f"{above} of {len(contrast.pairs)} pairs above 1 (at least {MOST:.0%} have to be); "
-    outcome = replace(outcome, explanation=said + outcome.explanation)
-    if outcome.verdict == Verdict.SUPPORTED and above < MOST * len(contrast.pairs):
-        return replace(outcome, verdict=Verdict.UNDECIDABLE, missing=evidence.more)
-    return outcome
-
-
-def by_ratio(evidence: Evidence, test: Comparison, unit: str, counted: str) -> Outcome:
-    """Judge the claim that a ratio is above 1, by a significance test."""
-    return _by_sign(_outcome(test, unit, f"{counted}: {_numbers(test)}."), 1.0, evidence)
-
-
-def little_difference(evidence: Evidence, contrast: Contrast) -> Outcome:
-    """First and second differ by less than one percentage point of test accuracy.
-
-    Refuted if the mean difference over the pairs is significantly more than a point (paired t
-    test), or a single configuration's is (`Evidence.compare`, Holm-adjusted over all
-    configurations). Supported if that mean is significantly inside plus or minus one point (two
-    one-sided t tests) and at least 90% of the configurations differ by less.
-    """
-    if not contrast.pairs:
-        return nothing(contrast.needed)
-    test = statistics.paired(contrast.differences)
-    gaps = _gaps(contrast)
-    inside = sum(abs(gap) < MARGIN for gap in gaps)
-    said = (
-        f"{inside} of {len(gaps)} matched configurations differ by less than {MARGIN:g} point "
-        f"(at least {MOST:.0%} have to), the most by {max(map(abs, gaps)):.2f}; "
-        f"{_said(test, contrast)}"
-    )
-    outcome = _outcome(test, POINTS, said)
-    beyond = statistics.paired(contrast.differences, math.copysign(MARGIN, test.effect))
-    if abs(test.effect) > MARGIN and _significant(beyond):
-        return replace(outcome, verdict=Verdict.REFUTED, p_value=beyond.p_value)
-    contrary = _contrary(evidence, contrast, [abs(gap) - MARGIN for gap in gaps], MARGIN)
-    if contrary is not None:
-        return _refuted_by(outcome, *contrary)
-    within = statistics.equivalent(contrast.differences, MARGIN)
-    outcome = replace(outcome, p_value=within)
-    if within is not None and within < ALPHA and inside >= MOST * len(gaps):
-        return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
-    return replace(outcome, missing=evidence.more)
-
-
-def not_worse(evidence: Evidence, contrast: Contrast) -> Outcome:
-    """First is better, or worse by less than one point of test accuracy, on average.
-
-    Supported if the mean difference is significantly above minus one point (one-sided t test),
-    refuted if it is significantly below.
-    """
-    if not contrast.pairs:
-        return nothing(contrast.needed)
-    test = statistics.paired(contrast.differences)
-    outcome = _outcome(test, POINTS, _said(test, contrast))
-    below = statistics.paired(contrast.differences, -MARGIN)
-    if test.effect < -MARGIN and _significant(below):
-        return replace(outcome, verdict=Verdict.REFUTED, p_value=below.p_value)
-    p_value = statistics.not_less(contrast.differences, -MARGIN)
-    outcome = replace(outcome, p_value=p_value)
-    if p_value is not None and p_value < ALPHA:
-        return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
-    return replace(outcome, missing=evidence.more)
-
-
-def by_comparison(evidence: Evidence, test: Comparison | None, said: str, lacking: str) -> Outcome:
-    """Judge the claim that one configuration is more accurate, by a significance test.
-
-    `test` as of `Evidence.compare`; `lacking` says what is needed where it is None.
-    """
+    test = evidence.compare(first, second)
     if test is None:
         return nothing(lacking)
     outcome = _outcome(test, POINTS, f"{said} {_numbers(test)}.")
-    return _by_sign(outcome, 0.0, evidence)
+    block = Block(tuple(first), tuple(second), ACCURACY)
+    values = block.values
+    grade = Grade(
+        probability=statistics.probability(*values),
+        detectable=_detectable(test),
+    )
+    outcome = _by_sign(replace(outcome, grade=grade), test, 0.0, MARGIN)
+    goals = [Goal(abs(test.effect), ALPHA), Goal(MARGIN - abs(test.effect), 2 * ALPHA)]
+    plans = [needs.of_block(evidence, block, goal) for goal in goals]
+    return _with_need(outcome, evidence, _cheapest(plans))
 
 
 def all_hold(parts: Mapping[str, Outcome]) -> Outcome:
@@ -195,85 +219,228 @@ def all_hold(parts: Mapping[str, Outcome]) -> Outcome:
 
     If all have to hold, the weakest decides: the p-value is the largest (intersection-union
     test). If one is enough to refute, that one decides, its p-value times the number of parts
-    (Bonferroni). Effect, interval and n are those of the part that decides.
+    (Bonferroni). A part without a difference that matters does not hold. Effect, interval and n
+    are those of the part that decides.
     """
     by_verdict = {
         verdict: [name for name, part in parts.items() if part.verdict == verdict]
         for verdict in Verdict
     }
     explanation = " ".join(f"{name}: {part.explanation}" for name, part in parts.items())
+    confound = " ".join(dict.fromkeys(p.grade.confound for p in parts.values() if p.grade.confound))
+
+    def decided(part: Outcome) -> Outcome:
+        grade = replace(part.grade, confound=confound)
+        return replace(part, explanation=explanation, grade=grade)
+
     if refuting := by_verdict[Verdict.REFUTED]:
         part = min((parts[name] for name in refuting), key=_p_or(0.0))
         p_value = None if part.p_value is None else min(1.0, part.p_value * len(parts))
-        verdict = Verdict.REFUTED if p_value is None or p_value < ALPHA else Verdict.UNDECIDABLE
-        missing = "" if verdict == Verdict.REFUTED else "more seeds"
-        return replace(
-            part, verdict=verdict, p_value=p_value, explanation=explanation, missing=missing
-        )
-    if undecided := by_verdict[Verdict.UNDECIDABLE]:
-        measured = [parts[n] for n in undecided if parts[n].effect is not None]
-        part = max(measured or [parts[undecided[0]]], key=_p_or(1.0))
-        lacking = {name: parts[name].missing for name in undecided}
+        if p_value is None or p_value < ALPHA:
+            return replace(decided(part), p_value=p_value)
+        undecided = replace(part, verdict=Verdict.UNDECIDABLE, p_value=p_value)
+        return replace(decided(undecided), missing="more seeds")
+    if names := by_verdict[Verdict.UNDECIDABLE]:
+        measured = [parts[n] for n in names if parts[n].effect is not None]
+        part = max(measured or [parts[names[0]]], key=_p_or(1.0))
+        lacking = {name: parts[name].missing for name in names}
         texts = dict.fromkeys(lacking.values())
         missing = "; ".join(
             f"{', '.join(name for name in lacking if lacking[name] == text)}: {text}"
             for text in texts
         )
-        return replace(part, explanation=explanation, missing=missing)
-    return replace(max(parts.values(), key=_p_or(0.0)), explanation=explanation)
+        found = [parts[name].grade.need for name in names]
+        known = [each for each in found if each is not None]
+        need = (
+            needs.total(cell for each in known for cell in each.cells)
+            if len(known) == len(found)
+            else None
+        )
+        outcome = replace(decided(part), missing=missing)
+        return replace(outcome, grade=replace(outcome.grade, need=need))
+    equal = by_verdict[Verdict.NO_DIFFERENCE]
+    deciding = [parts[name] for name in equal] or list(parts.values())
+    return decided(max(deciding, key=_p_or(0.0)))
 
 
-def _compare(evidence: Evidence, group: Sequence[Pair], margin: float) -> Comparison | None:
-    return evidence.compare([pair.first for pair in group], [pair.second for pair in group], margin)
+def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) -> Outcome:
+    blocks = contrast.blocks
+    if not blocks:
+        return nothing(contrast.needed)
+    tests = [_of_block(evidence, block) for block in blocks]
+    shown = _adjusted(kind.shown(test) for test in tests)
+    against = _adjusted(kind.contrary(test) for test in tests)
+    required = math.ceil(MOST * len(blocks) - 1e-9)
+    order = sorted(range(len(blocks)), key=lambda i: shown[i])
+    weakest, contrary = order[required - 1], min(range(len(blocks)), key=lambda i: against[i])
+    holding = sum(p < ALPHA for p in shown)
+    average = mean_test(contrast)
+    # A mean that is contrary makes at least one configuration so: the second of two ways.
+    mean_against = 2 * (kind.contrary(average) or 0.0) if average.error is not None else 1.0
+    outside = (against[contrary] < ALPHA / 2, mean_against < ALPHA)
+    agreeing = sum(kind.agrees(block.effect) for block in blocks)
+    said = (
+        f"{agreeing} of {len(blocks)} matched configurations {kind.said}, "
+        f"{holding} {'is' if holding == 1 else 'are'} shown to (at least {required} have to be, "
+        f"Holm-adjusted over configurations); {contrast.counted}. "
+        f"On average {_numbers(_shown(average, contrast))}."
+    )
+    grade = _grade(contrast, tests[weakest], average)
+    decides = contrary if outside[0] else weakest
+    test = tests[decides]
+    named = f"{unit}, in {blocks[decides].name or 'the one configuration'}"
+    outcome = _outcome(_shown(test, contrast), named, said)
+    outcome = replace(outcome, grade=grade, n=len(blocks), p_value=shown[weakest])
+    if outside[0]:
+        text = f"{said} Shown to be contrary: {blocks[contrary].name}: {_numbers(test)}."
+        p_value = min(1.0, 2 * against[contrary])
+        grade = replace(grade, detectable=_detectable(test, ALPHA / len(blocks)))
+        return replace(
+            outcome, verdict=Verdict.REFUTED, p_value=p_value, explanation=text, grade=grade
+        )
+    if outside[1]:
+        outcome = _outcome(_shown(average, contrast), f"{unit}, on average", said)
+        return replace(outcome, verdict=Verdict.REFUTED, p_value=mean_against, grade=grade)
+    if holding >= required:
+        return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
+    text = f"{said} {interaction(contrast)}".strip()
+    text += f" What decides, {blocks[weakest].name}: {_numbers(_shown(test, contrast))}."
+    untestable = sum(each.error is None for each in tests)
+    if untestable:
+        text += f" {untestable} cannot be tested: no deviation between seeds is known."
+    plan = _plan_everywhere(evidence, contrast, kind, shown, required)
+    return _with_need(replace(outcome, explanation=text), evidence, plan)
 
 
-def _gaps(contrast: Contrast) -> list[float]:
-    """Return the difference of each configuration in percentage points, as a mean over seeds."""
-    return [
-        fmean((pair.values[0] - pair.values[1]) * TO_PERCENT for pair in group)
-        for group in contrast.configurations
-    ]
+def _plan_everywhere(
+    evidence: Evidence,
+    contrast: Contrast,
+    kind: _Kind,
+    shown: Sequence[float],
+    required: int,
+) -> list[MoreSeeds] | None:
+    """Return the cheapest seeds that show enough configurations, or that show one contrary."""
+    alpha = ALPHA / len(contrast.blocks)
+    lacking = required - sum(p < ALPHA for p in shown)
+    supporting, refuting = [], []
+    for block, p_value in zip(contrast.blocks, shown, strict=True):
+        distance = kind.distance(block.effect)
+        if p_value < ALPHA:
+            continue
+        if distance > 0:
+            plan = needs.of_block(evidence, block, Goal(distance, alpha * 2 / kind.sides))
+            supporting += [plan] if plan is not None else []
+        elif plan := needs.of_block(evidence, block, Goal(-distance, alpha / 2)):
+            refuting.append(plan)
+    supporting.sort(key=_seconds)
+    enough = [each for plan in supporting[:lacking] for each in plan]
+    return _cheapest([enough if len(supporting) >= lacking else None, *refuting])
 
 
-def _contrary(
-    evidence: Evidence, contrast: Contrast, excess: Sequence[float], margin: float = 0.0
-) -> tuple[float, str] | None:
-    """Return the adjusted p-value and name of the most contrary configuration, if significant.
+def _on_average(
+    evidence: Evidence,
+    contrast: Contrast,
+    unit: str,
+    against: float,
+    margin: float | None = None,
+) -> Outcome:
+    if not contrast.blocks:
+        return nothing(contrast.needed)
+    units = contrast.units
+    test = mean_test(contrast) if len(units) >= _FEWEST_UNITS else _of_these(evidence, contrast)
+    moved = replace(test, effect=test.effect - against)
+    tails = statistics.above(moved, 0.0), statistics.below(moved, 0.0)
+    p_value = _twice(min(p for p in tails if p is not None)) if test.error is not None else None
+    printed = _shown(replace(test, p_value=p_value), contrast)
+    said = f"{contrast.counted}: {_numbers(printed)}."
+    outcome = _outcome(printed, unit, said)
+    outcome = replace(outcome, n=len(units), grade=_grade(contrast, test, mean_test(contrast)))
+    outcome = _covered(_by_sign(outcome, moved, 0.0, margin), contrast)
+    goals = [Goal(abs(moved.effect), ALPHA)]
+    goals += [Goal(margin - abs(test.effect), 2 * ALPHA)] if margin is not None else []
+    plans = [needs.of_mean(evidence, units, goal) for goal in goals]
+    return _with_need(outcome, evidence, _cheapest(plans))
 
-    `excess` says by how much each contradicts the claim. Only the `_TESTED` of the most excess
-    are tested, so that few predictions are fetched, but all count into the adjustment: that of
-    Holm multiplies the lowest p-value by the number of tests.
-    """
-    groups = contrast.configurations
-    ranked = sorted(range(len(groups)), key=lambda i: -excess[i])[:_TESTED]
-    tested = [
-        (test.p_value, groups[i])
-        for i in ranked
-        if excess[i] > 0
-        and (test := _compare(evidence, groups[i], margin))
-        and test.p_value is not None
-    ]
-    if not tested:
+
+def _of_these(evidence: Evidence, contrast: Contrast) -> Comparison:
+    """Test the mean over these very configurations, against the deviation between seeds."""
+    tests = [_of_block(evidence, block) for block in contrast.blocks]
+    # Sides that blocks of one unit share are counted as if they were apart.
+    return _combined(fmean(contrast.effects), tests, len(tests))
+
+
+def _combined(effect: float, tests: Sequence[Comparison], count: int) -> Comparison:
+    """Test a mean over `count` effects, whose errors are those of these tests."""
+    known = [(t.error, t.degrees) for t in tests if t.error is not None and t.degrees is not None]
+    if len(known) < len(tests):
+        return Comparison(effect, None, None, count, "seeds whose spread is not known")
+    variances = [error**2 / count**2 for error, _ in known]
+    error = math.sqrt(sum(variances))
+    weights = sum(v**2 / d for v, (_, d) in zip(variances, known, strict=True) if v)
+    degrees = error**4 / weights if weights else sum(d for _, d in known)
+    method = "t test of these configurations alone, deviation between seeds"
+    return statistics.student(effect, error, degrees, count, method)
+
+
+def _of_block(evidence: Evidence, block: Block) -> Comparison:
+    test = evidence.compare(block.first, block.second, block.score)
+    return test or Comparison(block.effect, None, None, 0, "not measured")
+
+
+def _adjusted(p_values: Iterable[float | None]) -> list[float]:
+    """Adjust by Holm's method; what cannot be tested counts as not shown."""
+    adjusted = statistics.holm([1.0 if p is None else p for p in p_values])
+    return [1.0 if p is None else p for p in adjusted]
+
+
+def _grade(contrast: Contrast, test: Comparison, average: Comparison) -> Grade:
+    estimate = _estimate("t test over configurations", _shown(average, contrast))
+    analyses = tuple(_rescaled(each, contrast) for each in others(contrast))
+    zero = 1.0 if contrast.is_ratio else 0.0
+    sign = _sign(estimate, zero)
+    agree = all(_sign(each, zero) == sign for each in analyses) if analyses else None
+    win = fmean(statistics.probability(*block.values) for block in contrast.blocks)
+    detectable = _detectable(test)
+    if detectable is not None and contrast.is_ratio:
+        detectable = as_ratio(detectable)
+    return Grade(estimate, win, detectable, analyses=analyses, agree=agree)
+
+
+def _estimate(name: str, test: Comparison) -> Estimate:
+    return Estimate(name, test.effect, test.interval, test.p_value, test.n)
+
+
+def _rescaled(estimate: Estimate, contrast: Contrast) -> Estimate:
+    if not contrast.is_ratio:
+        return estimate
+    interval = estimate.interval and _ratios(estimate.interval)
+    return replace(estimate, effect=as_ratio(estimate.effect), interval=interval)
+
+
+def _ratios(interval: Interval) -> Interval:
+    return as_ratio(interval[0]), as_ratio(interval[1])
+
+
+def _sign(estimate: Estimate, zero: float) -> int:
+    """Return whether the interval lies above, below or about zero: 1, -1, 0."""
+    if estimate.interval is None:
+        return 0
+    low, high = estimate.interval
+    return (low > zero) - (high < zero)
+
+
+def _shown(test: Comparison, contrast: Contrast) -> Comparison:
+    """Return the test with effect and interval as they are printed: ratios for logarithms."""
+    if not contrast.is_ratio:
+        return test
+    interval = test.interval and _ratios(test.interval)
+    return replace(test, effect=as_ratio(test.effect), interval=interval)
+
+
+def _detectable(test: Comparison, alpha: float = ALPHA) -> float | None:
+    if test.error is None or test.degrees is None or test.degrees <= 0:
         return None
-    lowest, group = min(tested, key=lambda each: each[0])
-    adjusted = lowest * len(groups)
-    return (adjusted, _name(group[0], group)) if adjusted < ALPHA else None
-
-
-def _name(pair: Pair, among: Sequence[Pair]) -> str:
-    """Return what both cells of a pair share, in the words of the tables."""
-    shared = {
-        name: value
-        for name, value in pair.first.params.items()
-        if pair.second.params.get(name) == value and name != keys.MODEL
-    }
-    model = pair.first.params.get(keys.MODEL)
-    named = [str(pair.first.params.get(keys.DATASET, "")), configuration(shared)]
-    # The method with kernels has one model.
-    if model == pair.second.params.get(keys.MODEL) and keys.KERNEL not in pair.first.params:
-        named.insert(1, model_label(str(model)))
-    seeds = f", {len(among)} seeds" if len(among) > 1 else ""
-    return ", ".join(part for part in named if part) + seeds
+    return statistics.detectable(test.error, test.degrees, alpha)
 
 
 def _outcome(test: Comparison, unit: str, explanation: str) -> Outcome:
@@ -288,32 +455,73 @@ def _outcome(test: Comparison, unit: str, explanation: str) -> Outcome:
     )
 
 
-def _refuted_by(outcome: Outcome, p_value: float, name: str) -> Outcome:
-    said = f"{outcome.explanation} Significantly contrary: {name} (p {_p(p_value)})."
-    return replace(outcome, verdict=Verdict.REFUTED, p_value=p_value, explanation=said)
-
-
-def _by_sign(outcome: Outcome, against: float, evidence: Evidence) -> Outcome:
-    if outcome.p_value is None or outcome.effect is None or outcome.p_value >= ALPHA:
-        return replace(outcome, missing=evidence.more)
-    return replace(
-        outcome, verdict=Verdict.SUPPORTED if outcome.effect > against else Verdict.REFUTED
-    )
+def _by_sign(
+    outcome: Outcome, test: Comparison, against: float, margin: float | None = None
+) -> Outcome:
+    """Decide by the side of `against` that the effect is on; else whether it is within `margin`."""
+    if outcome.p_value is not None and outcome.p_value < ALPHA:
+        verdict = Verdict.SUPPORTED if test.effect > against else Verdict.REFUTED
+        return replace(outcome, verdict=verdict)
+    inside = None if margin is None else statistics.within(test, margin)
+    if inside is None or inside >= ALPHA or test.error is None or test.degrees is None:
+        return outcome
+    # The ends of the 90% interval, which two one-sided tests at 5% go with.
+    bound = abs(test.effect) + statistics.one_sided_reach(test.error, test.degrees)
+    grade = replace(outcome.grade, no_larger_than=bound)
+    return replace(outcome, verdict=Verdict.NO_DIFFERENCE, p_value=inside, grade=grade)
 
 
 def _covered(outcome: Outcome, contrast: Contrast) -> Outcome:
     """Return undecidable in place of supported where a data set was not measured."""
-    if outcome.verdict != Verdict.SUPPORTED or not contrast.uncovered:
+    if outcome.verdict not in (Verdict.SUPPORTED, Verdict.NO_DIFFERENCE) or not contrast.uncovered:
         return outcome
     return replace(outcome, verdict=Verdict.UNDECIDABLE, missing=contrast.needed)
 
 
-def _significant(test: Comparison) -> bool:
-    return test.p_value is not None and test.p_value < ALPHA
+def _with_need(outcome: Outcome, evidence: Evidence, plan: list[MoreSeeds] | None) -> Outcome:
+    """Add what would decide an undecidable claim, unless other things are missing."""
+    if outcome.verdict != Verdict.UNDECIDABLE or outcome.missing:
+        return outcome
+    need = needs.total(plan or ())
+    if need is None:
+        beyond = (
+            f"no {needs.MOST_SEEDS} seeds a configuration would, if the effects are as measured"
+        )
+        return replace(outcome, missing=f"{beyond}; {evidence.more}")
+    grade = replace(outcome.grade, need=need)
+    return replace(outcome, missing=needed_runs(need), grade=grade)
 
 
-def _said(test: Comparison, contrast: Contrast) -> str:
-    return f"{contrast.counted}: {_numbers(test)}."
+def needed_runs(need: Need) -> str:
+    """Describe a need: how many runs, of which cells, and how long that takes."""
+    time = "" if need.seconds is None else f", about {_duration(need.seconds)} on one core here"
+    cells = [
+        f"{each.seeds} of {named(each.params)}"
+        for each in sorted(need.cells, key=lambda each: -each.seeds)[:_NAMED]
+    ]
+    more = len(need.cells) - len(cells)
+    rest = f", and of {more} more configuration{'' if more == 1 else 's'}" if more else ""
+    runs = "1 more run" if need.runs == 1 else f"{need.runs} more runs"
+    return f"{runs}{time}: {'; '.join(cells)}{rest}"
+
+
+# Configurations that the text of a need names; the need itself has all.
+_NAMED = 4
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _seconds(plan: Sequence[MoreSeeds]) -> float:
+    return sum(each.seeds * (each.seconds or 0.0) for each in plan)
+
+
+def _cheapest(plans: Iterable[list[MoreSeeds] | None]) -> list[MoreSeeds] | None:
+    known = [plan for plan in plans if plan]
+    return min(known, key=_seconds, default=None)
 
 
 def _numbers(test: Comparison) -> str:

@@ -1,15 +1,18 @@
 """Claims that follow from the code: settings that cannot change a result."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from mnist_ops.compare import published
+from mnist_ops.compare.cells import Cell, identity
 from mnist_ops.compare.findings import rules
 from mnist_ops.compare.findings.claim import Claim
-from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair, contrast
+from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.tables.measure import TO_PERCENT
 from mnist_ops.core import keys
 
 from .. import printed
@@ -17,24 +20,44 @@ from ..studies import PRESET, RESNET_GRID, STUDIES, SVM_GRID
 
 SECTION = "What follows from the code"
 
-# A limit, as fetching all predictions would take longer than the rest of the report.
-_PREDICTIONS_COMPARED = 8
-
 # Number of training images of the study's SVMs.
 _STUDY_IMAGES = STUDIES[1].preset(PRESET).limits.train
 
 _SCORES = (keys.TEST_ACCURACY, keys.TEST_F1)
 
+_Pair = tuple[Cell, Cell]
+
 
 def pin_memory_changes_nothing(evidence: Evidence) -> Outcome:
     """On a CPU pin_memory cannot change the arithmetic: matched runs predict the same.
 
-    Refuted by one matched pair with another test accuracy or F1, or with other predictions,
-    which are compared for the first pairs; supported if there is none. On a GPU, whose sums come
-    in no fixed order, two runs of one configuration may differ by themselves.
+    Judged on pairs that were trained apart alone: a cell that took its result from the training
+    of the other is no evidence. Refuted by one pair with another test accuracy or F1, or with
+    other predictions; supported if there is none. On a GPU, whose sums come in no fixed order,
+    two runs of one configuration may differ by themselves.
     """
     cells = evidence.cells(RESNET_GRID, device="cpu")
-    return _identical(evidence, contrast(cells, {keys.PIN_MEMORY: True}, {keys.PIN_MEMORY: False}))
+    pairs = _pairs(cells, keys.PIN_MEMORY, True, False)
+    if not pairs:
+        return rules.nothing("networks with pinned memory and without, on a CPU")
+    apart = [pair for pair in pairs if not any(evidence.copied(cell) for cell in pair)]
+    copies = len(pairs) - len(apart)
+    if not apart:
+        return Outcome(
+            Verdict.UNDECIDABLE,
+            explanation=(
+                f"All {copies} matched pairs are one training each, of which both cells have the "
+                "result: that pinned memory cannot matter without an accelerator follows from "
+                "the code, and these runs do not test it."
+            ),
+            missing="both cells of a pair trained apart (mnist-ops run resnet_grid --no-share)",
+        )
+    outcome = _identical(evidence, apart)
+    if not copies:
+        return outcome
+    return replace(
+        outcome, explanation=f"{outcome.explanation} {copies} pairs of one training do not count."
+    )
 
 
 def gammas_are_one_kernel(evidence: Evidence) -> Outcome:
@@ -45,9 +68,22 @@ def gammas_are_one_kernel(evidence: Evidence) -> Outcome:
     (MNIST's do not); in a few hundred images of it some pixels do not.
     """
     cells = evidence.cells(SVM_GRID, dataset="FashionMNIST")
-    pairs = contrast(cells, {keys.GAMMA: "scale"}, {keys.GAMMA: "auto"})
+    pairs = _pairs(cells, keys.GAMMA, "scale", "auto")
+    if not pairs:
+        return rules.nothing("finished SVMs on FashionMNIST with both rules for gamma")
     outcome = _identical(evidence, pairs)
-    images = min((int(p.first.params.get(keys.N_TRAIN, 0)) for p in pairs.pairs), default=0)
+    differing = [pair for pair in pairs if _differ(evidence, pair)]
+    if differing:
+        seeds = sorted({pair[0].params.get(keys.SEED, 0) for pair in differing})
+        several = "s" if len(seeds) > 1 else ""
+        of = len({pair[0].params.get(keys.SEED) for pair in pairs})
+        text = (
+            f"All that differ are of seed{several} {' and '.join(map(str, seeds))}, of {of}: there "
+            "the two rules are two numbers, as they are where a pixel is the same in all training "
+            "images (its variance stays 0, and scale is then 1 over the number of the others)."
+        )
+        outcome = replace(outcome, explanation=f"{outcome.explanation} {text}")
+    images = min((int(first.params.get(keys.N_TRAIN, 0)) for first, _ in pairs), default=0)
     if outcome.verdict == Verdict.REFUTED and images < _STUDY_IMAGES:
         missing = f"{_STUDY_IMAGES:,} training images, so that every pixel varies (preset paper)"
         return replace(outcome, verdict=Verdict.UNDECIDABLE, missing=missing)
@@ -76,39 +112,49 @@ def weights_without_gradient(evidence: Evidence) -> Outcome:
     )
 
 
-def _identical(evidence: Evidence, pairs: Contrast) -> Outcome:
+def _pairs(cells: Iterable[Cell], axis: str, first: object, second: object) -> list[_Pair]:
+    """Match finished cells that differ in one param alone, seed by seed."""
+    finished = [cell for cell in cells if cell.finished]
+    others = {identity(c, axis): c for c in finished if c.params.get(axis) == second}
+    return [
+        (cell, others[identity(cell, axis)])
+        for cell in finished
+        if cell.params.get(axis) == first and identity(cell, axis) in others
+    ]
+
+
+def _identical(evidence: Evidence, pairs: list[_Pair]) -> Outcome:
     """Nothing is estimated, so there is no test: one pair that differs is enough."""
-    if not pairs.pairs:
-        return rules.nothing(pairs.needed)
-    compared = [_differing(evidence, pair) for pair in pairs.pairs[:_PREDICTIONS_COMPARED]]
+    compared = [_differing(evidence, pair) for pair in pairs]
     known = [count for count in compared if count is not None]
-    differing = sum(
-        any(pair.first.metrics.get(name) != pair.second.metrics.get(name) for name in _SCORES)
-        for pair in pairs.pairs
-    )
-    changed = max(known, default=0)
-    same = not differing and not changed
-    gap = max(map(abs, pairs.differences))
+    differing = sum(_differ(evidence, pair) for pair in pairs)
+    gaps = [a.metrics[keys.TEST_ACCURACY] - b.metrics[keys.TEST_ACCURACY] for a, b in pairs]
     outcome = Outcome(
-        Verdict.SUPPORTED if same else Verdict.REFUTED,
-        effect=gap,
+        Verdict.REFUTED if differing else Verdict.SUPPORTED,
+        effect=TO_PERCENT * max(map(abs, gaps)),
         effect_unit="largest difference in percentage points of test accuracy",
-        n=len(pairs.pairs),
+        n=len(pairs),
         explanation=(
-            f"{len(pairs.pairs) - differing} of {len(pairs.pairs)} matched pairs have the same "
-            f"accuracy and F1; predictions compared for {len(known)} of them, "
-            f"at most {changed} of a run's differ."
+            f"{len(pairs) - differing} of {len(pairs)} matched pairs are equal in accuracy, F1 and "
+            f"predictions; predictions compared for {len(known)} of them, at most "
+            f"{max(known, default=0)} of a run's differ."
         ),
     )
-    if same and not known:
+    if not differing and not known:
         missing = "the predictions of the runs"
         return replace(outcome, verdict=Verdict.UNDECIDABLE, missing=missing)
     return outcome
 
 
-def _differing(evidence: Evidence, pair: Pair) -> int | None:
+def _differ(evidence: Evidence, pair: _Pair) -> bool:
+    first, second = pair
+    scores = any(first.metrics.get(name) != second.metrics.get(name) for name in _SCORES)
+    return scores or bool(_differing(evidence, pair))
+
+
+def _differing(evidence: Evidence, pair: _Pair) -> int | None:
     """How many predictions differ; None where they cannot be compared."""
-    first, second = evidence.predicted(pair.first), evidence.predicted(pair.second)
+    first, second = evidence.predicted(pair[0]), evidence.predicted(pair[1])
     if first is None or second is None or not np.array_equal(first.index, second.index):
         return None
     return int((first.predicted != second.predicted).sum())

@@ -2,13 +2,14 @@
 
 from statistics import fmean
 
-from mnist_ops.compare import published, statistics
+from mnist_ops.compare import published
 from mnist_ops.compare.findings import rules
 from mnist_ops.compare.findings.claim import Claim
-from mnist_ops.compare.findings.evidence import Contrast, Evidence, Pair, contrast
+from mnist_ops.compare.findings.contrast import Contrast, contrast
+from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.findings.rules import Outcome
-from mnist_ops.compare.tables.measure import grouped
+from mnist_ops.compare.seed_noise import TRAIN_TIME
 from mnist_ops.core import keys
 from mnist_ops.study.specs import DEVICES
 
@@ -31,29 +32,10 @@ def gpu_is_faster(evidence: Evidence) -> Outcome:
 
 
 def large_model_gains_more(evidence: Evidence) -> Outcome:
-    """The speed-up of ResNet-50 over that of ResNet-18, matched in all else.
-
-    Supported or refuted as the geometric mean of these ratios is significantly above or below 1
-    (paired t test on logarithms).
-    """
+    """The speed-up of ResNet-50 over that of ResNet-18, by `rules.greater_effect`."""
+    unit = "speed-up of ResNet-50 over that of ResNet-18"
     pairs = speedups(evidence)
-    by_rest = grouped(
-        pairs.pairs,
-        lambda p: p.first.key(
-            keys.OPTIMIZER, keys.BATCH_SIZE, keys.LEARNING_RATE, keys.EPOCHS, keys.SEED
-        ),
-    ).values()
-    ratios = [
-        large / small
-        for group in by_rest
-        if (small := _speedup(group, "resnet18")) and (large := _speedup(group, "resnet50"))
-    ]
-    if not ratios:
-        return rules.nothing(pairs.needed)
-    test = statistics.paired_ratios(ratios)
-    return rules.by_ratio(
-        evidence, test, "speed-up of ResNet-50 over that of ResNet-18", f"{len(ratios)} matched"
-    )
+    return rules.greater_effect(evidence, pairs, unit, keys.MODEL, "resnet50", "resnet18")
 
 
 def accuracies_are_comparable(evidence: Evidence) -> Outcome:
@@ -93,14 +75,13 @@ def large_model_needs_more_flops(evidence: Evidence) -> Outcome:
 def adam_takes_longer(evidence: Evidence) -> Outcome:
     """Training time with Adam over that with SGD on each device, by `rules.greater_ratio`.
 
-    Matched over all runs of networks on the device; it has to hold on both.
+    Matched over all trainings on the device whose time is their own; it has to hold on both.
     """
     parts = {}
     for device in DEVICES:
         cells = evidence.cells(RESNET_GRID, DEVICE_COMPARE, device=device)
-        pairs = contrast(
-            cells, {keys.OPTIMIZER: "Adam"}, {keys.OPTIMIZER: "SGD"}, keys.TRAIN_TIME_S
-        )
+        measured = [cell for cell in cells if not evidence.copied(cell)]
+        pairs = contrast(measured, {keys.OPTIMIZER: "Adam"}, {keys.OPTIMIZER: "SGD"}, TRAIN_TIME)
         parts[device.upper()] = rules.greater_ratio(
             evidence, pairs, "training time with Adam over that with SGD"
         )
@@ -109,21 +90,12 @@ def adam_takes_longer(evidence: Evidence) -> Outcome:
 
 def speedups(evidence: Evidence) -> Contrast:
     """Training times on the CPU matched with those on the GPU."""
-    return contrast(evidence.cells(DEVICE_COMPARE), _CPU, _GPU, keys.TRAIN_TIME_S)
+    return contrast(evidence.cells(DEVICE_COMPARE), _CPU, _GPU, TRAIN_TIME)
 
 
 def printed_speedups() -> str:
     """Every speed-up that the study prints."""
     return f"Table 9: {printed.each(9, published.SPEEDUP, keys.MODEL, keys.OPTIMIZER)}"
-
-
-def _speedup(pairs: list[Pair], model: str) -> float | None:
-    ratios = [
-        pair.values[0] / pair.values[1]
-        for pair in pairs
-        if pair.first.params.get(keys.MODEL) == model
-    ]
-    return ratios[0] if ratios else None
 
 
 def _printed_accuracies() -> str:

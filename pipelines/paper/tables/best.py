@@ -8,7 +8,7 @@ from mnist_ops.compare.published import Number, Published
 from mnist_ops.compare.results import Results
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison
-from mnist_ops.compare.tables.champion import by_configuration, champion
+from mnist_ops.compare.tables.champion import Champion, by_configuration, champion
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import (
     TO_PERCENT,
@@ -174,9 +174,18 @@ def _gain(svm: Value, resnet: Value) -> Value:
 
 def gain(evidence: Evidence, dataset: str, metric: str = keys.VAL_ACCURACY) -> Comparison | None:
     """Compare the best network with the best SVM, each chosen by `metric`, in points."""
-    network = champion(evidence.selection, RESNET_GRID, dataset, metric)
-    svm = champion(evidence.selection, SVM_GRID, dataset, metric)
+    network, svm = best_of_both(evidence.selection, dataset, metric)
     return evidence.compare(network.cells, svm.cells)
+
+
+def best_of_both(
+    selection: Selection, dataset: str, metric: str = keys.VAL_ACCURACY
+) -> tuple[Champion, Champion]:
+    """Return the best network and the best SVM of a data set."""
+    return (
+        champion(selection, RESNET_GRID, dataset, metric),
+        champion(selection, SVM_GRID, dataset, metric),
+    )
 
 
 def _improvement_place(number: Number) -> Place:
