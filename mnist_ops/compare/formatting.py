@@ -7,22 +7,58 @@ from typing import Any
 import pandas as pd
 
 from mnist_ops.compare.agreement import NO, YES
-from mnist_ops.compare.findings.finding import Finding
+from mnist_ops.compare.findings.finding import Estimate, Finding, Grade, Verdict
 from mnist_ops.compare.published import QUANTITIES, Quantity
 from mnist_ops.compare.render import minus, readable
 from mnist_ops.compare.runs import records
+from mnist_ops.compare.statistics import Interval
 from mnist_ops.compare.tables.table import Kind
 
 
 def finding_texts(finding: Finding) -> dict[str, str]:
-    """Return the numbers of a finding as formatted texts."""
-    interval = finding.interval
+    """Return the numbers of a finding as formatted texts; empty where there are none."""
+    grade, average = finding.grade, finding.grade.average
+    decided = (finding.effect, finding.interval)
+    elsewhere = average is not None and decided != (average.effect, average.interval)
     return {
+        "verdict": str(finding.verdict)
+        + (
+            f" larger than {_short(grade.no_larger_than)}"
+            if finding.verdict == Verdict.NO_DIFFERENCE and grade.no_larger_than
+            else ""
+        ),
         "effect": "" if finding.effect is None else _short(finding.effect),
-        "interval": "" if interval is None else f"{_short(interval[0])} to {_short(interval[1])}",
+        "interval": _interval(finding.interval),
         "p": "" if finding.p_value is None else _p_value(finding.p_value),
         "n": f"{finding.n:,}" if finding.n else "",
+        "average": f"{_estimate(average)}, {average.n} configurations"
+        if average is not None and elsewhere
+        else "",
+        "probability": ""
+        if grade.probability is None
+        else f"a run with the first setting is above one with the second in "
+        f"{grade.probability:.0%} of pairs",
+        "detectable": "" if grade.detectable is None else _short(grade.detectable),
+        "analyses": _analyses(grade),
+        "confound": grade.confound,
     }
+
+
+def _analyses(grade: Grade) -> str:
+    """Return the estimates of the average side by side, and whether they conclude the same."""
+    if grade.average is None or not grade.analyses:
+        return ""
+    parts = [f"{each.name} {_estimate(each)}" for each in (grade.average, *grade.analyses)]
+    return f"{'; '.join(parts)}: {'all agree' if grade.agree else 'they do not all agree'}"
+
+
+def _estimate(estimate: Estimate) -> str:
+    interval = _interval(estimate.interval)
+    return _short(estimate.effect) + (f" ({interval})" if interval else "")
+
+
+def _interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"{_short(interval[0])} to {_short(interval[1])}"
 
 
 def _short(value: float) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mnist_ops.compare import agreement as published_numbers
-from mnist_ops.compare.findings.finding import Verdict
+from mnist_ops.compare.findings.finding import verdicts
 from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.provenance import provenance
@@ -68,8 +68,7 @@ def best_results(paper: Paper, results: Results) -> str:
 
 
 def _verdicts(results: Results) -> str:
-    counts = Counter(finding.verdict for finding in results.findings)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+    return ", ".join(f"{n} {verdict}" for verdict, n in verdicts(results.findings).items())
 
 
 def _runs(results: Results) -> Markdown:
@@ -165,7 +164,9 @@ def _findings(results: Results) -> str:
         texts = finding_texts(finding)
         interval = f" ({texts['interval']})" if texts["interval"] else ""
         effect = f"{texts['effect']} {finding.effect_unit}{interval}" if texts["effect"] else ""
-        rows.append((finding.id, finding.claim, Markdown(f"**{finding.verdict}**"), effect))
+        average = f"on average {texts['average']}" if texts["average"] else ""
+        said = "; ".join(part for part in (effect, average, texts["confound"]) if part)
+        rows.append((finding.id, finding.claim, Markdown(f"**{texts['verdict']}**"), said))
     head = ("", "Claim of the study", "Verdict", "Effect (95% interval)")
     return f"**Findings: {_verdicts(results)}**\n\n{markdown_table(head, rows, 'llll')}"
 

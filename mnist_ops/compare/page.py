@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mnist_ops.compare.findings.finding import Finding, Verdict
+from mnist_ops.compare.findings.finding import Finding, verdicts
 from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.provenance import provenance
@@ -192,8 +192,7 @@ def _room() -> Mapping[str, int]:
 
 
 def _verdicts(findings: Sequence[Finding]) -> list[tuple[str, int]]:
-    counts = Counter(finding.verdict for finding in findings)
-    return [(str(verdict), counts[verdict]) for verdict in Verdict]
+    return [(str(verdict), count) for verdict, count in verdicts(findings).items()]
 
 
 def _run_links(runs: pd.DataFrame, tracking_uri: str) -> list[dict[str, str]]:

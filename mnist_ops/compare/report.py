@@ -22,7 +22,7 @@ from mnist_ops.compare import extra_analyses, page
 from mnist_ops.compare.files import publish
 from mnist_ops.compare.findings import all_findings, baseline
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.findings.finding import Finding, Verdict
+from mnist_ops.compare.findings.finding import Finding, verdicts
 from mnist_ops.compare.markdown_summary import best_results, markdown_summary
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
@@ -76,8 +76,7 @@ class Report:
         lines += [f"{headline.question}: {headline.answer}" for headline in results.headlines]
         if not results.findings:
             return lines
-        verdicts = Counter(finding.verdict for finding in results.findings)
-        counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict)
+        counted = ", ".join(f"{n} {verdict}" for verdict, n in verdicts(results.findings).items())
         lines.append(f"{len(results.findings)} findings ({results.findings[0].scope}): {counted}")
         agrees = Counter(results.agreement["agrees"])
         counted = ", ".join(f"{word} {count}" for word, count in sorted(agrees.items()))

@@ -257,7 +257,7 @@ def _pool(seeds: list[dict[Any, float]]) -> Pooled | None:
     if not several:
         return None
     common = set[Any].intersection(*(set(values) for values in seeds if values))
-    later = [list(v for _, v in sorted(values.items()))[1:] for values in several]
+    later = [[v for _, v in sorted(values.items())][1:] for values in several]
     later = [values for values in later if len(values) > 1]
     if len(common) > 1:
         chosen = [[values[seed] for seed in common] for values in seeds if values]

@@ -8,9 +8,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats import proportion
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from mnist_ops.compare import statistics
+from mnist_ops.compare.statistics import Side
 
 A = [0.91, 0.93, 0.90, 0.95]
 B = [0.90, 0.90, 0.91, 0.92]
@@ -98,16 +101,6 @@ def test_pairs_that_all_differ_by_the_same():
     assert found.cohens_d is None
 
 
-def test_ratios():
-    cpu, gpu = [341.6, 470.8, 1064.1, 1281.0], [63.0, 69.8, 111.7, 125.7]
-    ratios = [c / g for c, g in zip(cpu, gpu, strict=True)]
-    found = statistics.paired_ratios(ratios)
-    by_hand = stats.ttest_rel(np.log(cpu), np.log(gpu))
-    assert found.effect == pytest.approx(stats.gmean(ratios))
-    assert found.p_value == pytest.approx(by_hand.pvalue)
-    assert found.interval == pytest.approx(tuple(np.exp(by_hand.confidence_interval())))
-
-
 def test_mcnemar_exact_for_few_discordant_pairs():
     found = statistics.mcnemar(*right(400, 16, 8, 76))
     assert found.method == "McNemar's test, exact"
@@ -138,57 +131,92 @@ def test_identical_predictions():
     assert (found.effect, found.interval, found.p_value) == (0.0, (0.0, 0.0), 1.0)
 
 
-def test_images_against_a_margin():
-    first, second = right(400, 40, 20, 40)
-    found = statistics.mcnemar(first, second, 0.01)
-    by_hand = stats.ttest_1samp(first.astype(float) - second.astype(float), 0.01)
+def side(values, deviation=None, degrees=0.0, overlap=0.0):
+    return Side(dict(enumerate(values)), deviation, degrees, overlap)
+
+
+def own(values, overlap=0.0):
+    return side(values, float(np.std(values, ddof=1)), len(values) - 1, overlap)
+
+
+def test_two_configurations_without_common_seeds_are_welchs():
+    first, second = [0.1, 0.4, 0.2, 0.3, 0.9, 0.4], [0.0, 0.2, 0.1, 0.6, 0.3]
+    later = Side({seed + 100: v for seed, v in enumerate(second)}, np.std(second, ddof=1), 4)
+    found = statistics.of_sides(own(first), later)
+    by_hand = stats.ttest_ind(first, second, equal_var=False)
     assert found.p_value == pytest.approx(by_hand.pvalue)
-    assert found.method == "paired t test on images"
+    assert found.interval == pytest.approx(tuple(by_hand.confidence_interval()))
+    assert found.n == 11
 
 
-def test_independent_proportions():
-    found = statistics.independent(0.95, 2000, 0.93, 1000)
-    by_hand = proportion.test_proportions_2indep(
-        1900, 2000, 930, 1000, compare="diff", method="agresti-caffo"
-    )
-    assert found.p_value == pytest.approx(by_hand.pvalue)
-    assert found.effect == pytest.approx(0.02)
-    # A success and a failure are added to each.
-    p, q = 1901 / 2002, 931 / 1002
-    reach = stats.norm.ppf(0.975) * math.sqrt(p * (1 - p) / 2002 + q * (1 - q) / 1002)
-    assert found.interval == pytest.approx((p - q - reach, p - q + reach))
+def test_common_seeds_are_the_paired_test():
+    first, second = [0.1, 0.4, 0.2, 0.3, 0.9], [0.0, 0.2, 0.1, 0.25, 0.6]
+    found = statistics.of_sides(own(first), own(second))
+    assert found.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert found.degrees == 4
 
 
-@pytest.mark.parametrize("accuracy", [0.0, 0.5, 1.0])
-def test_equal_proportions(accuracy):
-    assert statistics.independent(accuracy, 100, accuracy, 100).p_value == 1.0
+def test_overlapping_splits_are_corrected_for_as_by_nadeau_and_bengio():
+    first, second = [0.1, 0.4, 0.2, 0.3, 0.9], [0.0, 0.2, 0.1, 0.25, 0.6]
+    ratio = 14_000 / 49_000
+    found = statistics.of_sides(own(first, ratio), own(second, ratio))
+    differences = np.subtract(first, second)
+    error = np.std(differences, ddof=1) * math.sqrt(1 / 5 + ratio)
+    assert found.error == pytest.approx(error)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(differences.mean() / error, 4))
 
 
-@pytest.mark.parametrize(("first", "second"), [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 0.99)])
-def test_extreme_proportions_have_a_p_value(first, second):
-    found = statistics.independent(first, 100, second, 100, 0.01)
-    assert 0 <= found.p_value <= 1
+def test_a_pooled_deviation_and_all_seeds_of_both():
+    found = statistics.of_sides(side([1.0], 0.2, 6), side([0.0, 0.2, 0.1], 0.2, 6))
+    assert found.effect == pytest.approx(0.9)
+    assert found.error == pytest.approx(0.2 * math.sqrt(1 + 1 / 3))
+    assert found.n == 4
 
 
-def test_equivalence():
+def test_without_a_deviation_nothing_is_tested():
+    found = statistics.of_sides(side([1.0]), side([0.0]))
+    assert (found.effect, found.interval, found.p_value) == (1.0, None, None)
+
+
+def test_equivalence_is_two_one_sided_tests():
     points = [100 * d for d in DIFFERENCES]
     zeros = np.zeros(len(points))
-    assert statistics.equivalent(points, 1.0) == pytest.approx(
+    assert statistics.within(statistics.paired(points), 1.0) == pytest.approx(
         ttost_paired(np.array(points), zeros, -1.0, 1.0)[0]
     )
-    assert statistics.equivalent([0.0, 0.0], 1.0) == 0.0
-    assert statistics.equivalent([2.0, 2.0], 1.0) == 1.0
-    assert statistics.equivalent([0.1], 1.0) is None
+    assert statistics.within(statistics.paired([0.0, 0.0]), 1.0) == 0.0
+    assert statistics.within(statistics.paired([2.0, 2.0]), 1.0) == 1.0
+    assert statistics.within(statistics.paired([0.1]), 1.0) is None
 
 
-def test_not_less():
+def test_one_sided():
     points = [100 * d for d in DIFFERENCES]
-    assert statistics.not_less(points, -1.0) == pytest.approx(
-        stats.ttest_1samp(points, -1.0, alternative="greater").pvalue
-    )
-    assert statistics.not_less([0.0, 0.0], -1.0) == 0.0
-    assert statistics.not_less([-2.0, -2.0], -1.0) == 1.0
-    assert statistics.not_less([0.0], -1.0) is None
+    found = statistics.paired(points)
+    for side_of, alternative in ((statistics.above, "greater"), (statistics.below, "less")):
+        assert side_of(found, -1.0) == pytest.approx(
+            stats.ttest_1samp(points, -1.0, alternative=alternative).pvalue
+        )
+
+
+@pytest.mark.parametrize("degrees", [2, 5, 30])
+def test_the_smallest_effect_found_is_that_of_a_power_analysis(degrees):
+    size = TTestPower().solve_power(nobs=degrees + 1, alpha=0.05, power=0.8)
+    expected = size * math.sqrt(degrees + 1)
+    assert statistics.detectable(1.0, degrees) == pytest.approx(expected, rel=1e-4)
+    assert statistics.found(expected * 1.01, 1.0, degrees)
+    assert not statistics.found(expected * 0.99, 1.0, degrees)
+
+
+def test_probability_is_mann_and_whitneys():
+    first, second = [1.0, 2.0, 3.0], [2.0, 0.5]
+    statistic = stats.mannwhitneyu(first, second).statistic
+    assert statistics.probability(first, second) == pytest.approx(statistic / 6)
+
+
+def test_holm_is_statsmodels():
+    p_values = list(np.random.default_rng(3).uniform(0, 0.2, 15))
+    expected = multipletests(p_values, method="holm")[1]
+    assert statistics.holm(p_values) == pytest.approx(list(expected))
 
 
 def test_holm():

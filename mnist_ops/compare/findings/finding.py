@@ -1,7 +1,9 @@
 """What a finding is: a claim of the study, and what these runs say of it."""
 
 import dataclasses
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -105,13 +107,20 @@ class Finding:
     scope: str
     explanation: str
     missing: str
-    grade: Grade = Grade()
+    grade: Grade = field(default_factory=Grade)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON types only; the fields of the grade stand beside the others."""
         fields = dataclasses.asdict(self)
         fields |= fields.pop("grade")
         return {name: _plain(value) for name, value in fields.items()}
+
+
+def verdicts(findings: Iterable[Finding]) -> dict[Verdict, int]:
+    """Count the verdicts; that of no difference is left out where there is none."""
+    counts = Counter(finding.verdict for finding in findings)
+    always = [verdict for verdict in Verdict if verdict != Verdict.NO_DIFFERENCE]
+    return {verdict: counts[verdict] for verdict in Verdict if counts[verdict] or verdict in always}
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ the configurations, each with equal weight.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from mnist_ops.compare import statistics
@@ -54,7 +54,7 @@ class Outcome:
     n: int = 0
     explanation: str = ""
     missing: str = ""
-    grade: Grade = Grade()
+    grade: Grade = field(default_factory=Grade)
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,8 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
     shown = _adjusted(kind.shown(test) for test in tests)
     against = _adjusted(kind.contrary(test) for test in tests)
     required = math.ceil(MOST * len(blocks) - 1e-9)
-    order = sorted(range(len(blocks)), key=lambda i: shown[i])
+    # The adjusted ones are often equal.
+    order = sorted(range(len(blocks)), key=lambda i: _known(kind.shown(tests[i])))
     weakest, contrary = order[required - 1], min(range(len(blocks)), key=lambda i: against[i])
     holding = sum(p < ALPHA for p in shown)
     average = mean_test(contrast)
@@ -308,8 +309,9 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
     untestable = sum(each.error is None for each in tests)
     if untestable:
         text += f" {untestable} cannot be tested: no deviation between seeds is known."
+    outcome = replace(outcome, explanation=text, missing=_uncovered(contrast))
     plan = _plan_everywhere(evidence, contrast, kind, shown, required)
-    return _with_need(replace(outcome, explanation=text), evidence, plan)
+    return _with_need(outcome, evidence, plan)
 
 
 def _plan_everywhere(
@@ -356,6 +358,8 @@ def _on_average(
     outcome = _outcome(printed, unit, said)
     outcome = replace(outcome, n=len(units), grade=_grade(contrast, test, mean_test(contrast)))
     outcome = _covered(_by_sign(outcome, moved, 0.0, margin), contrast)
+    if outcome.verdict == Verdict.UNDECIDABLE:
+        outcome = replace(outcome, missing=_uncovered(contrast))
     goals = [Goal(abs(moved.effect), ALPHA)]
     goals += [Goal(margin - abs(test.effect), 2 * ALPHA)] if margin is not None else []
     plans = [needs.of_mean(evidence, units, goal) for goal in goals]
@@ -389,8 +393,11 @@ def _of_block(evidence: Evidence, block: Block) -> Comparison:
 
 def _adjusted(p_values: Iterable[float | None]) -> list[float]:
     """Adjust by Holm's method; what cannot be tested counts as not shown."""
-    adjusted = statistics.holm([1.0 if p is None else p for p in p_values])
-    return [1.0 if p is None else p for p in adjusted]
+    return [_known(p) for p in statistics.holm([_known(p) for p in p_values])]
+
+
+def _known(p_value: float | None) -> float:
+    return 1.0 if p_value is None else p_value
 
 
 def _grade(contrast: Contrast, test: Comparison, average: Comparison) -> Grade:
@@ -476,6 +483,10 @@ def _covered(outcome: Outcome, contrast: Contrast) -> Outcome:
     if outcome.verdict not in (Verdict.SUPPORTED, Verdict.NO_DIFFERENCE) or not contrast.uncovered:
         return outcome
     return replace(outcome, verdict=Verdict.UNDECIDABLE, missing=contrast.needed)
+
+
+def _uncovered(contrast: Contrast) -> str:
+    return contrast.needed if contrast.uncovered else ""
 
 
 def _with_need(outcome: Outcome, evidence: Evidence, plan: list[MoreSeeds] | None) -> Outcome:
