@@ -135,10 +135,10 @@ def test_one_seed_cannot_say_what_holds_in_each_configuration():
     assert finding.interval is None
     assert finding.grade.average.p_value < 0.001
     need = finding.grade.need
-    # Two more seeds of both sides of as many configurations as it takes: 15 of 16.
-    assert need.runs == sum(cells.seeds for cells in need.cells) == 60
+    # Two more seeds of both sides of every configuration.
+    assert need.runs == sum(cells.seeds for cells in need.cells) == 64
     assert need.seconds == pytest.approx(sum(c.seeds * c.seconds for c in need.cells))
-    assert finding.missing.startswith("60 more runs, about ")
+    assert finding.missing.startswith("64 more runs, about ")
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

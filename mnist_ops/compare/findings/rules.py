@@ -310,7 +310,11 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
     if untestable:
         text += f" {untestable} cannot be tested: no deviation between seeds is known."
     outcome = replace(outcome, explanation=text, missing=_uncovered(contrast))
-    plan = _plan_everywhere(evidence, contrast, kind, shown, required)
+    if untestable:
+        unknown = [b for b, each in zip(blocks, tests, strict=True) if each.error is None]
+        plan: list[MoreSeeds] | None = needs.first_seeds(unknown)
+    else:
+        plan = _plan_everywhere(evidence, contrast, kind, shown, required)
     return _with_need(outcome, evidence, plan)
 
 
