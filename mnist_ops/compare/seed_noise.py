@@ -266,6 +266,8 @@ def _pool(seeds: list[dict[Any, float]]) -> Pooled | None:
         chosen, rule = later, ", without each one's first"
     else:
         chosen, rule = [list(values.values()) for values in several], ""
+    # Those with the same values cannot be told from one training, and count once.
+    chosen = [list(values) for values in sorted({tuple(values) for values in chosen})]
     deviation, degrees = statistics.pooled_deviation(chosen)
     return Pooled(deviation, degrees, degrees + len(chosen), len(chosen), rule)
 

@@ -32,7 +32,8 @@ def test_headlines_with_intervals(tmp_path):
         "ResNet-18, SGD, lr=0.001, bs=16, epochs=2, pin_memory=False: "
         f"99.00% ({100 * low:.2f} to {100 * high:.2f})"
     )
-    assert found["Networks over SVMs on MNIST"].startswith("+19.00 points (")
+    # One seed a side: nothing tells how much another would differ.
+    assert found["Networks over SVMs on MNIST"] == "+19.00 points"
     assert found["GPU over CPU"].endswith("(on a GPU: not measured: no CUDA device)")
 
 
@@ -41,9 +42,7 @@ def test_a_loss_has_a_minus_sign(tmp_path):
         return {"test_accuracy": 0.8 if spec.study == "resnet_grid" else 0.99}
 
     found = answers(summarize(store(ON_CPU, change=worse), expected, REASONS, tmp_path))
-    assert found["Networks over SVMs on MNIST"].startswith(
-        "\N{MINUS SIGN}19.00 points (\N{MINUS SIGN}"
-    )
+    assert found["Networks over SVMs on MNIST"] == "\N{MINUS SIGN}19.00 points"
 
 
 def test_speedup_of_a_gpu(tmp_path):
@@ -78,12 +77,15 @@ def test_everything_for_programs_is_json(tmp_path):
 
 
 def test_what_was_lost_since_a_baseline(tmp_path):
-    before = summarize(store(ON_CPU, change=accuracy), expected, REASONS, tmp_path / "a")
+    def of_epochs(spec):
+        return {"test_accuracy": 0.8 + 0.01 * getattr(spec, "epochs", 0)}
+
+    before = summarize(store(ON_CPU, change=of_epochs), expected, REASONS, tmp_path / "a")
     after = summarize(store(ON_CPU), expected, REASONS, tmp_path / "b")
     baseline = tmp_path / "findings.json"
     baseline.write_text(to_json(before.results.findings))
     assert before.lost(baseline) == []
-    assert "2.8.1" in [finding.id for finding in after.lost(baseline)]
+    assert "2.8.5" in [finding.id for finding in after.lost(baseline)]
     paper = dataclasses.replace(PAPER, baseline=None)
     with pytest.raises(NoBaseline):
         dataclasses.replace(before, paper=paper).lost()
