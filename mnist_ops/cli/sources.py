@@ -1,20 +1,23 @@
 """``--from``: exported runs in place of those of the tracking store."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mnist_ops.cli.options import log
 from mnist_ops.cli.terminal import run_progress
 
+if TYPE_CHECKING:
+    from mnist_ops.tracking import RunSource
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def from_option(command: F) -> F:
-    """``--from``: files, for `store_of`."""
+    """``--from``: files, for `runs_of`."""
     return click.option(
         "--from",
         "sources",
@@ -26,15 +29,15 @@ def from_option(command: F) -> F:
 
 
 @contextmanager
-def store_of(sources: Sequence[Path]) -> Iterator[str]:
-    """Yield the URI of MLflow's current store, or of one that has the runs of `sources` alone."""
+def runs_of(sources: Sequence[Path]) -> Iterator["RunSource"]:
+    """Yield the runs of MLflow's current store, or those of the files `sources` alone."""
     from mnist_ops import tracking
     from mnist_ops.tracking import exchange
 
     if not sources:
-        yield tracking.default_uri()
+        yield tracking.StoredRuns()
         return
-    with ExitStack() as stack:
-        with run_progress("Reading runs") as progress:
-            uri = stack.enter_context(exchange.store_of(sources, progress=progress, left_out=log))
-        yield uri
+    with run_progress("Reading runs") as progress:
+        exported = exchange.ExportedRuns(sources, progress=progress, left_out=log)
+    with exported:
+        yield exported

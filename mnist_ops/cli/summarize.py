@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mnist_ops.cli.options import GroupedCommand, answer, json_option, log, study_option
-from mnist_ops.cli.sources import from_option, store_of
+from mnist_ops.cli.sources import from_option, runs_of
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study.grids import Study
 
@@ -123,25 +123,24 @@ def summarize(which: Runs, output: Output, against: Baseline) -> None:
     from mnist_ops.compare.tables.table import Kind
     from mnist_ops.ops.reports import write_experiment_report, write_report
 
-    with store_of(which.sources) as uri:
-        if which.metric and which.experiment:
-            kind = Kind(decimals=4, significant=4)
-            score = Score(which.metric, which.metric, 1, kind, which.metric, lowest=which.lowest)
-            report = write_experiment_report(
-                output.out,
-                which.experiment,
-                score,
-                seed=which.seed_param,
-                uri=uri,
-                formats=formats,
-                log=log,
-            )
-        else:
+    if which.metric and which.experiment:
+        kind = Kind(decimals=4, significant=4)
+        score = Score(which.metric, which.metric, 1, kind, which.metric, lowest=which.lowest)
+        report = write_experiment_report(
+            output.out,
+            which.experiment,
+            score,
+            seed=which.seed_param,
+            formats=formats,
+            log=log,
+        )
+    else:
+        with runs_of(which.sources) as runs:
             report = write_report(
                 output.out,
                 preset=None if which.preset == FULLEST else which.preset,
                 experiment=which.experiment,
-                uri=uri,
+                runs=runs,
                 studies=which.studies,
                 formats=formats,
                 log=log,

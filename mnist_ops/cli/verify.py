@@ -16,7 +16,7 @@ from mnist_ops.cli.options import (
     log,
     study_option,
 )
-from mnist_ops.cli.sources import from_option, store_of
+from mnist_ops.cli.sources import from_option, runs_of
 from mnist_ops.cli.terminal import training_bar
 from mnist_ops.core import instruction_set as instructions
 from mnist_ops.core.errors import MnistOpsError
@@ -61,9 +61,9 @@ def verify(
     from mnist_ops.serving.verify import repeat
 
     repeats = []
-    with store_of(sources) as uri:
+    with runs_of(sources) as runs:
         for found in repeat(
-            uri,
+            runs,
             names,
             sample=sample,
             seed=seed,

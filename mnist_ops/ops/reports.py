@@ -6,18 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from numpy.typing import NDArray
 
 from mnist_ops import compare, data, tracking
 from mnist_ops.compare import generic
 from mnist_ops.compare.figures.export import FORMATS
-from mnist_ops.core.errors import InvalidInput, MnistOpsError, TrackingUnavailable
+from mnist_ops.core.errors import MnistOpsError, TrackingUnavailable
 from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup
 from mnist_ops.study.grids import Study
-from mnist_ops.tracking.deleted import how_to_restore
 
 # The publication that the runs are compared with.
 PAPER = "published"
@@ -30,18 +28,18 @@ def write_report(
     *,
     preset: str | None = None,
     experiment: str | None = None,
-    uri: str | None = None,
+    runs: tracking.RunSource | None = None,
     studies: Sequence[Study] = (),
     formats: Sequence[str] = FORMATS,
     log: Callable[[str], None] = lambda line: None,
 ) -> compare.Report:
-    """Write the report on the runs of a store into `out`.
+    """Write the report on the runs of a store, or of files, into `out`.
 
     Args:
         out: folder of the report.
         preset: preset of the cells; None is the preset with the most finished cells.
         experiment: name of the experiment of the runs; None is all experiments.
-        uri: of the store; None is MLflow's current one.
+        runs: whose report it is; None is those of MLflow's current store.
         studies: whose report it is; none is the published study's.
         formats: of the figures.
         log: gets lines for the user.
@@ -52,8 +50,7 @@ def write_report(
         CannotWrite: the report cannot be written.
         TrackingUnavailable: the store cannot be read.
     """
-    uri = uri or tracking.default_uri()
-    client = tracking.connect(uri, create=False)
+    runs = runs or tracking.StoredRuns()
     left_out: list[str] = []
 
     def leave_out(line: str) -> None:
@@ -62,21 +59,21 @@ def write_report(
 
     log_left_out = tracking.once(leave_out)
     paper = _own_paper(studies) if studies else lookup.find("papers", PAPER)
-    with tracking.tracking_errors(uri):
+    with tracking.tracking_errors(runs.uri):
         try:
             source = compare.Source(
-                runs=_runs(client, experiment, [s.name for s in paper.studies], log_left_out, log),
-                not_measured=tracking.not_measured(client, log_left_out),
+                runs=_runs(runs, experiment, [s.name for s in paper.studies], log_left_out, log),
+                not_measured=runs.not_measured(log_left_out),
                 left_out=left_out,
-                predictions=lambda run_id: tracking.predictions(client, run_id),
-                history=lambda run_id, metric: tracking.history(client, run_id, metric),
+                predictions=runs.predictions,
+                history=runs.history,
                 pixels=_pixels_at_hand if studies else _pixels if _all_data_is_here() else None,
                 classes=lambda dataset: datasets.named(dataset).class_names,
-                tracking_uri=tracking.without_password(uri),
+                tracking_uri=runs.uri,
             )
             return compare.summarize(source, paper, out, preset, formats=formats, log=log)
         except compare.NoRuns as error:
-            raise compare.NoRuns(f"{error}{how_to_restore(client)}") from None
+            raise compare.NoRuns(f"{error}{runs.how_to_restore()}") from None
 
 
 def attach_report(report: compare.Report, run_id: str) -> None:
@@ -107,7 +104,6 @@ def write_experiment_report(
     score: generic.Score,
     *,
     seed: str | None = None,
-    uri: str | None = None,
     formats: Sequence[str] = FORMATS,
     log: Callable[[str], None] = lambda line: None,
 ) -> compare.Report:
@@ -118,7 +114,6 @@ def write_experiment_report(
         experiment: its name.
         score: the metric that the report is about.
         seed: the param whose values are repeats; None takes one that is called so.
-        uri: of the store; None takes MLflow's current one.
         formats: of the figures.
         log: gets a line for people.
 
@@ -128,9 +123,8 @@ def write_experiment_report(
         CannotWrite: the report cannot be written.
         TrackingUnavailable: the store cannot be read.
     """
-    uri = uri or tracking.default_uri()
-    client = tracking.connect(uri, create=False)
-    with tracking.tracking_errors(uri):
+    stored = tracking.StoredRuns()
+    with tracking.tracking_errors(stored.uri):
         runs = [
             generic.ForeignRun(
                 run_id=run.info.run_id,
@@ -142,13 +136,15 @@ def write_experiment_report(
                 params=run.data.params,
                 metrics=run.data.metrics,
             )
-            for run in tracking.experiment_runs(client, _experiment_id(client, experiment), log)
+            for run in tracking.experiment_runs(
+                stored.client, stored.experiment_id(experiment), log
+            )
         ]
         score = replace(score, seed=generic.seed_param(runs, seed))
         source = compare.Source(
             runs=pd.DataFrame(),
-            history=lambda run_id, metric: tracking.history(client, run_id, metric),
-            tracking_uri=tracking.without_password(uri),
+            history=stored.history,
+            tracking_uri=stored.uri,
         )
         return compare.summarize(
             source,
@@ -160,26 +156,19 @@ def write_experiment_report(
         )
 
 
-def _experiment_id(client: MlflowClient, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        raise InvalidInput(f"the tracking store has no experiment {name!r}")
-    return str(found.experiment_id)
-
-
 def _own_paper(studies: Sequence[Study]) -> compare.Paper:
     of_studies = [each for study in studies for each in study.datasets]
     return generic.paper_of(studies, datasets=list(dict.fromkeys(of_studies)))
 
 
 def _runs(
-    client: MlflowClient,
+    source: tracking.RunSource,
     experiment: str | None,
     studies: Collection[str],
     left_out: tracking.LeftOut,
     log: Callable[[str], None],
 ) -> pd.DataFrame:
-    runs = tracking.cell_runs(client, left_out)
+    runs = source.cell_runs(left_out)
     if not runs.empty:
         others = sorted(set(runs["study"].dropna()) - set(studies))
         runs = runs[runs["study"].isin(studies)]
@@ -195,7 +184,7 @@ def _runs(
             )
     if experiment is None or runs.empty:
         return runs
-    return runs[runs["experiment_id"] == _experiment_id(client, experiment)]
+    return runs[runs["experiment_id"] == source.experiment_id(experiment)]
 
 
 def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:

@@ -131,7 +131,7 @@ class Repeat:
 
 
 def repeat(
-    uri: str,
+    source: tracking.RunSource,
     names: Sequence[str] = (),
     *,
     sample: int | None = None,
@@ -141,10 +141,10 @@ def repeat(
     watch: Watch = lambda spec, steps: nullcontext(lambda: None),
     left_out: LeftOut = lambda line: None,
 ) -> Iterator[Repeat]:
-    """Compute finished cells of a store again, one after the other; the store is left alone.
+    """Compute finished cells again, one after the other; nothing is written to their store.
 
     Args:
-        uri: of the store.
+        source: of the cells.
         names: of runs, or fingerprints of cells; none takes every finished cell.
         sample: how many of them, drawn by chance; None takes all.
         seed: of the draw.
@@ -159,9 +159,8 @@ def repeat(
         DataUnavailable: a data set is missing or damaged.
         TrackingUnavailable: the store cannot be read.
     """
-    client = tracking.connect(uri, create=False)
-    with tracking.tracking_errors(uri):
-        runs = tracking.counted_runs(client, left_out=tracking.once(left_out))
+    with tracking.tracking_errors(source.uri):
+        runs = source.counted_runs(tracking.once(left_out))
         for run in runs:
             if keys.SPEC not in run.data.tags:
                 left_out(str(tracking.Invalid.of(run, "it has no spec to be fitted again")))
@@ -185,7 +184,7 @@ def repeat(
                     result.predictions,
                     result.labels,
                     result.test_index,
-                    tracking.predictions(client, run.info.run_id),
+                    source.predictions(run.info.run_id),
                     partial(seed_noise.between, spec, comparisons=len(chosen)),
                 ),
                 instructions=with_set,

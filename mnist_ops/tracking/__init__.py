@@ -28,6 +28,7 @@ from mnist_ops.tracking.queries import (
     specs_of,
 )
 from mnist_ops.tracking.reading import cell_runs, history, predictions
+from mnist_ops.tracking.run_source import RunSource, StoredRuns
 from mnist_ops.tracking.stale_runs import ended_among, find_stale_runs, recover_stale_runs
 from mnist_ops.tracking.store import (
     CONNECT_TIMEOUT_S,
@@ -56,6 +57,8 @@ __all__ = [
     "Parent",
     "ParentRun",
     "ProcessId",
+    "RunSource",
+    "StoredRuns",
     "Tracker",
     "cell_of",
     "cell_runs",

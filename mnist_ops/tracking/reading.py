@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -41,16 +42,23 @@ def cell_runs(
         left_out: gets a line on each run that is left out as invalid.
         known_spec: only runs with a known spec, which can be fitted again.
     """
-    rows = []
-    for run in search(client, IS_CELL, left_out):
-        cell = cell_of(run, known_spec=known_spec)
-        if isinstance(cell, Invalid):
-            left_out(str(cell))
-        elif known_spec and keys.SPEC not in run.data.tags:
-            left_out(str(Invalid.of(run, "it has no spec, so it cannot be fitted again")))
-        else:
-            rows.append(_row(run))
-    frame = pd.DataFrame(rows)
+
+    def valid() -> Iterator[Run]:
+        for run in search(client, IS_CELL, left_out):
+            cell = cell_of(run, known_spec=known_spec)
+            if isinstance(cell, Invalid):
+                left_out(str(cell))
+            elif known_spec and keys.SPEC not in run.data.tags:
+                left_out(str(Invalid.of(run, "it has no spec, so it cannot be fitted again")))
+            else:
+                yield run
+
+    return frame_of(valid())
+
+
+def frame_of(runs: Iterable[Run]) -> pd.DataFrame:
+    """Return valid runs of cells as a frame with the columns of `cell_runs`."""
+    frame = pd.DataFrame(map(_row, runs))
     for column in ("start_time", "end_time"):
         if column in frame:
             frame[column] = pd.to_datetime(frame[column], unit="ms", utc=True)
@@ -74,8 +82,16 @@ def history(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, f
 
     Values that a measurement cannot have are left out.
     """
-    found = [(point.step, point.value) for point in points(client, run_id, metric)]
-    return sorted((step, value) for step, value in found if validity.is_measurement(value))
+    return measured((point.step, point.value) for point in points(client, run_id, metric))
+
+
+def measured(found: Iterable[tuple[int, float | None]]) -> list[tuple[int, float]]:
+    """Return those steps and values that a measurement can have, sorted by step."""
+    return sorted(
+        (step, value)
+        for step, value in found
+        if value is not None and validity.is_measurement(value)
+    )
 
 
 def epochs_of(client: MlflowClient, run_id: str) -> list[tuple[int, float]]:

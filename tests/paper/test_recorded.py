@@ -22,8 +22,8 @@ MEGABYTE = 1e6
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> compare.Report:
-    with exchange.store_of([RECORDED]) as uri:
-        return write_report(tmp_path_factory.mktemp("recorded"), uri=uri, formats=["json"])
+    with exchange.ExportedRuns([RECORDED]) as runs:
+        return write_report(tmp_path_factory.mktemp("recorded"), runs=runs, formats=["json"])
 
 
 def test_they_are_of_the_study_s_own_size_and_have_a_past(report: compare.Report) -> None:

@@ -12,7 +12,8 @@ import os
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
@@ -25,7 +26,14 @@ from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study.dataset import MAX_CLASSES, classes_of
 from mnist_ops.study.results import Predictions
 from mnist_ops.study.validity import MAX_IMAGES
-from mnist_ops.tracking.exchange.records import Fingerprint, Line, ParamText, RunRecord, images_id
+from mnist_ops.tracking.exchange.records import (
+    Fingerprint,
+    Line,
+    ParamText,
+    Point,
+    RunRecord,
+    images_id,
+)
 
 FORMAT: Literal["mnist-ops-export"] = "mnist-ops-export"
 VERSION: Literal[1] = 1
@@ -42,6 +50,8 @@ _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
 _END = struct.Struct("<4s4H2LH")
 _END_MARK = b"PK\x05\x06"
+# Header of a member, of which the lengths of its name and of its extra field are read.
+_LOCAL = struct.Struct("<26x2H")
 _CHUNK = 1 << 20
 # The earliest time of the format.
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -61,6 +71,16 @@ _UNREADABLE = (
 
 # A run and its predictions; runs of one test set share the arrays of labels and indices.
 Item = tuple[RunRecord, Predictions | None]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run is in the file: its line in `_RUNS`, and its row among the predictions."""
+
+    line: int
+    length: int
+    row: int
+    test_set: str | None
 
 
 class Manifest(Line):
@@ -170,8 +190,13 @@ class Archive:
         not_measured: fingerprint -> reason why the cell could not be run.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, each: Callable[[Item, int], None] = lambda item, of: None):
         """Check the file at `path`; use it as a context manager, which closes it.
+
+        Args:
+            path: of the file.
+            each: gets each run as it is checked, by fingerprint, and the number of all. If this
+                raises, discard them.
 
         Raises:
             BadArchive: the file is not an export, is damaged, too large, or of a newer version.
@@ -182,7 +207,7 @@ class Archive:
         try:
             with self._checked():
                 self._open()
-                self._check()
+                self._check(each)
         except BaseException:
             self._file.close()
             raise
@@ -196,7 +221,29 @@ class Archive:
     def items(self) -> Iterator[Item]:
         """Yield the runs, by fingerprint."""
         with self._checked():
-            yield from self._items()
+            for item, _ in self._items():
+                yield item
+
+    def predictions(self, fingerprint: str) -> Predictions | None:
+        """Return the predictions of a run; None if it has none."""
+        place = self._places[fingerprint]
+        if place.test_set is None:
+            return None
+        label, index = self._test_sets[place.test_set]
+        start = self._starts[_member(place.test_set, "predicted")]
+        row = start + len(_header(np.uint8, (1, 1))) + place.row * len(label)
+        return Predictions(np.frombuffer(self._bytes(row, len(label)), np.uint8), label, index)
+
+    def history(self, fingerprint: str, metric: str) -> list[Point]:
+        """Return the points of a metric of a run, sorted by step; an empty list without any."""
+        place = self._places[fingerprint]
+        line = self._bytes(self._starts[_RUNS] + place.line, place.length)
+        # The line was checked when the file was opened.
+        return [Point(*point) for point in json.loads(line)["metrics"].get(metric, ())]
+
+    def _bytes(self, start: int, length: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(length)
 
     @contextlib.contextmanager
     def _checked(self) -> Iterator[None]:
@@ -248,25 +295,28 @@ class Archive:
                 f"{VERSION}): upgrade with pip install --upgrade mnist-ops"
             )
 
-    def _check(self) -> None:
+    def _check(self, each: Callable[[Item, int], None]) -> None:
         with zipfile.ZipFile(self._file) as archive:
             manifest = Manifest.from_json(_read(archive, _MANIFEST, MAX_MANIFEST))
             self._test_sets = dict(self._read_test_sets(archive))
         self.runs, self.not_measured = manifest.runs, manifest.not_measured
+        self._starts = {name: self._start(member) for name, member in self._sizes.items()}
+        self._places: dict[str, _Place] = {}
         used: set[str | None] = {None}
-        fingerprints: set[str] = set()
         last = ""
-        for count, (record, _) in enumerate(self._items(), start=1):
+        for count, (item, place) in enumerate(self._items(), start=1):
+            record, _ = item
             if count > MAX_RUNS:
                 raise BadArchive(f"{self.path} has too many runs: more than {MAX_RUNS:,}")
             if record.fingerprint <= last:
                 raise BadArchive(f"{self.path} has duplicate or unsorted runs")
             last = record.fingerprint
-            fingerprints.add(last)
+            self._places[last] = place
             used.add(record.test_set)
-        if len(fingerprints) != self.runs or used != self._test_sets.keys() | {None}:
+            each(item, self.runs)
+        if len(self._places) != self.runs or used != self._test_sets.keys() | {None}:
             raise BadArchive(f"{self.path} has other runs or test sets than its manifest")
-        if self.not_measured.keys() & fingerprints:
+        if self.not_measured.keys() & self._places.keys():
             raise BadArchive(f"{self.path} has a run that its manifest lists as not measured")
 
     def _read_test_sets(
@@ -304,24 +354,34 @@ class Archive:
             raise BadArchive(f"{self.path} has a label or an index out of range")
         return array
 
-    def _items(self) -> Iterator[Item]:
+    def _start(self, member: zipfile.ZipInfo) -> int:
+        """Return where the content of a member begins, which is stored as it is."""
+        header = self._bytes(member.header_offset, _LOCAL.size)
+        return member.header_offset + _LOCAL.size + sum(_LOCAL.unpack(header))
+
+    def _items(self) -> Iterator[tuple[Item, _Place]]:
         with contextlib.ExitStack() as stack:
             archive = stack.enter_context(zipfile.ZipFile(self._file))
             matrices = {
                 name: stack.enter_context(self._matrix(archive, name)) for name in self._test_sets
             }
             lines = stack.enter_context(archive.open(_RUNS))
+            rows: Counter[str | None] = Counter()
+            begin = 0
             while line := lines.readline(MAX_LINE):
                 record = RunRecord.from_json(line)
+                place = _Place(begin, len(line), rows[record.test_set], record.test_set)
+                begin += len(line)
+                rows[record.test_set] += 1
                 if record.test_set is None:
-                    yield record, None
+                    yield (record, None), place
                     continue
                 label, index = self._test_sets[record.test_set]
                 predicted = np.frombuffer(matrices[record.test_set].read(len(label)), np.uint8)
                 most = classes_of(record.params.get(keys.DATASET, ""))
                 if len(predicted) != len(label) or max(predicted.max(), label.max()) >= most:
                     raise BadArchive(f"{self.path} has predictions out of range")
-                yield record, Predictions(predicted, label, index)
+                yield (record, Predictions(predicted, label, index)), place
             if any(matrix.read(1) for matrix in matrices.values()):
                 raise BadArchive(f"{self.path} has predictions without a run")
 

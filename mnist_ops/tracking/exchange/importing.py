@@ -2,11 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from itertools import islice, zip_longest
 from math import nan
 from pathlib import Path
@@ -14,22 +12,19 @@ from typing import TypeVar
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import (
-    MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
 )
 from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
 from mnist_ops.core import keys
-from mnist_ops.core.errors import InvalidInput
 from mnist_ops.tracking.checking import LeftOut, ignore
 from mnist_ops.tracking.conflicts import retry_on_conflict
-from mnist_ops.tracking.database import sqlite_uri, unsynchronised
 from mnist_ops.tracking.destination import experiment as experiment_for
 from mnist_ops.tracking.exchange.archive import Archive, Item
-from mnist_ops.tracking.exchange.records import DatasetUse
+from mnist_ops.tracking.exchange.exported_runs import dataset_input, digest_of
 from mnist_ops.tracking.moved_artifacts import repoint_moved
 from mnist_ops.tracking.queries import finished_cells, not_measured
 from mnist_ops.tracking.search import search, tag
@@ -39,7 +34,6 @@ from mnist_ops.tracking.writing import Parent, show_as_models
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
-_SCRATCH = "scratch"
 # Written last: without these tags a run is neither a cell nor a stale run.
 _LAST = frozenset({keys.FINGERPRINT, keys.ROLE})
 # The rest of a batch beside its params.
@@ -118,35 +112,6 @@ def import_runs(
         return Imported(archive.runs, count, present, unknown, archive.digest)
 
 
-@contextmanager
-def store_of(
-    paths: Sequence[Path],
-    *,
-    progress: Progress = lambda done, of: None,
-    left_out: LeftOut = ignore,
-) -> Iterator[str]:
-    """Create a temporary store with the runs of files for the block; yield its URI.
-
-    Args:
-        paths: exports, or folders of exports.
-        progress: gets the number of runs done, and of all runs, of the current file.
-        left_out: gets a line on each run that is left out.
-
-    Raises:
-        InvalidInput: a folder has no exports.
-        BadArchive: a file is not an export, is damaged, or is of a newer version.
-    """
-    files = [file for path in paths for file in _exports(path)]
-    with tempfile.TemporaryDirectory(prefix="mnist-ops-") as folder, unsynchronised():
-        uri = sqlite_uri(Path(folder, "mlflow.db"))
-        # MLflow's default for the artifacts is the working folder.
-        artifacts = Path(folder, "artifacts").as_uri()
-        connect(uri).create_experiment(_SCRATCH, artifact_location=artifacts)
-        for file in files:
-            import_runs(file, experiment=_SCRATCH, uri=uri, progress=progress, left_out=left_out)
-        yield uri
-
-
 def unfinished_imports(client: MlflowClient) -> dict[str, str]:
     """Return the ids of the runs of an interrupted import, by the digest of their record."""
     return {
@@ -221,7 +186,7 @@ def _write_run(
         started: digest -> run id of the runs of an interrupted import.
     """
     record, predictions = item
-    digest = _digest(item)
+    digest = digest_of(item)
     tags = {name: text for name, text in record.tags.items() if name not in _LAST}
     tags |= {keys.IMPORTED: digest, MLFLOW_PARENT_RUN_ID: parent.run_id}
     run_id = started.get(digest)
@@ -244,7 +209,7 @@ def _write_run(
     for some_params, some_metrics in batches:
         client.log_batch(run_id, params=some_params, metrics=some_metrics)
     if record.datasets:
-        inputs = [_dataset_input(use) for use in record.datasets]
+        inputs = [dataset_input(use) for use in record.datasets]
         retry_on_conflict(lambda: client.log_inputs(run_id, inputs))
     if predictions is not None:
         with tempfile.TemporaryDirectory() as folder:
@@ -254,13 +219,6 @@ def _write_run(
     client.set_terminated(run_id, "FINISHED", record.end_time)
     last = [RunTag(name, text) for name, text in record.tags.items() if name in _LAST]
     client.log_batch(run_id, tags=last)
-
-
-def _digest(item: Item) -> str:
-    """Return 32 hexadecimal digits of the SHA-256 of a record and its predictions."""
-    record, predictions = item
-    content = record.to_json() + (predictions.predicted.tobytes() if predictions else b"")
-    return sha256(content).hexdigest()[:32]
 
 
 def _drop_doubles(client: MlflowClient, written: Collection[str]) -> None:
@@ -278,22 +236,6 @@ def _drop_doubles(client: MlflowClient, written: Collection[str]) -> None:
         for imported, run_id in sorted(found)[1:]:
             if imported:
                 client.delete_run(run_id)
-
-
-def _dataset_input(use: DatasetUse) -> DatasetInput:
-    dataset = Dataset(
-        name=use.name, digest=use.digest, source_type=use.source_type, source=use.source
-    )
-    tags = [InputTag(MLFLOW_DATASET_CONTEXT, use.context)] if use.context else []
-    return DatasetInput(dataset, tags)
-
-
-def _exports(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    if not (files := sorted(path.glob("*.zip"))):
-        raise InvalidInput(f"{path} has no exports (*.zip)")
-    return files
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
