@@ -229,7 +229,7 @@ def summarize(
     )
     results = _results(source, paper, chosen, expected or paper.cells)
     files = {name: text.encode() for name, text in _texts(paper, results).items()}
-    files |= export(results.figures, log, formats)
+    files |= export(results.figures, log, formats, out)
     index = page.render(paper, results, files=files, tracking_uri=source.tracking_uri)
     paths = publish({"index.html": index.encode()} | files, out)
     return Report(out, tuple(paths), paper, results)

@@ -1,5 +1,6 @@
 """Write a report on the runs of a tracking store."""
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from mnist_ops import compare, data, tracking
 from mnist_ops.compare import generic
 from mnist_ops.compare.figures.export import FORMATS
-from mnist_ops.core.errors import MnistOpsError, TrackingUnavailable
+from mnist_ops.compare.results import Pixels
+from mnist_ops.core.errors import DataUnavailable, MnistOpsError, TrackingUnavailable
 from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup
 from mnist_ops.study.grids import Study
@@ -67,7 +69,7 @@ def write_report(
                 left_out=left_out,
                 predictions=runs.predictions,
                 history=runs.history,
-                pixels=_pixels_at_hand if studies else _pixels if _all_data_is_here() else None,
+                pixels=_pixels_at_hand() if studies else _pixels(),
                 classes=lambda dataset: datasets.named(dataset).class_names,
                 tracking_uri=runs.uri,
             )
@@ -187,20 +189,24 @@ def _runs(
     return runs[runs["experiment_id"] == source.experiment_id(experiment)]
 
 
-def _pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8]:
-    images = data.pixels(dataset)
-    # An index from a store may be out of range; its image is black.
-    known = index < len(images)
-    return images[index * known] * known[:, None, None]
-
-
-def _pixels_at_hand(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:
-    """As `_pixels`; None of colour images, and of a data set that is not here."""
+def _pixels() -> Pixels | None:
+    """Return the images of our data sets; None unless all are here."""
     try:
-        return _pixels(dataset, index) if datasets.named(dataset).image_shape[0] == 1 else None
-    except MnistOpsError:
+        read = {name: data.pixels(name) for name in lookup.known("datasets")}
+    except DataUnavailable:
         return None
+    return lambda dataset, index: read[dataset](index)
 
 
-def _all_data_is_here() -> bool:
-    return all(data.status(name).intact for name in lookup.known("datasets"))
+def _pixels_at_hand() -> Pixels:
+    """Return the images of any data set; None of colour images, and of a set that is not here."""
+    read = functools.cache(data.pixels)
+
+    def pixels(dataset: str, index: NDArray[np.int32]) -> NDArray[np.uint8] | None:
+        try:
+            is_grey = datasets.named(dataset).image_shape[0] == 1
+            return read(dataset)(index) if is_grey else None
+        except MnistOpsError:
+            return None
+
+    return pixels

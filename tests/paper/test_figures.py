@@ -1,5 +1,6 @@
 """The figures: the numbers behind each, what is drawn of them, and the files they become."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -15,8 +16,9 @@ from requirements import unavailable
 from mnist_ops.compare import Results, Source
 from mnist_ops.compare.figures import agreement, confusion
 from mnist_ops.compare.figures.axes import error_bars, percent_range, time_range
-from mnist_ops.compare.figures.export import export, inline_json, to_json
+from mnist_ops.compare.figures.export import DRAWN, export, inline_json
 from mnist_ops.compare.figures.figure import Figure
+from mnist_ops.compare.files import publish
 from mnist_ops.compare.tables.champion import champion
 from mnist_ops.core import keys
 from mnist_ops.study.specs import ResNetSpec
@@ -470,14 +472,14 @@ def test_texts_from_the_store_are_text_in_every_file():
     selection = select(runs, lambda preset: [], {}, "quick")
     drawn = figures_of(selection)
     as_text = evil.replace("<", "&lt;")
-    assert any(as_text in to_json(figure) for figure in drawn)
-    assert not any(evil in to_json(figure) for figure in drawn)
+    assert any(as_text in figure.json for figure in drawn)
+    assert not any(evil in figure.json for figure in drawn)
     for name, content in export(drawn, print, ("html",)).items():
         if name.endswith(".html"):
             assert evil not in content.decode()
     for figure in drawn:
         assert "<" not in inline_json(figure)
-        assert json.loads(inline_json(figure)) == json.loads(to_json(figure))
+        assert json.loads(inline_json(figure)) == json.loads(figure.json)
 
 
 def test_no_figures_are_no_files():
@@ -540,7 +542,36 @@ def test_images_are_drawn(figures):
         assert b"</svg>" in svg
     assert b">Test accuracy by configuration<" in files["figures/figure-01.svg"]
     again = export(figures[:1] + figures[-1:], said.append)
+    del again[DRAWN]
     assert again == {name: files[name] for name in again}
+
+
+@pytest.mark.slow
+def test_only_images_that_changed_are_drawn_anew(figures, monkeypatch, tmp_path):
+    said = []
+    some = [figures[0], figures[-1]]
+    files = export(some, said.append)
+    if said:
+        unavailable(said[0])
+    publish(files, tmp_path)
+    changed = dataclasses.replace(figures[0], drawing=go.Figure(figures[0].drawing))
+    changed.drawing.update_layout(title_text="Another title")
+    damaged = tmp_path / "figures" / f"{figures[-1].stem}.png"
+    with monkeypatch.context() as without_browser:
+        without_browser.setenv("BROWSER_PATH", "/bin/false")
+        assert export(some, said.append, before=tmp_path) == files
+        assert said == []
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+        kept = export([changed, figures[-1]], said.append, before=tmp_path)
+    assert [name for name in kept if name.endswith((".svg", ".png"))] == [
+        f"figures/{figures[-1].stem}.svg"
+    ]
+    assert len(said) == 1
+    drawn = export([changed, figures[-1]], said.append, before=tmp_path)
+    assert b">Another title<" in drawn["figures/figure-01.svg"]
+    assert drawn[f"figures/{damaged.name}"] == files[f"figures/{damaged.name}"]
+    (tmp_path / DRAWN).write_text("[]")
+    assert export(some, said.append, before=tmp_path) == files
 
 
 def test_a_figure_of_a_cell_beyond_the_grid_is_drawn():

@@ -2,11 +2,17 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,15 +26,18 @@ FORMATS = ("html", "json", "svg", "png")
 IMAGES = ("svg", "png")
 FOLDER = "figures"
 SCRIPT = f"{FOLDER}/plotly.min.js"
+# List of the images, and what each was drawn from.
+DRAWN = f"{FOLDER}/.drawn.json"
 
 # What the script that draws needs to know of the layout.
 ROOM = {"title": TITLE, "legend": LEGEND}
 
-_FOREIGN_TAG = re.compile("<(?!/?(?:br|i|extra)>)")
-
 _WIDTH = 800
 # PNGs have more pixels, for dense screens; twice as many would bring the report to 10 MB.
 _SCALE = {"svg": 1, "png": 1.5}
+_DRAWN_BY = ("kaleido", "choreographer", "plotly")
+# Each tab of a browser takes about 100 MB.
+_MOST_TABS = 4
 START_TIMEOUT_S = 60.0
 _IMAGE_TIMEOUT_S = 60
 _CLOSE_TIMEOUT_S = 10.0
@@ -37,19 +46,48 @@ _HOW = "install chromium, and `pip install kaleido`"
 Log = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Image:
+    """A figure in one of the formats that a browser draws."""
+
+    figure: Figure
+    kind: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How it is drawn."""
+        return {
+            "format": self.kind,
+            "width": _WIDTH,
+            "height": self.figure.height,
+            "scale": _SCALE[self.kind],
+        }
+
+    @cached_property
+    def drawn_from(self) -> str:
+        """SHA-256 of all that decides what it shows: the figure, the options, the versions."""
+        decides = [self.figure.stem, self.figure.json, self.options, _versions()]
+        return _sha256(json.dumps(decides, sort_keys=True).encode())
+
+
 def export(
-    figures: Sequence[Figure], log: Log, formats: Sequence[str] = FORMATS
+    figures: Sequence[Figure],
+    log: Log,
+    formats: Sequence[str] = FORMATS,
+    before: Path | None = None,
 ) -> dict[str, bytes]:
     """Return the figures as files: path below the report's folder -> content.
 
     HTML files share one copy of plotly.js, which the report's page loads as well, so it is there
     whatever the formats. Images need kaleido and a Chrome: without them they are left out, and
-    `log` gets one line on how to get them.
+    `log` gets one line on how to get them. An image of an earlier report is kept if the same figure
+    would be drawn in the same way, by the list `DRAWN` of what each was drawn from.
 
     Args:
         figures: each with a stem of its own.
         log: gets a line for people.
         formats: of `FORMATS`.
+        before: folder of the earlier report; None draws every image.
     """
     files: dict[str, bytes] = {}
     if not figures:
@@ -59,31 +97,35 @@ def export(
         if "html" in formats:
             files[_name(figure, "html")] = _html(figure).encode()
         if "json" in formats:
-            files[_name(figure, "json")] = to_json(figure).encode()
-    wanted = [kind for kind in IMAGES if kind in formats]
-    if wanted:
+            files[_name(figure, "json")] = figure.json.encode()
+    images = {
+        _name(figure, kind): Image(figure, kind)
+        for figure in figures
+        for kind in IMAGES
+        if kind in formats
+    }
+    if images:
+        kept = _kept(images, before)
+        files |= kept
         try:
-            files |= asyncio.run(_images(figures, wanted))
+            if wanted := {name: image for name, image in images.items() if name not in kept}:
+                files |= asyncio.run(_draw(wanted))
         # Whatever keeps a browser from starting or drawing, the report is as good without.
         except Exception as error:
             log(f"no SVG and PNG figures, {_reason(error)}: {_HOW}")
+        drawn = {
+            name: {"drawn_from": image.drawn_from, "sha256": _sha256(files[name])}
+            for name, image in sorted(images.items())
+            if name in files
+        }
+        if drawn:
+            files[DRAWN] = json.dumps(drawn, indent=1).encode()
     return files
 
 
-def to_json(figure: Figure) -> str:
-    """Data and layout as plotly.js reads them; the same text for the same figure, always.
-
-    Of what plotly.js takes for HTML in a text, only what our own texts use is left.
-    """
-    read = json.loads(figure.drawing.to_json(engine="json"))
-    text = json.dumps(read, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return _FOREIGN_TAG.sub("&lt;", text)
-
-
 def inline_json(figure: Figure) -> str:
-    """As `to_json`, safe inside a script element whatever the texts in it."""
-    text = to_json(figure)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    """Return the JSON of a figure, safe inside a script element whatever the texts in it."""
+    return figure.json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _reason(error: Exception) -> str:
@@ -107,21 +149,61 @@ def _html(figure: Figure) -> str:
     return template.render(figure=figure, data=inline_json(figure), room=ROOM)
 
 
-async def _images(figures: Sequence[Figure], kinds: Sequence[str]) -> Mapping[str, bytes]:
-    """Return every figure in every format, drawn by one browser."""
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that draw; empty where one is not installed."""
+    try:
+        return {name: metadata.version(name) for name in _DRAWN_BY}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
+def _kept(images: Mapping[str, Image], before: Path | None) -> dict[str, bytes]:
+    """Return those images of an earlier report that would be drawn from the same as now.
+
+    Its list may be damaged, and a file may have been changed since; such images are drawn anew.
+    """
+    if before is None or not _versions():
+        return {}
+    try:
+        drawn = json.loads((before / DRAWN).read_bytes())
+        listed = {name: (each["drawn_from"], each["sha256"]) for name, each in drawn.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    kept = {}
+    for name, image in images.items():
+        drawn_from, digest = listed.get(name, (None, None))
+        if drawn_from == image.drawn_from:
+            with contextlib.suppress(OSError):
+                content = (before / name).read_bytes()
+                if _sha256(content) == digest:
+                    kept[name] = content
+    return kept
+
+
+async def _draw(images: Mapping[str, Image]) -> dict[str, bytes]:
+    """Return the images, drawn by one browser in as many tabs as there are processors."""
     # An extra: the report is written without it.
     from kaleido import Kaleido
 
-    browser = Kaleido(n=1, timeout=_IMAGE_TIMEOUT_S, mathjax=False)
+    tabs = min(len(images), os.cpu_count() or 1, _MOST_TABS)
+    browser = Kaleido(n=tabs, timeout=_IMAGE_TIMEOUT_S, mathjax=False)
     others = set(psutil.Process().children(recursive=True))
     try:
         with _killed_after(START_TIMEOUT_S, others):
             await browser.open()
-        return {
-            _name(figure, kind): await _image(browser, figure, kind)
-            for figure in figures
-            for kind in kinds
-        }
+        tasks = [asyncio.create_task(_image(browser, image)) for image in images.values()]
+        try:
+            contents = await asyncio.gather(*tasks)
+        finally:
+            # After the first failure the others would wait for a browser that is gone.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return dict(zip(images, contents, strict=True))
     finally:
         with _killed_after(_CLOSE_TIMEOUT_S, others), contextlib.suppress(Exception):
             await browser.close()
@@ -150,21 +232,15 @@ def _killed_after(limit_s: float, others: set[psutil.Process]) -> Iterator[None]
         timer.cancel()
 
 
-async def _image(browser: Any, figure: Figure, kind: str) -> bytes:
-    options = {
-        "format": kind,
-        "width": _WIDTH,
-        "height": figure.height,
-        "scale": _SCALE[kind],
-    }
-    drawing = json.loads(to_json(figure))
+async def _image(browser: Any, image: Image) -> bytes:
+    drawing = json.loads(image.figure.json)
     for place, trace in enumerate(drawing["data"]):
         # One drawn by lot would be in the picture.
         trace["uid"] = f"{place:06x}"
-    content: bytes = await browser.calc_fig(drawing, opts=options)
+    content: bytes = await browser.calc_fig(drawing, opts=image.options)
     if not content:
-        raise RuntimeError(f"{figure.stem}.{kind} came out empty")
-    return _same_ids(content, figure) if kind == "svg" else content
+        raise RuntimeError(f"{image.figure.stem}.{image.kind} came out empty")
+    return _same_ids(content, image.figure) if image.kind == "svg" else content
 
 
 def _same_ids(svg: bytes, figure: Figure) -> bytes:

@@ -1,9 +1,14 @@
 """What a figure is: numbers, and a drawing of them."""
 
+import json
+import re
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 from plotly import graph_objects as go
+
+_FOREIGN_TAG = re.compile("<(?!/?(?:br|i|extra)>)")
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,13 @@ class Figure:
     def height(self) -> int:
         """Pixels that the drawing needs, at any width."""
         return int(self.drawing.layout.height)
+
+    @cached_property
+    def json(self) -> str:
+        """Data and layout as plotly.js reads them; the same text for the same figure, always.
+
+        Of what plotly.js takes for HTML in a text, only what our own texts use is left.
+        """
+        read = json.loads(self.drawing.to_json(engine="json"))
+        text = json.dumps(read, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _FOREIGN_TAG.sub("&lt;", text)
