@@ -14,13 +14,13 @@ from mnist_ops.core import keys
 from mnist_ops.study import validity
 from mnist_ops.study.results import Predictions
 from mnist_ops.study.specs import from_canonical
-from mnist_ops.tracking import provenance
-from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, ignore
+from mnist_ops.tracking import provenance, sqlite_runs
+from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, fault, ignore
 from mnist_ops.tracking.database import sqlite_path
 from mnist_ops.tracking.moved_artifacts import beside_store
 from mnist_ops.tracking.predictions_file import read_predictions
 from mnist_ops.tracking.queries import IS_CELL
-from mnist_ops.tracking.search import points, search
+from mnist_ops.tracking.search import experiments, points, search
 
 _PARAMS = frozenset(validity.PARAMS) | {keys.DATA_PARTS, keys.PLAIN}
 _METRICS = frozenset(validity.METRICS) | {keys.SHARED_TRAIN_TIME_S, keys.DUAL_COEFFICIENTS}
@@ -44,7 +44,7 @@ def cell_runs(
     """
 
     def valid() -> Iterator[Run]:
-        for run in search(client, IS_CELL, left_out):
+        for run in _cells(client, left_out):
             cell = cell_of(run, known_spec=known_spec)
             if isinstance(cell, Invalid):
                 left_out(str(cell))
@@ -63,6 +63,25 @@ def frame_of(runs: Iterable[Run]) -> pd.DataFrame:
         if column in frame:
             frame[column] = pd.to_datetime(frame[column], unit="ms", utc=True)
     return frame
+
+
+def _cells(client: MlflowClient, left_out: LeftOut) -> Iterator[Run]:
+    seen: set[str] = set()
+    if store := sqlite_path(client.tracking_uri):
+        try:
+            for run in sqlite_runs.cells(store, [e.experiment_id for e in experiments(client)]):
+                seen.add(run.info.run_id)
+                if wrong := fault(run):
+                    left_out(str(wrong))
+                else:
+                    yield run
+            return
+        # Bare exceptions of MLflow's entities are among them. MLflow then finds what is wrong.
+        except Exception:
+            pass
+    for run in search(client, IS_CELL, left_out):
+        if run.info.run_id not in seen:
+            yield run
 
 
 def predictions(client: MlflowClient, run_id: str) -> Predictions | None:
