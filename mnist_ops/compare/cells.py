@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mnist_ops.compare.runs import ARGUMENT_PREFIX
@@ -92,7 +93,7 @@ class Cell:
         """Return whether the cell has a usable result."""
         return self.status == FINISHED
 
-    @property
+    @cached_property
     def variant(self) -> str:
         """Return the non-default params beyond the axes of the tables, as ``momentum=0.0``.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mnist_ops.compare.cells import IDENTITY, run_params, spec_params
 from mnist_ops.compare.runs import FINGERPRINT, STUDY
+from mnist_ops.core import keys
 from mnist_ops.study.specs import Spec
 
 _Identity = tuple[Any, ...]
@@ -28,9 +29,11 @@ def matched_fingerprints(
         specs: the expected cells.
     """
     ours = {spec.fingerprint: spec_params(spec) for spec in specs}
-    by_study: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
+    # By study and seed, and by study alone for runs that have no seed.
+    candidates: dict[_Identity, list[tuple[Mapping[str, Any], str]]] = {}
     for spec in specs:
-        by_study.setdefault(spec.study, []).append((spec_params(spec), spec.fingerprint))
+        for place in ((spec.study, spec.seed), (spec.study, None)):
+            candidates.setdefault(place, []).append((ours[spec.fingerprint], spec.fingerprint))
     beyond: dict[_Identity, str] = {}
     # Runs of one set of params are common (seeds repeated, thousands of rows): look each up once.
     found: dict[_Identity, str | None] = {}
@@ -44,7 +47,8 @@ def matched_fingerprints(
             continue
         identity = (row[STUDY], *sorted(params.items()))
         if identity not in found:
-            found[identity] = _only_match(params, by_study.get(str(row[STUDY]), []))
+            place = (str(row[STUDY]), params.get(keys.SEED))
+            found[identity] = _only_match(params, candidates.get(place, []))
         # Runs without params are not the same cell for that.
         fingerprints.append(
             found[identity] or (beyond.setdefault(identity, own) if params else own)

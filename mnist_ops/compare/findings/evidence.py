@@ -48,7 +48,7 @@ class Evidence:
     sizes: Mapping[str, Size] = field(default_factory=dict)
     at: Callable[[str], Selection | None] = lambda preset: None
 
-    @property
+    @cached_property
     def scope(self) -> str:
         """Describe the runs that a verdict speaks of: preset, and seeds a configuration."""
         preset = self.selection.preset
