@@ -52,6 +52,51 @@ def test_export_import_twice_export_is_the_same_bytes(
     assert Path("second.zip").read_bytes() == exported.read_bytes()
 
 
+def test_a_file_is_read_as_the_store_that_imported_it(
+    exported: Path, elsewhere: Callable[[str], MlflowClient]
+) -> None:
+    elsewhere("other")
+    call("import", str(exported))
+    stored = tracking.StoredRuns()
+    # The second file has no cell that the first has not.
+    with exchange.ExportedRuns([exported, exported]) as runs:
+        place = ["run_id", "experiment_id"]
+        frames = [
+            of.cell_runs().sort_values("fingerprint", ignore_index=True).sort_index(axis=1)
+            for of in (stored, runs)
+        ]
+        assert frames[0].drop(columns=place).equals(frames[1].drop(columns=place))
+        assert runs.not_measured() == stored.not_measured() != {}
+        pairs = list(zip(stored.counted_runs(), runs.counted_runs(), strict=True))
+        assert len(pairs) == 3
+        for theirs, ours in pairs:
+            assert ours.data.params == theirs.data.params
+            assert ours.data.metrics == theirs.data.metrics
+            found, expected = (
+                of.predictions(run.info.run_id) for of, run in ((runs, ours), (stored, theirs))
+            )
+            assert found is not None
+            assert expected is not None
+            for name, values in vars(expected).items():
+                assert np.array_equal(getattr(found, name), values)
+            for metric in theirs.data.metrics:
+                points = runs.history(ours.info.run_id, metric)
+                assert points == stored.history(theirs.info.run_id, metric) != []
+            assert [use.dataset.digest for use in ours.inputs.dataset_inputs] == [
+                use.dataset.digest for use in theirs.inputs.dataset_inputs
+            ]
+        assert runs.history(pairs[0][1].info.run_id, "unknown") == []
+
+
+def test_summarize_reads_a_damaged_file_in_one_line(exported: Path, home: Path) -> None:
+    content = bytearray(exported.read_bytes())
+    content[200] ^= 1
+    Path("damaged.zip").write_bytes(content)
+    line = refused(call("summarize", "--from", "damaged.zip"))
+    assert "damaged.zip is damaged or altered" in line
+    assert not (home / "report").exists()
+
+
 def test_an_imported_run_is_the_run(
     exported: Path, runs: list[str], client: MlflowClient, elsewhere: Callable[[str], MlflowClient]
 ) -> None:

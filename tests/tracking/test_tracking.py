@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import socket
 import sqlite3
@@ -27,6 +28,9 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import TrackingUnavailable
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec, SvmSpec
+from mnist_ops.tracking import sqlite_runs
+from mnist_ops.tracking.queries import IS_CELL
+from mnist_ops.tracking.search import search
 
 SVM = SvmSpec(study="svm_grid", dataset="FashionMNIST", kernel="rbf", C=10.0)
 RESNET = dataclasses.replace(NETWORK, learning_rate=0.0001, train_limit=0, test_limit=0)
@@ -286,6 +290,37 @@ def test_frame_has_a_row_a_cell(client: MlflowClient, tracker: tracking.Tracker)
     assert str(row["end_time"].tz) == "UTC"
     assert row["hardware_cores"] == str(os.cpu_count())
     assert frame.loc["svm_grid", "gamma"] == "scale"
+
+
+def test_a_sqlite_file_is_read_as_mlflow_reads_it(client: MlflowClient, home: Path) -> None:
+    with tracked_runs.grid() as grid:
+        kept, deleted, unnumbered = (grid.write(number) for number in range(3))
+    with tracked_runs.grid("other") as other:
+        other.write(3)
+    client.delete_run(deleted)
+    client.log_metric(unnumbered, keys.TRAIN_TIME_S, math.nan)
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    read = {run.info.run_id: run for run in sqlite_runs.cells(home / "mlflow.db", experiments)}
+    searched = {run.info.run_id: run for run in search(client, IS_CELL)}
+    assert kept in read
+    assert deleted not in read
+    assert math.isnan(read[unnumbered].data.metrics.pop(keys.TRAIN_TIME_S))
+    assert math.isnan(searched[unnumbered].data.metrics.pop(keys.TRAIN_TIME_S))
+    assert {run_id: (dict(run.info), run.data.to_dictionary()) for run_id, run in read.items()} == {
+        run_id: (dict(run.info), run.data.to_dictionary()) for run_id, run in searched.items()
+    }
+    assert set(tracking.cell_runs(client)["run_id"]) == set(read)
+
+
+def test_a_run_that_cannot_be_read_leaves_the_others(client: MlflowClient, home: Path) -> None:
+    with tracked_runs.grid() as grid:
+        kept, broken = (grid.write(number) for number in range(2))
+    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET start_time = NULL WHERE run_uuid = ?", (broken,))
+    left_out: list[str] = []
+    assert list(tracking.cell_runs(client, left_out.append)["run_id"]) == [kept]
+    assert len(left_out) == 1
+    assert broken[:8] in left_out[0]
 
 
 def test_empty_store_gives_an_empty_frame(client: MlflowClient) -> None:
