@@ -3,8 +3,8 @@
 The measured values are those of the tables, so that no number has two derivations; here they get
 their ranges. The published number is one draw of seed and images, as is each measured one, so they
 agree where it lies where a repeat of the measurement falls 95% of the time (see `chance`).
-Counts agree where they round to the printed digits. What depends on the machine is compared, and
-never held against it.
+Counts agree where they round to the printed digits. What depends on the machine is shown beside the
+published number and not judged. Nor is anything but counts from runs of another size than the study's.
 
 The study says how many images it tested on, and not from where they are. Where a number disagrees,
 and the same cells were run with the official test images kept apart, what these give stands beside
@@ -91,12 +91,19 @@ def agreement(paper: "Paper", evidence: Evidence, tables: Sequence[Table]) -> pd
     rows = []
     for number in paper.published.numbers:
         place = described[number.table].place(number)
-        same = evidence.selection.preset in paper.study(place.study).same_size(paper.preset)
+        same = evidence.selection.preset in _sizes_of(paper, place.study)
         rows.append(_row(Compared(number, place, built[number.table], same), evidence))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     numeric = ["published", "measured", "difference", "low", "high"]
     numeric += ["official", "official_low", "official_high"]
     return frame.astype(dict.fromkeys(numeric, "float64"))
+
+
+def _sizes_of(paper: "Paper", name: str) -> list[str]:
+    """Return the preset tags of runs of the paper's own size, also those with official images."""
+    study = paper.study(name)
+    presets = study.same_size(paper.preset)
+    return [*presets, *(study.official_label(p) for p in presets if p in study.presets)]
 
 
 def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
@@ -143,16 +150,18 @@ def _row(compared: Compared, evidence: Evidence) -> dict[str, Any]:
     if isinstance(measured, str):
         return row | {"agrees": NOT_MEASURED, "note": measured or "not in the tables"}
     row |= {"measured": measured, "difference": measured - printed}
-    size = "" if compared.same_size else f"not the study's size ({evidence.scope})"
-    notes = [size, _choice_note(compared.table, place, found)]
-    if quantity.judged is Judged.NOT:
-        return row | {"agrees": NOT_COMPARABLE, "note": _joined(_HARDWARE, *notes)}
     if quantity.judged is Judged.BY_DIGITS:
         same = round(measured, number.decimals) == round(printed, number.decimals)
         return row | {
             "agrees": YES if same else NO,
             "note": "a count: compared to the last printed digit",
         }
+    notes = [_choice_note(compared.table, place, found)]
+    if not compared.same_size:
+        size = f"not the study's size ({evidence.scope})"
+        return row | {"agrees": NOT_COMPARABLE, "note": _joined(size, *notes)}
+    if quantity.judged is Judged.NOT:
+        return row | {"agrees": NOT_COMPARABLE, "note": _joined(_HARDWARE, *notes)}
     judged = _range(compared, measured, found, evidence)
     if judged is None:
         why = "no range to judge by: needs several seeds"
