@@ -4,7 +4,7 @@ The measured values are those of the tables, so that no number has two derivatio
 their ranges. The published number is one draw of seed and images, as is each measured one, so they
 agree where it lies where a repeat of the measurement falls 95% of the time (see `chance`).
 Counts agree where they round to the printed digits. What depends on the machine is shown beside the
-published number and not judged. Nor is anything but counts from runs of another size than the study's.
+published number and not judged; of runs of another size than the study's, counts alone are judged.
 
 The study says how many images it tested on, and not from where they are. Where a number disagrees,
 and the same cells were run with the official test images kept apart, what these give stands beside

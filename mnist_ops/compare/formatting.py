@@ -1,14 +1,15 @@
 """Findings and published numbers as people read them: rounded, with units, in words."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from mnist_ops.compare.agreement import NO, YES
+from mnist_ops.compare.agreement import NO, NOT_COMPARABLE, NOT_MEASURED, YES
 from mnist_ops.compare.findings.finding import Estimate, Finding, Grade, Verdict
-from mnist_ops.compare.published import QUANTITIES, Quantity
+from mnist_ops.compare.published import ACCURACY, QUANTITIES, Quantity
 from mnist_ops.compare.render import minus, readable
 from mnist_ops.compare.runs import records
 from mnist_ops.compare.statistics import Interval
@@ -62,15 +63,43 @@ def _interval(interval: Interval | None) -> str:
 
 
 def _short(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
+    """Return a number as every number of the report is written: two digits behind the point."""
     if not math.isfinite(value):
         return "unbounded"
-    digits = 0 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
-    return minus(f"{value:.{min(digits, 6)}f}")
+    text = f"{value:.2f}"
+    return minus(text.removeprefix("-") if float(text) == 0 else text)
 
 
 def _p_value(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def reason(finding: Finding) -> str:
+    """Return in a line what decided on a claim: effect, interval and p, or what is missing."""
+    texts = finding_texts(finding)
+    if not texts["effect"]:
+        return f"Not measured: needs {finding.missing}" if finding.missing else finding.explanation
+    said = f"{texts['effect']} {finding.effect_unit}".rstrip()
+    said += f" ({texts['interval']})" if texts["interval"] else ""
+    if p_value := texts["p"]:
+        said += f", p {p_value if p_value.startswith('<') else f'= {p_value}'}"
+    return f"{said}; needs {finding.missing}" if finding.missing else said
+
+
+def agreement_sentences(agreement: pd.DataFrame) -> list[str]:
+    """Return how many published numbers agree, how wide the ranges are, and what was not judged."""
+    counts = Counter(agreement["agrees"])
+    judged = counts[YES] + counts[NO]
+    said = [f"{counts[YES]} of the {judged} published numbers that can be judged agree."]
+    widths = (agreement["high"] - agreement["low"])[agreement["metric"] == ACCURACY].dropna()
+    if not widths.empty:
+        said.append(
+            "An accuracy agrees where it lies in a range that is "
+            f"{widths.median():.2f} points wide in the median, {widths.min():.2f} to "
+            f"{widths.max():.2f} in all: a smaller difference would not be seen."
+        )
+    others = [f"{counts[word]} {word}" for word in (NOT_COMPARABLE, NOT_MEASURED) if counts[word]]
+    return [*said, f"Not judged: {', '.join(others)}."] if others else said
 
 
 def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
@@ -91,7 +120,7 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
                 "published": _number(row["published"], kind),
                 "measured": _number(row["measured"], kind),
                 "difference": difference,
-                "sign": {"+": "plus", "\N{MINUS SIGN}": "minus"}.get(difference[:1], ""),
+                "verdict": {YES: "agrees", NO: "differs"}.get(str(row["agrees"]), ""),
                 "interval": f"{low} to {high}" if low and high else "",
                 "agrees": str(row["agrees"]),
                 "note": "; ".join(part for part in (note, _official(row, kind)) if part),

@@ -1,6 +1,5 @@
 """The report as one self-contained page, published beside measured."""
 
-import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +9,21 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mnist_ops.compare.agreement import NO
 from mnist_ops.compare.findings.finding import Finding, verdicts
-from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
+from mnist_ops.compare.formatting import (
+    agreement_rows,
+    agreement_sentences,
+    finding_texts,
+    official_sentence,
+    reason,
+)
+from mnist_ops.compare.judged import judgements
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.provenance import provenance
-from mnist_ops.compare.render import is_numeric, minus, readable
 from mnist_ops.compare.results import Results
 from mnist_ops.compare.runs import EXPERIMENT_ID, NAME, RUN_ID, STUDY, records
-from mnist_ops.compare.tables.table import PLAIN, Column, Table, Value
+from mnist_ops.compare.sheet import Sheet, lay_out
 
 if TYPE_CHECKING:
     from mnist_ops.compare.figures.figure import Figure
@@ -35,35 +41,6 @@ _ABOUT_OWN = (
     "The runs have a size of their own, so no grid says which cells there should be: what was "
     "started is counted, and the published numbers are of another size."
 )
-
-
-@dataclass(frozen=True)
-class HeadCell:
-    """A heading: its text, how many columns and rows it spans, and its CSS class."""
-
-    text: str
-    columns: int = 1
-    rows: int = 1
-    scope: str = "col"
-    css: str = ""
-
-
-@dataclass(frozen=True)
-class BodyCell:
-    """A value as people read it, and its CSS class."""
-
-    text: str
-    css: str
-    is_key: bool
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table laid out for the page: one or two rows of headings, then the values."""
-
-    table: Table
-    head: tuple[tuple[HeadCell, ...], ...]
-    body: tuple[tuple[BodyCell, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -110,7 +87,8 @@ def render(
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    sheets = {table.number: lay_out(table) for table in results.tables}
+    judged = judgements(paper.tables, paper.published.numbers, results.tables, results.agreement)
+    sheets = {table.number: lay_out(table, judged) for table in results.tables}
     drawn = {figure.stem: figure for figure in figures}
     sections = [
         Section(title, f"section-{number}", tuple(_entries(names, sheets, drawn)))
@@ -127,6 +105,10 @@ def render(
         names_shown=NAMES_SHOWN,
         provenance=provenance(selection.runs),
         about=_about(paper, selection.preset),
+        other_size=_is_other_size(paper, selection.preset),
+        answers=_answers(paper, findings),
+        reason=reason,
+        finding_texts=finding_texts,
         headlines=results.headlines,
         sections=sections,
         beyond=_BEYOND,
@@ -135,6 +117,8 @@ def render(
         verdicts=_verdicts(findings),
         agreement=rows,
         agreeing=Counter(row["agrees"] for row in rows),
+        disagreeing=[row for row in rows if row["agrees"] == NO],
+        sharpness=agreement_sentences(results.agreement) if rows else [],
         of_official=official_sentence(results.agreement) if rows else "",
         agreement_figure=drawn.get(_AGREEMENT_FIGURE),
         contents=_contents(
@@ -154,6 +138,19 @@ def _about(paper: Paper, preset: str) -> str:
     return _ABOUT_OWN if paper.published.numbers else ""
 
 
+def _is_other_size(paper: Paper, preset: str) -> bool:
+    """Return whether no run has the size of the paper's, so that nothing published is judged."""
+    if not paper.published.numbers:
+        return False
+    return not any(preset in study.same_size(paper.preset) for study in paper.studies)
+
+
+def _answers(paper: Paper, findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings on the claims that the paper rests on, all where it names none."""
+    by_id = {finding.id: finding for finding in findings}
+    return [by_id[name] for name in paper.key_claims if name in by_id] or list(findings)
+
+
 def _entries(
     names: Sequence[int | str], sheets: Mapping[int, Sheet], figures: "Mapping[str, Figure]"
 ) -> Iterator[Entry]:
@@ -168,10 +165,11 @@ def _contents(
     sections: Sequence[Section], *, topics: bool, findings: bool, agreement: bool
 ) -> list[tuple[str, str]]:
     """Anchor and title of every part of the page, in order."""
-    parts = [(section.anchor, section.title) for section in sections]
-    parts += [("beyond", "Beyond the study")] * topics
+    parts = [("answers", "Answers")]
     parts += [("findings", "Findings")] * findings
     parts += [("published", "Published against measured")] * agreement
+    parts += [(section.anchor, section.title) for section in sections]
+    parts += [("beyond", "Beyond the study")] * topics
     return [*parts, ("provenance", "Provenance"), ("cells", "Cells")]
 
 
@@ -219,56 +217,3 @@ def _address(tracking_uri: str) -> str:
         return ""
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-
-
-def lay_out(table: Table) -> Sheet:
-    """Head and body of `table`; groups of columns get a heading of their own."""
-    css = _css(table)
-    body = tuple(
-        tuple(
-            _body_cell(column, value, css[column.name])
-            for column, value in zip(table.columns, row, strict=True)
-        )
-        for row in table.frame.itertuples(index=False, name=None)
-    )
-    return Sheet(table, tuple(_head(table, css)), body)
-
-
-def _head(table: Table, css: Mapping[str, str]) -> Iterator[tuple[HeadCell, ...]]:
-    if not any(column.group for column in table.columns):
-        yield tuple(HeadCell(c.label, css=css[c.name]) for c in table.columns)
-        return
-    top: list[HeadCell] = []
-    for group, members in itertools.groupby(table.columns, key=lambda column: column.group):
-        columns = list(members)
-        if group:
-            top.append(HeadCell(group, len(columns), scope="colgroup", css="group start"))
-        else:
-            top += [HeadCell(c.label, rows=2, css=css[c.name]) for c in columns]
-    yield tuple(top)
-    yield tuple(HeadCell(c.label, css=css[c.name]) for c in table.columns if c.group)
-
-
-def _css(table: Table) -> dict[str, str]:
-    """Return the CSS classes of each column by its name."""
-    css, group = {}, ""
-    for column in table.columns:
-        classes = {
-            "number": is_numeric(table, column),
-            "start": bool(column.group) and column.group != group,
-            "measured": column.label == "measured",
-            "difference": column.is_difference,
-        }
-        css[column.name] = " ".join(name for name, holds in classes.items() if holds)
-        group = column.group
-    return css
-
-
-def _body_cell(column: Column, value: Value, css: str) -> BodyCell:
-    text = readable(value, column.kind)
-    if isinstance(value, str | bool):
-        absent = value not in ("", True, False) and column.kind != PLAIN
-        return BodyCell(text, f"{css} absent" if absent else css, column.is_key)
-    if column.is_difference:
-        css += " plus" if text.startswith("+") else " minus" if text.startswith("-") else ""
-    return BodyCell(minus(text), css, column.is_key)

@@ -72,6 +72,8 @@ class Paper:
         source: by whom, in what and when it was published.
         address: where it can be read.
         question: what the studies are to answer, where nothing was published.
+        key_claims: ids of the claims that the page begins with; none for all.
+        full_size: where to see results at the paper's own size, for runs of another.
     """
 
     name: str
@@ -93,6 +95,8 @@ class Paper:
     source: str = ""
     address: str = ""
     question: str = ""
+    key_claims: Sequence[str] = ()
+    full_size: str = ""
 
     def study(self, name: str) -> Study:
         """Return the study called `name`, which has to be one of the paper's."""

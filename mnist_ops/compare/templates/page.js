@@ -134,6 +134,20 @@
   addEventListener("scroll", () => { if (!pending) { pending = true; requestAnimationFrame(mark); } }, { passive: true });
   mark();
 
-  // Paper cannot be unfolded.
-  addEventListener("beforeprint", () => document.querySelectorAll("main details").forEach((d) => { d.open = true; }));
+  // A link to a claim shows its evidence.
+  function unfold() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const details = target?.querySelector("details.evidence");
+    if (details) details.open = true;
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // Paper cannot be unfolded; lists of runs stay folded.
+  const folded = [];
+  addEventListener("beforeprint", () => {
+    folded.push(...document.querySelectorAll("details.evidence:not([open]), details.listed:not([open])"));
+    folded.forEach((details) => { details.open = true; });
+  });
+  addEventListener("afterprint", () => folded.splice(0).forEach((details) => { details.open = false; }));
 })();
