@@ -26,6 +26,7 @@ class Judgement:
 
 # Number of a table, row, quantity (its columns are ``<quantity>_measured`` and so on).
 Judgements: TypeAlias = Mapping[tuple[int, int, str], Judgement]
+NOT_JUDGED: Judgements = {}
 
 
 def judgements(

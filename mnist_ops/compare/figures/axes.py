@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable
 
+import pandas as pd
+
 from mnist_ops.compare.figures.numbers import known
 
 
@@ -31,6 +33,13 @@ def with_spread(measured: Iterable[float], std: Iterable[float]) -> list[float]:
         reach = 0.0 if math.isnan(deviation) else deviation
         ends += [value - reach, value + reach]
     return ends
+
+
+def ends(frame: pd.DataFrame) -> list[float]:
+    """Return the ends of the ranges of a frame and its published values."""
+    names = [name for name in ("low", "high", "published") if name in frame]
+    found = frame[names].to_numpy(dtype="float64").ravel().tolist()
+    return [*with_spread(frame["measured"], frame["std"]), *found]
 
 
 def error_bars(std: Iterable[float], **looks: object) -> dict[str, object]:

@@ -1,12 +1,14 @@
-"""Measured values as bars, published ones as markers on them."""
+"""Measured values as bars from zero or as dots, published ones as markers on them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import pandas as pd
 from plotly import graph_objects as go
 
 from mnist_ops.compare.figures import axes, style
-from mnist_ops.compare.figures.numbers import hidden, repeated
+from mnist_ops.compare.figures.numbers import has_range, hidden, repeated
 from mnist_ops.compare.figures.style import INK, PRINTED, SOFT, published_marker
 
 # Of the room of one category, what its bars take.
@@ -32,9 +34,10 @@ def grouped_bars(
     written: str,
     colour: Callable[[str], str] = style.colour,
 ) -> None:
-    """Draw a frame into the panel of `row`: categories down, one bar a series in each.
+    """Draw a frame into the panel of `row`: categories down, one bar or dot a series in each.
 
-    A bar without a value has the word for its absence in its place; its published value is drawn
+    A bar says something by its length, so there are bars where the axis begins at 0 alone. A value
+    without a value has the word for its absence in its place; its published value is drawn
     all the same. Positions are numbers, as markers on a category axis cannot be put beside each
     other the way that bars are.
 
@@ -52,12 +55,11 @@ def grouped_bars(
     names = list(dict.fromkeys(frame[series]))
     width = _FILLED / _abreast(frame, category, series)
     places = _places(frame, category, categories, width)
-    spread = repeated(frame)
+    spread = repeated(frame) or has_range(frame)
     for name in names:
         ours = frame[(frame[series] == name) & frame["measured"].notna()]
         figure.add_trace(
-            go.Bar(
-                orientation="h",
+            _marks(start, width, colour(name))(
                 name=name,
                 legendgroup=name,
                 showlegend=_first(figure, name),
@@ -65,9 +67,7 @@ def grouped_bars(
                 # are drawn.
                 x=ours["measured"].tolist() or [None],
                 y=places[ours.index].tolist() or [None],
-                width=width * 0.9,
-                marker={"color": colour(name), "line": {"width": 0}},
-                error_x=_error(ours) if spread else None,
+                error_x=_error(ours, INK if start == 0 else colour(name)) if spread else None,
                 customdata=[f"{c}, {name}" for c in ours[category]],
                 hovertemplate=f"%{{customdata}}<br>measured {written}<extra></extra>",
             ),
@@ -93,7 +93,7 @@ def grouped_bars(
             row=row,
             col=1,
         )
-    absent = frame[frame["measured"].isna()]
+    absent = frame[frame["measured"].isna() & (frame["absent"] != "")]
     if not absent.empty:
         figure.add_trace(
             go.Scatter(
@@ -124,8 +124,13 @@ def grouped_bars(
 
 def reasons(frame: pd.DataFrame, series: str) -> Sequence[str]:
     """Return the series without any value, and why: ``CUDA: not measured: no CUDA device``."""
-    words = ((name, hidden(of_name)) for name, of_name in frame.groupby(series, sort=False))
-    return [f"{name}: {word}" for name, word in words if word]
+    return [f"{name}: {word}" for name, word in without_values(frame, series).items()]
+
+
+def without_values(frame: pd.DataFrame, series: str) -> dict[str, str]:
+    """Return the series without any value, and why."""
+    words = {str(name): hidden(rows) for name, rows in frame.groupby(series, sort=False)}
+    return {name: word for name, word in words.items() if word}
 
 
 def _abreast(frame: pd.DataFrame, category: str, series: str) -> int:
@@ -148,5 +153,21 @@ def _first(figure: go.Figure, name: str) -> bool:
     return not any(trace.legendgroup == name and trace.showlegend for trace in figure.data)
 
 
-def _error(frame: pd.DataFrame) -> dict[str, object]:
-    return axes.error_bars(frame["std"], color=INK, thickness=1.25, width=3)
+def _marks(start: float, width: float, tint: str) -> Callable[..., Any]:
+    """Return what draws a series: bars on an axis from 0, dots on any other."""
+    if start == 0:
+        looks = {"color": tint, "line": {"width": 0}}
+        return partial(go.Bar, orientation="h", width=width * 0.9, marker=looks)
+    return partial(go.Scatter, mode="markers", marker={"color": tint, "size": 8})
+
+
+def _error(frame: pd.DataFrame, tint: str) -> dict[str, object]:
+    """Return lines to the ends of the range of repeats where it is known, else deviations."""
+    looks = {"color": tint, "thickness": 1.5, "width": 3}
+    if has_range(frame):
+        up, down = frame["high"] - frame["measured"], frame["measured"] - frame["low"]
+        return axes.error_bars(up, **looks) | {
+            "symmetric": False,
+            "arrayminus": axes.error_bars(down)["array"],
+        }
+    return axes.error_bars(frame["std"], **looks)

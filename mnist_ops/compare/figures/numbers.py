@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.judged import Judgement
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import absence, values_of
 from mnist_ops.compare.tables.table import Table, Value
@@ -16,6 +17,9 @@ from mnist_ops.core import keys
 # What a frame says of a quantity: mean and deviation over n repetitions, the published value, and
 # the word that stands where nothing was measured.
 COMPARED = ("measured", "std", "n", "published", "absent")
+
+# The same, with where a repeat of the measurement falls 95% of the time.
+RANGED = (*COMPARED, "low", "high")
 
 NO_NUMBER = math.nan
 
@@ -73,6 +77,17 @@ def averaged(
     }
 
 
+def ranged(row: Mapping[str, Value], name: str, judgement: Judgement | None) -> dict[str, Any]:
+    """Return the values of `RANGED` for the quantity `name` of a table's row."""
+    low, high = (judgement.low, judgement.high) if judgement else (NO_NUMBER, NO_NUMBER)
+    return compared(row, name) | {"low": low, "high": high}
+
+
+def has_range(frame: pd.DataFrame) -> bool:
+    """Return whether it is known of any value where a repeat falls."""
+    return "low" in frame and bool(frame["low"].notna().any())
+
+
 def number(value: Value) -> float:
     """Return the value; NaN where it is a word."""
     return NO_NUMBER if isinstance(value, str) else float(value)
@@ -115,7 +130,12 @@ def repeated(frame: pd.DataFrame) -> bool:
 
 
 def spread_note(frame: pd.DataFrame) -> str:
-    """Return the caption's sentence on error bars, where there are any."""
+    """Return the caption's sentence on ranges or error bars, where there are any."""
+    if has_range(frame):
+        return (
+            " Lines: where a repeat of the measurement falls 95% of the time; a published value "
+            "outside of its line disagrees."
+        )
     return " Error bars: standard deviation over seeds." if repeated(frame) else ""
 
 

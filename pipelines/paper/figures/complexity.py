@@ -79,7 +79,8 @@ def flops_figure(selection: Selection) -> Figure:
     return Figure(
         "accuracy-against-flops",
         title,
-        "A point a configuration. The FLOPs of an SVM are its kernel evaluations for one image and "
+        "A point a configuration, up is better: the axis is of the test error, 100% less the "
+        "accuracy. The FLOPs of an SVM are its kernel evaluations for one image and "
         "grow with its support vectors. Filled markers are measured, hollow ones published.",
         "Scatter plot of test accuracy over the FLOPs that one image takes, for networks and "
         "support vector machines, a panel a data set.",

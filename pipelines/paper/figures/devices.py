@@ -10,16 +10,25 @@ from mnist_ops.compare.figures import axes, bars
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.numbers import (
     COMPARED,
+    RANGED,
     compared,
     hidden,
     label,
     models_in,
+    ranged,
     rows_of,
     spread_note,
     table_of,
     varying,
 )
-from mnist_ops.compare.figures.style import PRINTED, SOFT, panels, published_marker
+from mnist_ops.compare.figures.style import (
+    PRINTED,
+    SOFT,
+    name_published,
+    panels,
+    published_marker,
+)
+from mnist_ops.compare.judged import NOT_JUDGED, Judgements
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import VARIANT
 from mnist_ops.compare.tables.table import Table
@@ -36,7 +45,9 @@ _SYMBOLS = {"ResNet-18": "square", "ResNet-50": "triangle-up"}
 _TIME_TITLE = "Training time (s), logarithmic"
 
 
-def device_numbers(tables: Sequence[Table], quantity: str) -> pd.DataFrame:
+def device_numbers(
+    tables: Sequence[Table], quantity: str, judged: Judgements = NOT_JUDGED
+) -> pd.DataFrame:
     """Return a row per configuration and device: `quantity` of table 8."""
     table = table_of(tables, 8)
     rows = rows_of(table)
@@ -46,12 +57,13 @@ def device_numbers(tables: Sequence[Table], quantity: str) -> pd.DataFrame:
             "configuration": f"{model_label(model)} · {label(row, names)}",
             "model": model_label(model),
             "device": str(row[keys.DEVICE]),
-            **compared(row, f"{model}_{quantity}"),
+            **ranged(row, name, judged.get((8, place, name))),
         }
         for model in models_in(table, quantity)
-        for row in rows
+        for place, row in enumerate(rows)
+        if (name := f"{model}_{quantity}")
     ]
-    frame = pd.DataFrame(found, columns=["configuration", "model", "device", *COMPARED])
+    frame = pd.DataFrame(found, columns=["configuration", "model", "device", *RANGED])
     # Configurations in the order of the table, the devices of each beside each other.
     order = {name: place for place, name in enumerate(dict.fromkeys(frame["configuration"]))}
     places = frame["configuration"].map(order)
@@ -78,39 +90,37 @@ def time_figure(tables: Sequence[Table]) -> Figure:
     frame = device_numbers(tables, TIME)
     title = "Training time on CPU and GPU"
     drawing = _panel(title, frame)
-    ends = axes.with_spread(frame["measured"], frame["std"])
-    low, high = axes.time_range([*ends, *frame["published"]])
+    low, high = axes.time_range(axes.ends(frame))
     drawing.update_xaxes(type="log", range=[low, high], dtick=1)
     _name_axis(drawing, 1, _TIME_TITLE, bars.reasons(frame, "device"))
     _bars(drawing, frame, start=10**low, written="%{x:.1f} s", colour=colour)
     return Figure(
         "figure-06",
         title,
-        "Bars are measured, hollow diamonds published; one step of the axis is ten times as "
+        "Dots are measured, hollow diamonds published; one step of the axis is ten times as "
         f"long.{spread_note(frame)}",
-        "Bar chart: training time of each network and optimizer on CPU and CUDA device, on a "
+        "Dots: training time of each network and optimizer on CPU and CUDA device, on a "
         "logarithmic axis, with the published values as markers.",
         frame,
         drawing,
     )
 
 
-def accuracy_figure(tables: Sequence[Table]) -> Figure:
+def accuracy_figure(tables: Sequence[Table], judged: Judgements = NOT_JUDGED) -> Figure:
     """Draw figure 7."""
-    frame = device_numbers(tables, ACCURACY)
+    frame = device_numbers(tables, ACCURACY, judged)
     title = "Test accuracy on CPU and GPU"
     drawing = _panel(title, frame)
-    ends = axes.with_spread(frame["measured"], frame["std"])
-    start, end = axes.percent_range([*ends, *frame["published"]], zero=True)
+    start, end = axes.percent_range(axes.ends(frame), zero=True)
     drawing.update_xaxes(range=[start, end])
     _name_axis(drawing, 1, axes.percent_title(start), bars.reasons(frame, "device"))
     _bars(drawing, frame, start=start, written="%{x:.2f}%", colour=colour)
     return Figure(
         "figure-07",
         title,
-        f"Bars are measured, hollow diamonds published.{spread_note(frame)}",
-        "Bar chart: test accuracy of each network and optimizer on CPU and CUDA device, with the "
-        "published values as markers.",
+        f"Filled marks are measured, hollow diamonds published.{spread_note(frame)}",
+        "Chart of dots or bars: test accuracy of each network and optimizer on CPU and CUDA "
+        "device, with the published values as markers.",
         frame,
         drawing,
     )
@@ -133,12 +143,11 @@ def combined_figure(tables: Sequence[Table]) -> Figure:
     frame = combined_numbers(tables)
     title = "CPU against GPU: time, accuracy and speed-up"
     speedups = frame[frame["quantity"] == "speedup"].reset_index(drop=True)
-    drawing = panels(
-        title,
-        ["Accuracy against training time", "Speed-up, CPU over GPU"],
-        [330, bars.height(speedups, "configuration", "model")],
-        between=96,
-    )
+    titles = {"Accuracy against training time": 330}
+    missing = hidden(speedups)
+    if not missing:
+        titles["Speed-up, CPU over GPU"] = bars.height(speedups, "configuration", "model")
+    drawing = panels(title, list(titles), list(titles.values()), between=96)
     points = _points(frame)
     _scatter(drawing, points)
     low, high = axes.time_range([*points["time"]])
@@ -146,6 +155,25 @@ def combined_figure(tables: Sequence[Table]) -> Figure:
     drawing.update_xaxes(row=1, type="log", range=[low, high], dtick=1)
     _name_axis(drawing, 1, _TIME_TITLE, bars.reasons(frame[frame["quantity"] == TIME], "device"))
     drawing.update_yaxes(row=1, range=[start, end], title_text="Test accuracy (%)")
+    if missing:
+        name_published(drawing)
+        below = f"No speed-up is drawn: {missing}; table 9 has the published ones."
+    else:
+        _speedups(drawing, speedups)
+        below = "Below, bars are measured, diamonds published."
+    return Figure(
+        "figure-08",
+        title,
+        "Up and to the left is better; squares are ResNet-18, triangles ResNet-50, filled ones "
+        f"measured, hollow ones published. {below}",
+        "Scatter plot of test accuracy over training time on CPU and CUDA device, and where it was "
+        "measured a bar chart of the speed-up, with the published values as markers.",
+        frame,
+        drawing,
+    )
+
+
+def _speedups(drawing: go.Figure, speedups: pd.DataFrame) -> None:
     bars.grouped_bars(
         drawing,
         speedups,
@@ -158,17 +186,7 @@ def combined_figure(tables: Sequence[Table]) -> Figure:
     )
     greatest = max([1.0, *speedups["measured"].dropna(), *speedups["published"].dropna()])
     drawing.update_xaxes(row=2, range=[0, greatest * 1.1])
-    _name_axis(drawing, 2, "times as fast", [word] if (word := hidden(speedups)) else [])
-    return Figure(
-        "figure-08",
-        title,
-        "Above, up and to the left is better; squares are ResNet-18, triangles ResNet-50, filled "
-        "ones measured, hollow ones published. Below, bars are measured, diamonds published.",
-        "Scatter plot of test accuracy over training time on CPU and CUDA device, and below it a "
-        "bar chart of the speed-up of each configuration, with the published values as markers.",
-        frame,
-        drawing,
-    )
+    _name_axis(drawing, 2, "times as fast", [])
 
 
 def _panel(title: str, frame: pd.DataFrame) -> go.Figure:
@@ -181,6 +199,9 @@ def _name_axis(drawing: go.Figure, row: int, title: str, words: Sequence[str]) -
 
 
 def _bars(drawing: go.Figure, frame: pd.DataFrame, **options: Any) -> None:
+    # The name of the axis says why a device has no value.
+    told = frame["device"].isin(list(bars.without_values(frame, "device")))
+    frame = frame.assign(absent=frame["absent"].mask(told, ""))
     bars.grouped_bars(drawing, frame, row=1, category="configuration", series="device", **options)
 
 

@@ -23,10 +23,13 @@ _TABLES = {"MNIST": 2, "FashionMNIST": 3}
 _ACROSS = (keys.OPTIMIZER, keys.LEARNING_RATE)
 _DOWN = (keys.BATCH_SIZE, keys.EPOCHS, keys.PIN_MEMORY)
 _PIXELS_A_ROW = 30
+_PINNED = " · pin"
 
 
 def heatmap_numbers(selection: Selection, dataset: str) -> pd.DataFrame:
     """Return a row per model, row and column of the heatmap: means over seeds, and published rows.
+
+    Rows with pinned memory are left out where every value is that without.
 
     The published values are those of table 2 or 3, which do not say which pin_memory: they have
     rows of their own.
@@ -47,7 +50,7 @@ def heatmap_numbers(selection: Selection, dataset: str) -> pd.DataFrame:
             {
                 "order": (str(model), str(batch), epochs or 0, variant, bool(pin)),
                 "model": model_label(str(model)),
-                "row": f"{row} · pin" if pin else row,
+                "row": f"{row}{_PINNED}" if pin else row,
                 "column": label(named, _ACROSS),
                 **averaged(group, keys.TEST_ACCURACY, scale=TO_PERCENT),
             }
@@ -67,8 +70,22 @@ def heatmap_numbers(selection: Selection, dataset: str) -> pd.DataFrame:
                 "absent": "",
             }
         )
+    found = _without_repeats(found)
     found.sort(key=lambda row: row["order"])
     return pd.DataFrame(found, columns=["model", "row", "column", *COMPARED])
+
+
+def _without_repeats(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    values: dict[tuple[str, str], dict[str, str]] = {}
+    for entry in found:
+        shown = f"{entry['measured']:.2f}{entry['absent']}"
+        values.setdefault((entry["model"], entry["row"]), {})[entry["column"]] = shown
+    repeats = {
+        (model, row)
+        for (model, row), of_row in values.items()
+        if row.endswith(_PINNED) and values.get((model, row.removesuffix(_PINNED))) == of_row
+    }
+    return [entry for entry in found if (entry["model"], entry["row"]) not in repeats]
 
 
 def heatmap_figure(selection: Selection, dataset: str) -> Figure:
@@ -133,8 +150,8 @@ def heatmap_figure(selection: Selection, dataset: str) -> Figure:
     return Figure(
         _STEMS[dataset],
         title,
-        "Down: batch size (bs), epochs (ep) and whether memory is pinned (pin); across: optimizer "
-        "and learning rate. Rows named published are the study's.",
+        "Down: batch size (bs), epochs (ep) and whether memory is pinned (pin: where that changed "
+        "any value); across: optimizer and learning rate. Rows named published are the study's.",
         f"Heatmap: test accuracy on {dataset} of each network over batch size, epochs and pinned "
         "memory down, optimizer and learning rate across, with the published values in their "
         "own rows.",

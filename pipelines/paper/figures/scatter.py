@@ -1,5 +1,6 @@
 """Points of configurations, measured and published, in the panel of a data set."""
 
+import math
 from collections.abc import MutableSet
 
 import pandas as pd
@@ -11,6 +12,14 @@ from mnist_ops.compare.figures.style import PRINTED, published_marker, say_absen
 from ..looks import colour, symbol
 
 _SIZE = 8
+# Percent: what an error of zero is drawn at, and the ticks of the axis.
+_LEAST = 0.2
+_TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
+
+def error(accuracies: "pd.Series[float]") -> list[float]:
+    """Return the test errors in percent."""
+    return [max(100.0 - accuracy, _LEAST) for accuracy in accuracies]
 
 
 def draw_points(
@@ -21,7 +30,10 @@ def draw_points(
     hover: str,
     in_legend: MutableSet[str],
 ) -> tuple[float, float]:
-    """Draw the accuracy of each configuration of a data set over another of its numbers.
+    """Draw the test error of each configuration of a data set over another of its numbers.
+
+    The error is logarithmic and runs down, so that up is better: nearly all accuracies lie close
+    to 100%, and would lie on each other.
 
     Args:
         drawing: the figure.
@@ -47,10 +59,12 @@ def draw_points(
                 legendgroup=name,
                 showlegend=measured and name not in in_legend,
                 x=points[column].tolist(),
-                y=points["accuracy_pct"].tolist(),
+                y=error(points["accuracy_pct"]),
+                customdata=points["accuracy_pct"].tolist(),
                 marker=filled if measured else published_marker(tint, mark, _SIZE),
                 text=points["configuration"].tolist(),
-                hovertemplate=f"{name}<br>%{{text}}<br>{hover}, %{{y:.2f}}%<extra></extra>",
+                hovertemplate=f"{name}<br>%{{text}}<br>{hover}, %{{customdata:.2f}}%"
+                "<extra></extra>",
             ),
             row=row,
             col=1,
@@ -58,7 +72,14 @@ def draw_points(
         in_legend.add(name)
     if panel[panel["source"] == "measured"].empty:
         say_absent(drawing, "no finished cells", row)
-    start, end = axes.percent_range(panel["accuracy_pct"])
-    drawing.update_yaxes(row=row, range=[start, end], title_text="Test accuracy (%)")
+    least, most = axes.time_range(error(panel["accuracy_pct"]))
+    drawing.update_yaxes(
+        row=row,
+        type="log",
+        range=[most, max(least, math.log10(_LEAST))],
+        tickmode="array",
+        tickvals=_TICKS,
+        title_text="Test error (%), logarithmic",
+    )
     low, high = axes.time_range(panel[column])
     return low, high

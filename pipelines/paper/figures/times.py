@@ -34,7 +34,7 @@ from mnist_ops.core import keys
 from ..looks import colour
 from ..printed import PUBLISHED
 from ..studies import DATASETS, RESNET_GRID, SVM_GRID
-from .scatter import draw_points
+from .scatter import draw_points, error
 
 _NAMES = (keys.OPTIMIZER, keys.BATCH_SIZE, keys.EPOCHS)
 _TIME_AXIS = {"type": "log", "dtick": 1, "title_text": "Training time (s), logarithmic"}
@@ -93,10 +93,10 @@ def time_figure(selection: Selection) -> Figure:
     return Figure(
         "figure-04",
         title,
-        "Bars are the mean over learning rates, pin_memory and seeds, error bars the standard "
+        "Dots are the mean over learning rates, pin_memory and seeds, error bars the standard "
         "deviation; hollow diamonds are published (table 8 has the study's only network times)."
         + _whose_times(selection),
-        "Bar chart: training time of each network by optimizer, batch size and epochs on a "
+        "Dots: training time of each network by optimizer, batch size and epochs on a "
         "logarithmic axis, a panel a data set.",
         frame,
         drawing,
@@ -185,7 +185,7 @@ def frontier_figure(selection: Selection) -> Figure:
                 showlegend=row == 1,
                 # Empty traces are not in the legend, which is the first panel's.
                 x=front["time_s"].tolist() or [None],
-                y=front["accuracy_pct"].tolist() or [None],
+                y=error(front["accuracy_pct"]) if len(front) else [None],
                 line={"color": INK, "width": 1.5, "shape": "hv"},
                 hoverinfo="skip",
             ),
@@ -198,7 +198,8 @@ def frontier_figure(selection: Selection) -> Figure:
     return Figure(
         "accuracy-against-time",
         title,
-        "A point a configuration, up and to the left is better. On the line: no other measured "
+        "A point a configuration, up and to the left is better: the axis is of the test error, "
+        "100% less the accuracy. On the line: no other measured "
         "configuration is as accurate in less time. Filled markers are measured, hollow ones "
         "published.",
         "Scatter plot of test accuracy over training time for networks and support vector "
