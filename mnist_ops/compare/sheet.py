@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnist_ops.compare.judged import Judgement, Judgements
-from mnist_ops.compare.render import is_numeric, minus, readable
+from mnist_ops.compare.render import is_numeric, minus, plain, readable
 from mnist_ops.compare.runs import records
-from mnist_ops.compare.tables.table import PLAIN, Column, Table, Value
+from mnist_ops.compare.tables.table import PLAIN, Column, Kind, Table, Value
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def lay_out(table: Table, judged: Judgements) -> Sheet:
         and table.frame[name].equals(table.frame[f"{stem}_measured"])
     }
     hidden = spread | repeated | {column.name for column in constant}
-    columns = [column for column in table.columns if column.name not in hidden]
+    shown = [column for column in table.columns if column.name not in hidden]
+    columns = sorted(shown, key=_results_first)
     css = _css(table, columns)
     body = [
         tuple(_body_cell(table, column, row, css[column.name], judged, index) for column in columns)
@@ -83,6 +84,11 @@ def lay_out(table: Table, judged: Judgements) -> Sheet:
         tuple(Row(_name(cells), cells) for cells in merged),
         tuple(notes),
     )
+
+
+def _results_first(column: Column) -> int:
+    """Order keys before numbers, and these before what else is said of a row."""
+    return 0 if column.is_key else 1 if column.kind != PLAIN else 2
 
 
 def _stems(table: Table) -> list[str]:
@@ -203,16 +209,17 @@ def _body_cell(
         return BodyCell(shown, f"{css} absent" if absent else css, column.is_key, label)
     stem = column.name.removesuffix("_measured")
     if stem != column.name:
-        text += _spread(row, stem, column)
+        text += _spread(row, stem, plain(value, column.kind))
     if column.is_difference:
         css += _colour(judged.get((table.number, index, column.name.removesuffix("_difference"))))
     return BodyCell(minus(text), css, column.is_key, label)
 
 
-def _spread(row: Mapping[str, Value], stem: str, column: Column) -> str:
-    """Return deviation and number of values, where the table has them."""
+def _spread(row: Mapping[str, Value], stem: str, mean: str) -> str:
+    """Return deviation, with the digits of the mean, and number of values, if there are any."""
     deviation, n = row.get(f"{stem}_std", ""), row.get(f"{stem}_n", "")
-    shown = "" if deviation == "" else f" \N{PLUS-MINUS SIGN} {readable(deviation, column.kind)}"
+    same = Kind(decimals=len(mean.partition(".")[2]))
+    shown = "" if deviation == "" else f" \N{PLUS-MINUS SIGN} {readable(deviation, same)}"
     return f"{shown} ({n})" if f"{stem}_std" in row else ""
 
 

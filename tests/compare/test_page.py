@@ -20,8 +20,10 @@ from compare_runs import (
 )
 
 from mnist_ops.compare import Results, Source, page
-from mnist_ops.compare.agreement import COLUMNS
+from mnist_ops.compare.agreement import COLUMNS, agreement
+from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Finding, Verdict
+from mnist_ops.compare.predictions import no_predictions
 from pipelines.paper import PAPER
 from pipelines.paper.headlines import Headline
 
@@ -180,8 +182,8 @@ def test_page_says_what_was_run():
     assert "2026-03-01 08:01 UTC to" in text
     assert "not measured: no CUDA device" in text
     assert "<dt>Best on MNIST</dt><dd>ResNet-18: 99%</dd>" in text
-    # Eleven tables, coverage, cells, findings, published numbers, runs.
-    assert text.count("<caption") == 16
+    # Eleven tables, coverage, cells, findings, published numbers, those that disagree, runs.
+    assert text.count("<caption") == 17
 
 
 def test_other_presets_do_not_warn_of_small_runs():
@@ -201,19 +203,77 @@ def test_findings_are_told_with_effect_interval_and_n():
     assert "1 supported" in text
     assert "0 refuted" in text
     assert "1 undecidable" in text
-    cells = re.search(r'<tr data-is="supported">(.*?)</tr>', text, re.S)[1]
-    for part in ("1.47 <small>percentage points", "−0.305 to 1.64", "&lt; 0.0001", "1,920"):
+    cells = re.search(r'<tr data-is="supported"[^>]*>(.*?)</tr>', text, re.S)[1]
+    for part in ("1.47 <small>percentage points", "−0.30 to 1.64", "&lt; 0.0001", "1,920"):
         assert part in cells
     assert "<b>Would decide it:</b> a GPU" in text
 
 
 def test_published_numbers_are_told_with_what_is_said_of_them():
     text = rendered()
-    first, second = re.findall(r'<tr data-is="n.*?</tr>', text, re.S)
+    disagreeing, first, second = re.findall(r'<tr data-is="n.*?</tr>', text, re.S)
+    assert disagreeing == first
+    assert 'class="number difference differs"' in first
     for part in ("98.95", "98.50", "−0.45", "98.10 to 98.90", "a note"):
         assert part in first
     assert "341.6" in second
     assert "nan" not in (first + second).lower()
+
+
+def section(text, anchor):
+    return re.search(f'<section aria-labelledby="{anchor}">(.*?)</section>', text, re.S)[1]
+
+
+def test_the_page_begins_with_the_answers():
+    selection = select(store(expected("paper"), "paper"), expected, {}, "paper")
+    text = rendered(selection)
+    found = re.findall(r'<section aria-labelledby="([a-z]+)', text)
+    assert found[:4] == ["answers", "findings", "published", "section"]
+    assert found[-2:] == ["provenance", "cells"]
+    answers = section(text, "answers")
+    assert '<a href="#claim-2.8.1">ResNet-18 is more accurate</a>' in answers
+    assert "1.47 percentage points (−0.30 to 1.64), p &lt; 0.0001" in answers
+    assert "Not measured: needs a GPU" in answers
+    assert "0 of the 1 published numbers that can be judged agree." in answers
+    assert "0.80 points wide" in answers
+    assert "Not the study" not in text
+
+
+def test_runs_of_another_size_say_so_and_where_the_study_s_are():
+    text = rendered()
+    head = text[: text.index('id="answers"')]
+    assert "Not the study&#39;s size" in head or "Not the study's size" in head
+    assert "make report" in head
+    assert "mnist-ops run all --preset paper" in head
+    # Beside every verdict, in the answers and in the findings.
+    assert text.count("<small>at another size</small>") == 4
+
+
+def test_tables_have_results_in_one_column_and_leave_out_what_repeats():
+    specs = [dataclasses.replace(spec, seed=seed) for spec in expected("paper") for seed in (0, 1)]
+    runs = store(specs, "paper", lambda spec: {"test_accuracy": 0.98 + spec.seed / 100})
+    text = rendered(select(runs, lambda preset: specs, {}, "paper"))
+    sheet = re.search(r'<figure id="table-02">.*?</figure>', text, re.S)[0]
+    assert "98.50 ± 0.71 (2)" in sheet
+    assert "best on test" not in sheet
+    assert "In all rows: Epochs 5." in sheet
+    # Rows with and without pinned memory, of which the study prints nothing.
+    assert "False, True" in re.search(r'<figure id="table-04">.*?</figure>', text, re.S)[0]
+
+
+def test_colours_say_whether_numbers_agree():
+    runs = store(expected("paper"), "paper", lambda spec: {"test_accuracy": 0.99})
+    selection = select(runs, expected, {}, "paper")
+    evidence = Evidence(selection, no_predictions, PAPER.sizes)
+    compared = agreement(PAPER, evidence, all_tables(selection))
+    sheet = re.search(
+        r'<figure id="table-02">.*?</figure>', rendered(selection, agreement=compared), re.S
+    )[0]
+    cells = dict(re.findall(r'class="number difference (\w+)"[^>]*>([^<]*)<', sheet))
+    assert set(cells) == {"agrees", "differs"}
+    counts = compared[compared["table"] == 2]["agrees"].value_counts()
+    assert sheet.count("difference differs") == counts["no"]
+    assert sheet.count("difference agrees") == counts["yes"]
 
 
 def test_parts_that_are_empty_are_left_out():
@@ -271,7 +331,7 @@ def test_figures_bring_their_data_and_a_picture_where_there_is_one():
 def test_tables_sort_and_the_long_ones_filter():
     elements = Elements(rendered())
     tables = elements.of("table")
-    assert sum("sorts" in table.get("class", "") for table in tables) == 15
+    assert sum("sorts" in table.get("class", "") for table in tables) == 16
     assert {a["data-of"] for a in elements.of("div") if "data-of" in a} == {
         "findings-table",
         "agreement-table",

@@ -169,6 +169,64 @@ def test_page_is_whole_at_any_width_in_both_themes(report, width, dark):
     browse(visit)
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_first_screen_has_verdicts(report, width):
+    async def visit(page):
+        await page.open(report.page, width=width, dark=False)
+        # Each with what decided, within the first 844 pixels.
+        seen = """[...document.querySelectorAll(".verdicts li")].filter(
+          (row) => row.getBoundingClientRect().bottom < innerHeight
+            && row.querySelector("small").textContent.trim()).length"""
+        assert await page.run(seen) >= (2 if width == 390 else 5)
+
+    browse(visit)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_links_land_on_their_headings(report, width):
+    async def visit(page):
+        await page.open(report.page, width=width, dark=False)
+        anchors = await page.run("[...document.querySelectorAll('.contents a')].map((a) => a.hash)")
+        assert len(anchors) >= 9
+        for anchor in anchors[:-2]:
+            await page.run(f"document.querySelector('.contents a[href=\"{anchor}\"]').click()")
+            # Figures above and below are drawn in the meantime.
+            await page.run("new Promise((resolve) => setTimeout(resolve, 700))")
+            place = f"document.querySelector('{anchor}').getBoundingClientRect().top"
+            assert 0 <= await page.run(place) < 120, anchor
+        # A verdict leads to its claim, whose evidence is then open.
+        await page.run("document.querySelector('.verdicts a').click()")
+        await page.run("new Promise((resolve) => setTimeout(resolve, 300))")
+        assert await page.run("document.querySelector('tr:target details').open")
+
+    browse(visit)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_tables_fit(report, width):
+    async def visit(page):
+        await page.open(report.page, width=width, dark=False)
+        wide = """[...document.querySelectorAll(".cards")].filter(
+          (table) => table.parentElement.scrollWidth > table.parentElement.clientWidth + 1
+        ).map((table) => table.caption.textContent)"""
+        assert await page.run(wide) == []
+
+    browse(visit)
+
+
+def test_print_does_not_open_lists_of_runs(report):
+    async def visit(page):
+        await page.open(report.page, width=1440, dark=False)
+        await page.run("dispatchEvent(new Event('beforeprint'))")
+        opened = "document.querySelectorAll('details.evidence[open]').length"
+        assert await page.run(opened) == len(report.results.findings)
+        assert await page.run("document.querySelectorAll('.runs[open], .notes [open]').length") == 0
+        await page.run("dispatchEvent(new Event('afterprint'))")
+        assert await page.run("document.querySelectorAll('main details[open]').length") == 0
+
+    browse(visit)
+
+
 def test_tables_sort_by_keyboard_and_filter(report):
     async def visit(page):
         await page.open(report.page, width=1440, dark=False)
