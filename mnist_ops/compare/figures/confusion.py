@@ -65,7 +65,7 @@ def confusion_figure(
     sheet = _sheet(dataset, names, pairs, found, source.pixels)
     titles, heights = [best.model], [380]
     if sheet is not None:
-        titles.append("The most frequent errors, with examples")
+        titles.append("Most frequent errors")
         heights.append(len(pairs) * 62)
     drawing = panels(title, titles, heights, between=130, legend=False)
     _matrix(drawing, frame, names)

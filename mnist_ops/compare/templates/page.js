@@ -143,11 +143,21 @@
   addEventListener("hashchange", unfold);
   unfold();
 
-  // Paper cannot be unfolded; lists of runs stay folded.
+  // Paper is white, and what is folded on it stays so: evidence is shown, lists are not.
   const folded = [];
+  let screen;
+  function theme(name) {
+    if (name) root.dataset.theme = name; else delete root.dataset.theme;
+    figures.redraw();
+  }
   addEventListener("beforeprint", () => {
-    folded.push(...document.querySelectorAll("details.evidence:not([open]), details.listed:not([open])"));
+    folded.push(...document.querySelectorAll("details.evidence:not([open])"));
     folded.forEach((details) => { details.open = true; });
+    screen = isDark() ? { theme: root.dataset.theme } : undefined;
+    if (screen) theme("light");
   });
-  addEventListener("afterprint", () => folded.splice(0).forEach((details) => { details.open = false; }));
+  addEventListener("afterprint", () => {
+    folded.splice(0).forEach((details) => { details.open = false; });
+    if (screen) theme(screen.theme);
+  });
 })();

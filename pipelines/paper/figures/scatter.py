@@ -72,11 +72,11 @@ def draw_points(
         in_legend.add(name)
     if panel[panel["source"] == "measured"].empty:
         say_absent(drawing, "no finished cells", row)
-    least, most = axes.time_range(error(panel["accuracy_pct"]))
+    errors = error(panel["accuracy_pct"]) or list(_TICKS)
     drawing.update_yaxes(
         row=row,
         type="log",
-        range=[most, max(least, math.log10(_LEAST))],
+        range=[math.log10(max(errors) * 1.3), math.log10(min(errors) / 1.3)],
         tickmode="array",
         tickvals=_TICKS,
         title_text="Test error (%), logarithmic",
