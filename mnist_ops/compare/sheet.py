@@ -77,6 +77,8 @@ def lay_out(table: Table, judged: Judgements) -> Sheet:
     ]
     merged = _without_repeats(body, [_is_truth(table, column) for column in columns])
     notes = [*table.notes, *_constant_note(table, constant), *_reasons(table)]
+    if repeated:
+        notes.append("Best on test is the measured value in all rows where it is not shown.")
     labels = {c.name: _label(table, c) for c in columns}
     return Sheet(
         table,

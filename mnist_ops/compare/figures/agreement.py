@@ -27,8 +27,8 @@ _EMPTY = 60
 # How a point looks by what is said of it.
 _AGREES, _DIFFERS, _NOT_JUDGED = "agrees", "differs", "not judged"
 _MARKERS: Mapping[str, dict[str, Any]] = {
-    _AGREES: {"color": "#0b6b53", "symbol": "circle"},
-    _DIFFERS: {"color": "#c2410c", "symbol": "diamond"},
+    _AGREES: {"color": "#2f9e7f", "symbol": "circle"},
+    _DIFFERS: {"color": "#d9531e", "symbol": "diamond"},
     _NOT_JUDGED: {"color": PAPER, "symbol": "circle", "line": {"color": INK, "width": 1.5}},
 }
 
