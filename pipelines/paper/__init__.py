@@ -94,8 +94,8 @@ PAPER = Paper(
     },
     # What the study answers its questions with: of each takeaway the claim that carries it.
     key_claims=("5.2.1", "5.2.1a", "5.2.2a", "5.2.2b", "5.2.2c", "3.5.1", "5.2.3", "5.2.4"),
-    full_size="Results at the study's own size are recorded with the project: in its checkout, "
-    "make report shows them without training. To compute them: mnist-ops run all --preset paper.",
+    full_size="Results at the study's own size: make report shows the recorded runs, mnist-ops run "
+    "all --preset paper computes them.",
     baseline=files(__package__).joinpath("baseline.json"),
 )
 PAPERS = {PAPER.name: PAPER}

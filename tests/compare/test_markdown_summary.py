@@ -19,16 +19,18 @@ from mnist_ops.study.specs import SvmSpec
 from pipelines.paper import PAPER
 
 BEGIN, END = marks(RESULTS)
-QUICK = expected("quick")
+PAPER_SIZE = expected("paper")
 OWN = "# Mine\n\nBefore, `{0}`.\n\n{0}\nold\n{1}\n\nAfter.\n"
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """One for all tests, which change nothing in it; beside its folder they write their own."""
-    on_cpu = [spec for spec in QUICK if spec.device == "cpu"]
+    # Of the study's size: of another one no number disagrees.
+    on_cpu = [spec for spec in PAPER_SIZE if spec.device == "cpu"]
     folder = tmp_path_factory.mktemp("digest") / "report"
-    return summarize(store(on_cpu), expected, cuda_not_measured(QUICK), folder, formats=["json"])
+    reasons = cuda_not_measured(PAPER_SIZE)
+    return summarize(store(on_cpu, "paper"), expected, reasons, folder, formats=["json"])
 
 
 def test_every_verdict_and_count_is_the_report_s(report: Report) -> None:
@@ -77,7 +79,7 @@ def test_only_the_section_is_replaced(report: Report, tmp_path: Path) -> None:
     readme.write_text(OWN.format(BEGIN, END))
     report.put_into(readme)
     once = readme.read_text()
-    assert once.startswith(f"# Mine\n\nBefore, `{BEGIN}`.\n\n{BEGIN}\n\nPreset `quick`")
+    assert once.startswith(f"# Mine\n\nBefore, `{BEGIN}`.\n\n{BEGIN}\n\nPreset `paper`")
     assert once.endswith(f"{END}\n\nAfter.\n")
     assert "\nold\n" not in once
     report.put_into(readme)
@@ -94,7 +96,7 @@ def test_a_file_gets_the_sections_that_it_has_marks_for(report: Report, tmp_path
     assert [topic.title for topic in report.results.topics] == [
         line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")
     ]
-    assert text.index("## ") < text.index("between") < text.index("Preset `quick`")
+    assert text.index("## ") < text.index("between") < text.index("Preset `paper`")
     assert text.startswith("above\n")
     assert text.endswith("\nbelow\n")
 
