@@ -83,7 +83,7 @@ def reason(finding: Finding) -> str:
     said += f" ({texts['interval']})" if texts["interval"] else ""
     if p_value := texts["p"]:
         said += f", p {p_value if p_value.startswith('<') else f'= {p_value}'}"
-    return f"{said}; needs {finding.missing}" if finding.missing else said
+    return f"{said}. Would decide it: {finding.missing}" if finding.missing else said
 
 
 def agreement_sentences(agreement: pd.DataFrame) -> list[str]:
