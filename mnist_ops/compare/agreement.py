@@ -6,9 +6,9 @@ agree where it lies where a repeat of the measurement falls 95% of the time (see
 Counts agree where they round to the printed digits. What depends on the machine is shown beside the
 published number and not judged; of runs of another size than the study's, counts alone are judged.
 
-The study says how many images it tested on, and not from where they are. Where a number disagrees,
-and the same cells were run with the official test images kept apart, what these give stands beside
-it.
+The study says how many images it tested on, and not from where they are. Where the same cells were
+run with the official test images kept apart, what these give stands beside each number, whether it
+agrees or not (see `official_images`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mnist_ops.compare import statistics
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.published import ACCURACY, F1, QUANTITIES, Judged, Number
 from mnist_ops.compare.render import csv_text
@@ -66,7 +65,7 @@ NOT_COMPARABLE = "not comparable"
 NOT_MEASURED = "not measured"
 
 _HARDWARE = "depends on the hardware"
-_SCORES: Mapping[str, Score] = {ACCURACY: ACCURACY_SCORE, F1: F1_SCORE}
+SCORES: Mapping[str, Score] = {ACCURACY: ACCURACY_SCORE, F1: F1_SCORE}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _sizes_of(paper: "Paper", name: str) -> list[str]:
 
 
 def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
-    """`frame`, with what the official test images say where it disagrees.
+    """`frame`, with what the official test images say of each judged number.
 
     Args:
         frame: as of `agreement`.
@@ -118,7 +117,9 @@ def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:
         with the number, ``official_low`` and ``official_high`` with its range.
     """
     frame = frame.copy()
-    judged = (frame["agrees"] == NO) & official["agrees"].isin([YES, NO])
+    judged = frame["agrees"].isin([YES, NO]) & official["agrees"].isin([YES, NO])
+    # A count does not depend on the images.
+    judged &= official["low"].notna()
     for ours, theirs in _OFFICIAL.items():
         frame.loc[judged, ours] = official.loc[judged, theirs]
     return frame
@@ -161,7 +162,8 @@ def _row(compared: Compared, evidence: Evidence) -> dict[str, Any]:
         size = f"not the study's size ({evidence.scope})"
         return row | {"agrees": NOT_COMPARABLE, "note": _joined(size, *notes)}
     if quantity.judged is Judged.NOT:
-        return row | {"agrees": NOT_COMPARABLE, "note": _joined(_HARDWARE, *notes)}
+        why = _joined(place.other_work, _HARDWARE)
+        return row | {"agrees": NOT_COMPARABLE, "note": _joined(why, *notes)}
     judged = _range(compared, measured, found, evidence)
     if judged is None:
         why = "no range to judge by: needs several seeds"
@@ -186,10 +188,10 @@ def _range(
     """Return the range in which a repeated measurement falls, and what it is estimated from."""
     number, place = compared.number, compared.place
     if place.compare is not None:
-        test = place.compare(evidence)
-        if test is None or test.interval is None:
+        difference = place.compare(evidence)
+        if difference is None or difference.of_another is None:
             return None
-        return statistics.repeated(measured, test.interval), ""
+        return difference.of_another, ""
     n, deviation = found.get("n", 1), found.get("std", "")
     own = Mean(
         measured,
@@ -197,7 +199,7 @@ def _range(
         None,
         n if isinstance(n, int) else 1,
     )
-    score = _SCORES[number.metric]
+    score = SCORES[number.metric]
     cells = evidence.cells(place.study, dataset=number.fields[keys.DATASET])
     known = chance(evidence.selection, number.fields, score, own, fewest_images(cells))
     if known is None:

@@ -130,26 +130,13 @@ def agreement_rows(agreement: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _official(row: Mapping[Any, Any], kind: Kind) -> str:
-    """Return the value on official test images for a number that disagrees; empty without any."""
-    verdict = {YES: "agrees", NO: "does not agree either"}.get(row["agrees_official"])
+    """Return the value on official test images; empty without any."""
+    either = " either" if row["agrees"] == NO else ""
+    verdict = {YES: "agrees", NO: f"does not agree{either}"}.get(row["agrees_official"])
     if verdict is None:
         return ""
     texts = [_number(row[name], kind) for name in ("official", "official_low", "official_high")]
     return f"on official test images {texts[0]} ({texts[1]} to {texts[2]}): {verdict}"
-
-
-def official_sentence(agreement: pd.DataFrame) -> str:
-    """Return a sentence on the numbers that agree on official test images; empty without any."""
-    disagreeing = int((agreement["agrees"] == NO).sum())
-    tried = agreement["agrees_official"].isin([YES, NO])
-    agreeing = int((agreement["agrees_official"] == YES).sum())
-    if not tried.any():
-        return ""
-    return (
-        f"Of the {disagreeing} that disagree, {int(tried.sum())} were measured a second time, on "
-        f"the data sets' official test images in place of images drawn from all: {agreeing} of "
-        "these agree then. The study does not say where its test images are from."
-    )
 
 
 def _number(value: Any, kind: Kind) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 from mnist_ops.compare import agreement as published_numbers
 from mnist_ops.compare.findings.finding import verdicts
-from mnist_ops.compare.formatting import agreement_rows, finding_texts, official_sentence
+from mnist_ops.compare.formatting import agreement_rows, finding_texts
+from mnist_ops.compare.joint_agreement import sentence
+from mnist_ops.compare.official_images import official_sentence
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.render import Markdown, markdown_table
@@ -130,7 +132,7 @@ def _agreement(results: Results) -> str:
     return (
         "**Published numbers, by table.** One agrees where it lies where a repeat of the "
         "measurement, with other seeds and images, falls 95% of the time. "
-        f"{official_sentence(frame)}".rstrip()
+        f"{sentence(results.joint)} {official_sentence(results.official)}".rstrip()
         + f"\n\n{markdown_table(head, rows, 'llrrrr')}"
     )
 

@@ -15,10 +15,11 @@ from mnist_ops.compare.formatting import (
     agreement_rows,
     agreement_sentences,
     finding_texts,
-    official_sentence,
     reason,
 )
+from mnist_ops.compare.joint_agreement import sentence
 from mnist_ops.compare.judged import judgements
+from mnist_ops.compare.official_images import official_sentence
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.results import Results
@@ -119,7 +120,9 @@ def render(
         agreeing=Counter(row["agrees"] for row in rows),
         disagreeing=[row for row in rows if row["agrees"] == NO],
         sharpness=agreement_sentences(results.agreement) if rows else [],
-        of_official=official_sentence(results.agreement) if rows else "",
+        of_official=" ".join(
+            filter(None, (sentence(results.joint), official_sentence(results.official)))
+        ),
         agreement_figure=drawn.get(_AGREEMENT_FIGURE),
         contents=_contents(
             sections, topics=bool(results.topics), findings=bool(findings), agreement=bool(rows)

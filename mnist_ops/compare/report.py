@@ -23,7 +23,14 @@ from mnist_ops.compare.files import publish
 from mnist_ops.compare.findings import all_findings, baseline
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Finding, verdicts
+from mnist_ops.compare.joint_agreement import (
+    joint_agreement,
+    joint_topic,
+    sentence,
+    to_frame,
+)
 from mnist_ops.compare.markdown_summary import best_results, markdown_summary
+from mnist_ops.compare.official_images import official_fits, official_sentence, official_topic
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
 from mnist_ops.compare.results import Results, Source
@@ -80,7 +87,9 @@ class Report:
         lines.append(f"{len(results.findings)} findings ({results.findings[0].scope}): {counted}")
         agrees = Counter(results.agreement["agrees"])
         counted = ", ".join(f"{word} {count}" for word, count in sorted(agrees.items()))
-        return [*lines, f"{len(results.agreement)} published numbers, agreeing: {counted}"]
+        lines.append(f"{len(results.agreement)} published numbers, agreeing: {counted}")
+        said = (sentence(results.joint), official_sentence(results.official))
+        return [*lines, *(text for text in said if text)]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for programs: JSON types only, numbers at full precision."""
@@ -123,6 +132,7 @@ class Report:
                 }
                 for topic in results.topics
             ],
+            "published_vs_measured_jointly": [dataclasses.asdict(each) for each in results.joint],
             "published_vs_measured": [
                 {str(name): _known(value) for name, value in row.items()}
                 for row in results.agreement.to_dict("records")
@@ -248,15 +258,27 @@ def _results(source: Source, paper: Paper, selection: Selection, expected: Expec
         s.official_label(selection.preset) for s in paper.studies if selection.preset in s.presets
     ]
     for label in dict.fromkeys(labels):
-        if official := at(label, lambda preset: ()):
-            agreement = published_numbers.with_official(agreement, compare(official))
+        if on_official := at(label, lambda preset: ()):
+            agreement = published_numbers.with_official(agreement, compare(on_official))
     evidence = Evidence(selection, source.predictions, paper.sizes, at)
-    topics = paper.extra_analyses(selection, at)
+    joint = joint_agreement(paper, evidence, agreement)
+    official = official_fits(paper, agreement)
+    topics = [
+        topic
+        for topic in (
+            *paper.extra_analyses(selection, at),
+            joint_topic(joint),
+            official_topic(official),
+        )
+        if topic is not None
+    ]
     results = Results(
         selection=selection,
         tables=tuple(paper.build_tables(selection)),
         findings=tuple(all_findings(evidence, paper.claims)),
         agreement=agreement,
+        joint=joint,
+        official=official,
         headlines=tuple(paper.headlines(evidence)),
         topics=tuple(topics),
     )
@@ -274,6 +296,9 @@ def _texts(paper: Paper, results: Results) -> dict[str, str]:
     if paper.published.numbers:
         texts["findings.json"] = baseline.to_json(results.findings)
         texts["published-vs-measured.csv"] = published_numbers.to_csv(results.agreement)
+        if results.joint:
+            jointly = to_frame(results.joint)
+            texts["published-vs-measured-jointly.csv"] = published_numbers.to_csv(jointly)
     for table in results.tables:
         texts[f"tables/{table.stem}.csv"] = to_csv(table)
         texts[f"tables/{table.stem}.md"] = to_markdown(table, origin)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from mnist_ops.compare.extra_analyses import Topic
 from mnist_ops.compare.findings.finding import Finding
 from mnist_ops.compare.headlines import Headline
+from mnist_ops.compare.joint_agreement import Joint
+from mnist_ops.compare.official_images import Fit
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.table import Table
@@ -68,6 +70,8 @@ class Results:
         tables: those of the paper.
         findings: every claim with its verdict.
         agreement: one row a published number, columns as of `agreement.COLUMNS`.
+        joint: the published numbers of a table or family tested together.
+        official: how well the data sets' own test images fit, where cells were tested on them.
         headlines: the answers to the paper's questions.
         topics: what the paper could not show.
         figures: the paper's, and those beyond it.
@@ -77,6 +81,8 @@ class Results:
     tables: tuple[Table, ...] = ()
     findings: tuple[Finding, ...] = ()
     agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
+    joint: tuple[Joint, ...] = ()
+    official: tuple[Fit, ...] = ()
     headlines: tuple[Headline, ...] = ()
     topics: tuple[Topic, ...] = ()
     figures: "tuple[Figure, ...]" = ()

@@ -22,6 +22,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from scipy import stats
+
 from mnist_ops.compare import statistics
 from mnist_ops.compare.cells import Cell, trainings
 from mnist_ops.compare.selection import Selection
@@ -179,6 +181,7 @@ class Chance:
         of_one: where one of them falls.
         basis: one of `BASES`.
         text: the basis in words.
+        degrees: of freedom of Student's t behind `of_one`; infinite for test images alone.
     """
 
     mean: float
@@ -186,6 +189,13 @@ class Chance:
     of_one: Interval
     basis: str
     text: str
+    degrees: float = math.inf
+
+    @property
+    def deviation(self) -> float:
+        """Return the standard deviation of one run behind `of_one`."""
+        low, high = self.of_one
+        return (high - low) / 2 / float(stats.t.ppf((1 + statistics.CONFIDENCE) / 2, self.degrees))
 
     @property
     def of_another(self) -> Interval:
@@ -218,12 +228,13 @@ def chance(
     seeds = "one seed" if own.n == 1 else f"{own.n} seeds"
     found = []
 
-    def add(of_one: Interval, basis: str, text: str) -> None:
-        found.append(Chance(own.mean, own.n, of_one, basis, f"{seeds}: the range has {text}"))
+    def add(of_one: Interval, basis: str, text: str, degrees: float = math.inf) -> None:
+        text = f"{seeds}: the range has {text}"
+        found.append(Chance(own.mean, own.n, of_one, basis, text, degrees))
 
     if own.deviation is not None and own.n >= ENOUGH_SEEDS:
         of_one = statistics.student_interval(own.mean, own.deviation, own.n - 1)
-        add(of_one, OWN_SEEDS, "their spread")
+        add(of_one, OWN_SEEDS, "their spread", own.n - 1)
     elif known := SeedNoise.of(selection).pooled(params, score):
         of_one = statistics.student_interval(own.mean, known.deviation, known.degrees)
         of = (
@@ -232,7 +243,7 @@ def chance(
             else f"{known.configurations} configurations"
         )
         text = f"the spread of {known.seeds} seeds of {of} of this model and data set{known.rule}"
-        add(of_one, LIKE_IT, text)
+        add(of_one, LIKE_IT, text, known.degrees)
     if images:
         low, high = statistics.wilson(own.mean / score.scale, images)
         of_one = (low * score.scale, high * score.scale)

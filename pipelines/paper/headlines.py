@@ -1,10 +1,11 @@
 """The answers to the study's three questions, in a line each."""
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import configurations
 from mnist_ops.compare.findings.contrast import as_ratio, mean_test
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.headlines import Headline, accuracy_interval, with_interval
+from mnist_ops.compare.headlines import Headline, with_interval
+from mnist_ops.compare.over_seeds import accuracy_interval
+from mnist_ops.compare.tables.champion import by_configuration
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, best, values_of
 from mnist_ops.core import keys
@@ -28,19 +29,20 @@ def headlines(evidence: Evidence) -> list[Headline]:
 
 def _best(evidence: Evidence, dataset: str) -> str:
     cells = evidence.cells(RESNET_GRID, SVM_GRID, dataset=dataset)
-    chosen = best(configurations(cells), keys.VAL_ACCURACY)
+    chosen = best(by_configuration(cells), keys.VAL_ACCURACY)
     if chosen is None:
         return "not measured"
     params = chosen[0].params
     accuracy = statistics.mean_interval(values_of(chosen, keys.TEST_ACCURACY, TO_PERCENT)).mean
-    found = with_interval(accuracy, accuracy_interval(chosen), "%")
+    found = with_interval(accuracy, accuracy_interval(evidence.selection, chosen), "%")
     return f"{model_label(str(params.get(keys.MODEL)))}, {configuration(params)}: {found}"
 
 
 def _gap(evidence: Evidence, dataset: str) -> str:
-    test = gain(evidence, dataset)
-    if test is None:
+    found = gain(evidence, dataset)
+    if found is None:
         return "not measured"
+    test = found.comparison
     return with_interval(test.effect, test.interval, " points", sign="+")
 
 

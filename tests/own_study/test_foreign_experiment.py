@@ -61,7 +61,8 @@ def test_it_is_reported(experiment: str, home: Path) -> None:
     (rate,) = effects[(effects["axis"] == "lr") & (effects["value"] == "0.01")].to_dict("records")
     assert rate["low"] < 0.05 < rate["high"]
     names = {path.stem for path in Path("report/figures").glob("*.json")}
-    assert names == {"main-effects", "heat-map", "parallel-coordinates", "learning-curves"}
+    others = {"heat-map", "parallel-coordinates", "learning-curves"}
+    assert names == {"variance-shares", "main-effects", *others}
     assert "the run has no metric val_acc" in Path("report/index.html").read_text()
     # It is read, and nothing else.
     assert (home / "mlflow.db").read_bytes() == before

@@ -139,11 +139,6 @@ def spread_note(frame: pd.DataFrame) -> str:
     return " Error bars: standard deviation over seeds." if repeated(frame) else ""
 
 
-def without_seed(cell: Cell) -> tuple[tuple[str, str], ...]:
-    """Return the params that the cells of one configuration share."""
-    return tuple(sorted((k, str(v)) for k, v in cell.params.items() if k != keys.SEED))
-
-
 def hidden(frame: pd.DataFrame) -> str:
     """Return the word for the absence of all values of the frame; empty where one is there."""
     if frame.empty:

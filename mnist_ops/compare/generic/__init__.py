@@ -26,7 +26,14 @@ __all__ = ["ForeignRun", "Score", "paper_of", "seed_param", "selection_of"]
 _LAYOUT = {
     "Setting": (tables.SETTING,),
     "Best configurations": (tables.BEST,),
-    "What matters": (tables.EFFECTS, "main-effects", "heat-map", "parallel-coordinates"),
+    "What matters": (
+        "variance-shares",
+        "main-effects",
+        tables.EFFECTS,
+        "heat-map",
+        "best-configurations",
+        "parallel-coordinates",
+    ),
     "All configurations": (
         tables.CONFIGURATIONS,
         "accuracy-against-time",
@@ -96,13 +103,18 @@ def _table(
 
 def _figures(results: Results, source: Source, *, score: Score) -> "list[Figure]":
     from mnist_ops.compare.generic.figures import figures
+    from mnist_ops.compare.generic.matters import matters_figures
 
-    return figures(grid_of(results.selection, score), score, source)
+    grid = grid_of(results.selection, score)
+    matters = matters_figures(results.selection, grid, score)
+    drawn = {figure.stem for figure in matters}
+    others = figures(grid, score, source)
+    return [*matters, *(figure for figure in others if figure.stem not in drawn)]
 
 
 def _headlines(evidence: Evidence, *, score: Score) -> list[Headline]:
     grid = grid_of(evidence.selection, score)
-    return [*_best(grid, score), *_most(grid, score)]
+    return [*_best(grid, score), *_shares(grid), *_most(grid, score)]
 
 
 def _best(grid: Grid, score: Score) -> list[Headline]:
@@ -122,6 +134,16 @@ def _best(grid: Grid, score: Score) -> list[Headline]:
             )
         )
     return found
+
+
+def _shares(grid: Grid) -> list[Headline]:
+    # statsmodels takes a second to import, and figures plotly.
+    from mnist_ops.compare.generic.matters import factorials, sentence
+
+    return [
+        Headline(f"Shares of the variance, {name}", sentence(found))
+        for name, found in factorials(grid).items()
+    ]
 
 
 def _most(grid: Grid, score: Score) -> list[Headline]:

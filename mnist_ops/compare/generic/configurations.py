@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
 
+import pandas as pd
+
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import Cell
-from mnist_ops.compare.headlines import accuracy_interval
+from mnist_ops.compare.cells import BOOKKEEPING, Cell
+from mnist_ops.compare.over_seeds import accuracy_interval
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison, Interval
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, grouped, values_of
 from mnist_ops.compare.tables.table import PERCENT, Kind
+from mnist_ops.compare.what_matters import SCORE, SEED
 from mnist_ops.core import keys
 
-# Params that follow from others, or say how many images there were.
-_DERIVED = frozenset({keys.AMP, keys.N_TRAIN, keys.N_VAL, keys.N_TEST, keys.DATA_PARTS, keys.PLAIN})
 # Params whose values say what they are of.
 _NAMES = (keys.MODEL, keys.DATASET, keys.OPTIMIZER)
 
@@ -61,11 +62,13 @@ class Configuration:
         values: axis -> value; None where the cells do not have the param.
         cells: one a seed.
         score: what they are measured by.
+        selection: all cells, which tell the deviation between seeds.
     """
 
     values: Mapping[str, Any]
     cells: Group
     score: Score
+    selection: Selection
 
     @property
     def results(self) -> list[float]:
@@ -101,12 +104,13 @@ class Configuration:
 
     @property
     def interval(self) -> Interval | None:
-        """95%: Student's t over seeds; of one accuracy Wilson's; None where neither is known."""
-        if self.score.is_accuracy and (found := accuracy_interval(self.cells)):
-            # Student's t knows no bounds.
-            return max(found[0], 0.0), min(found[1], float(TO_PERCENT))
+        """95%, of the mean, by `over_seeds`; of what is no accuracy Student's t over its seeds."""
         results = self.results
-        return statistics.mean_interval(results).interval if len(results) > 1 else None
+        if not results:
+            return None
+        if not self.score.is_accuracy:
+            return statistics.mean_interval(results).interval
+        return accuracy_interval(self.selection, self.cells)
 
     def mean_of(self, metric: str) -> float | None:
         """Return the mean of another metric; None where no cell has it."""
@@ -179,6 +183,16 @@ class Grid:
         there = [c for c in self.of(dataset) if c.chosen_by is not None and c.results]
         return max(there, key=lambda each: each.rank, default=None)
 
+    def runs(self, dataset: Any = None) -> pd.DataFrame:
+        """Return a row a finished run: its value of each axis, seed and score."""
+        configurations = self.configurations if dataset is None else self.of(dataset)
+        rows = [
+            {**each.values, SEED: seed, SCORE: value}
+            for each in configurations
+            for seed, value in each.by_seed.items()
+        ]
+        return pd.DataFrame(rows, columns=[*self.axes, SEED, SCORE])
+
     def effects(self, axis: str) -> list[Effect]:
         """Return the effect of each value of an axis that has a result."""
         by_value: dict[Any, dict[tuple[Any, ...], Configuration]] = {}
@@ -214,7 +228,7 @@ def grid_of(selection: Selection, score: Score) -> Grid:
     """Find axes and configurations among the cells of `selection`."""
     cells = selection.cells
     names = list(dict.fromkeys(name for cell in cells for name in cell.params))
-    names = [name for name in names if name != score.seed and name not in _DERIVED]
+    names = [name for name in names if name != score.seed and name not in BOOKKEEPING]
     found = {name: _values(cells, name) for name in _ordered(names, selection)}
     known = {name: [v for v in values if v is not None] for name, values in found.items()}
     axes = {name: found[name] for name, values in known.items() if len(values) > 1}
@@ -231,6 +245,7 @@ def grid_of(selection: Selection, score: Score) -> Grid:
                 {name: study if name == "study" else group[0].params.get(name) for name in axes},
                 group,
                 score,
+                selection,
             )
             for (study, *_), group in groups.items()
         ),

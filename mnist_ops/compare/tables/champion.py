@@ -9,18 +9,6 @@ from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import Group, absence, best, grouped
 from mnist_ops.core import keys
 
-_CONFIGURATION = (
-    keys.MODEL,
-    keys.OPTIMIZER,
-    keys.LEARNING_RATE,
-    keys.BATCH_SIZE,
-    keys.EPOCHS,
-    keys.PIN_MEMORY,
-    keys.KERNEL,
-    keys.C,
-    keys.GAMMA,
-)
-
 
 @dataclass(frozen=True)
 class Champion:
@@ -55,4 +43,4 @@ def champion(selection: Selection, study: str, dataset: str, metric: str) -> Cha
 
 def by_configuration(cells: Group) -> list[list[Cell]]:
     """Return the cells by configuration: those of one differ in nothing but the seed."""
-    return list(grouped(cells, lambda c: (*c.key(*_CONFIGURATION), c.variant)).values())
+    return list(grouped(cells, lambda cell: cell.configuration).values())

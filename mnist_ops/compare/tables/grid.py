@@ -87,6 +87,7 @@ class GridTable:
         written: how a param that tells rows apart is written.
         spread: whether deviations over seeds are shown where there are any.
         notes: what a reader should know.
+        other_work: why its times are of other work than the paper's, whatever the hardware.
         unprinted: param; each value of which the paper prints no row gets a note.
     """
 
@@ -104,6 +105,7 @@ class GridTable:
     written: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     spread: bool = True
     notes: tuple[str, ...] = ()
+    other_work: str = ""
     unprinted: str = ""
 
     def build(self, selection: Selection, published: Published) -> Table:
@@ -134,7 +136,7 @@ class GridTable:
         ]
         row = {name: self._write(name, fields[name]) for name in self.rows}
         model = str(fields[keys.MODEL]) if self.by_model else ""
-        return Place(row, _name(model, names[0]), self.study)
+        return Place(row, _name(model, names[0]), self.study, other_work=self.other_work)
 
     def _is_repeated(self, cells: Sequence[Cell]) -> bool:
         apart = [*([keys.MODEL] if self.by_model else []), *([self.chosen] if self.chosen else [])]

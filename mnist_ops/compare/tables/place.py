@@ -9,7 +9,7 @@ from mnist_ops.compare.tables.table import Table, Value
 
 if TYPE_CHECKING:
     from mnist_ops.compare.findings.evidence import Evidence
-    from mnist_ops.compare.statistics import Comparison
+    from mnist_ops.compare.over_seeds import Difference
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Place:
         study: whose cells were measured.
         on_test: what replaces columns of `row` where the paper's own choice, the best on test,
             has a row of its own.
+        other_work: why a time is of other work than the paper's, whatever the hardware; empty where
+            it is not.
         compare: for a number that is the difference of two configurations, their comparison.
     """
 
@@ -29,7 +31,13 @@ class Place:
     name: str
     study: str
     on_test: Mapping[str, Any] = field(default_factory=dict)
-    compare: "Callable[[Evidence], Comparison | None] | None" = None
+    other_work: str = ""
+    compare: "Callable[[Evidence], Difference | None] | None" = None
+
+    @property
+    def is_of_the_best(self) -> bool:
+        """Whether it is of the best of several: another configuration here than there, maybe."""
+        return bool(self.on_test) or self.compare is not None
 
     def find(self, table: Table, **others: Any) -> dict[str, Value]:
         """Return the row's values by what they are: ``measured``, ``std``, ``n`` and others.

@@ -7,6 +7,7 @@ from mnist_ops.compare.selection import Selection
 from ..studies import PRESET
 from .all_images import all_images_topic
 from .budget import budget_topic
+from .matters import matters_topics
 from .noise import noise_topic
 from .weights import weights_topic
 
@@ -27,5 +28,6 @@ def extra_analyses(selection: Selection, at: SelectionAt) -> list[Topic]:
         all_images_topic(selection, whole),
         budget_topic(selection),
         weights_topic(selection),
+        *matters_topics(selection),
     )
     return [topic for topic in topics if topic is not None]

@@ -5,11 +5,11 @@ from statistics import fmean
 
 from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.extra_analyses import Topic
-from mnist_ops.compare.figures.numbers import without_seed
 from mnist_ops.compare.provenance import provenance
 from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.tables.champion import by_configuration
 from mnist_ops.compare.tables.labels import configuration, model_label
-from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, grouped, values_of
+from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
 from mnist_ops.core import keys
 
 from ..studies import DATASETS, RESNET_GRID, SVM_GRID
@@ -79,7 +79,7 @@ def _configurations(selection: Selection, dataset: str) -> list[list[Cell]]:
         and not cell.params.get(keys.PIN_MEMORY)
         and {keys.MODEL, keys.SEED} <= cell.params.keys()
     ]
-    return list(grouped(cells, without_seed).values())
+    return by_configuration(cells)
 
 
 def _seconds(group: Group) -> float | None:

@@ -6,15 +6,16 @@ import pandas as pd
 
 from mnist_ops.compare import published
 from mnist_ops.compare.figures.figure import Figure
-from mnist_ops.compare.figures.numbers import entity, number, without_seed
+from mnist_ops.compare.figures.numbers import entity, number
 from mnist_ops.compare.figures.style import (
     PRINTED,
     name_published,
     panels,
 )
 from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.tables.champion import by_configuration
 from mnist_ops.compare.tables.labels import configuration
-from mnist_ops.compare.tables.measure import TO_PERCENT, grouped, mean
+from mnist_ops.compare.tables.measure import TO_PERCENT, mean
 from mnist_ops.core import keys
 
 from ..printed import PUBLISHED
@@ -27,9 +28,8 @@ _COLUMNS = ["source", "dataset", "model", "configuration", "flops", "accuracy_pc
 def flops_numbers(selection: Selection) -> pd.DataFrame:
     """Return a row per configuration and per published value: FLOPs for one image, accuracy."""
     cells = [c for study in (RESNET_GRID, SVM_GRID) for c in selection.of(study) if c.finished]
-    groups = grouped(cells, without_seed)
     found: list[dict[str, Any]] = []
-    for group in groups.values():
+    for group in by_configuration(cells):
         params = group[0].params
         found.append(
             {

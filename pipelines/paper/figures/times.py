@@ -16,7 +16,6 @@ from mnist_ops.compare.figures.numbers import (
     hidden,
     label,
     parts,
-    without_seed,
 )
 from mnist_ops.compare.figures.style import (
     INK,
@@ -27,6 +26,7 @@ from mnist_ops.compare.figures.style import (
 )
 from mnist_ops.compare.runs import STUDY, TIME
 from mnist_ops.compare.selection import Selection
+from mnist_ops.compare.tables.champion import by_configuration
 from mnist_ops.compare.tables.labels import configuration
 from mnist_ops.compare.tables.measure import TO_PERCENT, VARIANT, grouped, mean
 from mnist_ops.core import keys
@@ -131,7 +131,7 @@ def frontier_numbers(selection: Selection) -> pd.DataFrame:
         if cell.finished and cell.params.get(keys.DATASET) in DATASETS
     ]
     found: list[dict[str, Any]] = []
-    for group in grouped(cells, without_seed).values():
+    for group in by_configuration(cells):
         params = group[0].params
         time = mean(group, keys.TRAIN_TIME_S)
         accuracy = mean(group, keys.TEST_ACCURACY, TO_PERCENT)
