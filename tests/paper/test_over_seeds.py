@@ -39,11 +39,13 @@ def test_all_seeds_of_both_sides_count() -> None:
     of_rbf = [0.95, 0.96, 0.94, 0.97, 0.95, 0.93, 0.95]
     of_poly = [0.90, 0.92, 0.91, 0.88, 0.92]
     rbf = seeds([s for s in SVMS if s.kernel == "rbf"][:1], 7)
-    poly = seeds([s for s in SVMS if s.kernel == "poly"][:1], 5)
+    # Other seeds: common ones would make the test a paired one.
+    first_poly = next(s for s in SVMS if s.kernel == "poly")
+    poly = [dataclasses.replace(first_poly, seed=10 + seed) for seed in range(5)]
 
     def change(spec):
         of = of_rbf if spec.kernel == "rbf" else of_poly
-        return {"test_accuracy": of[spec.seed], **SIZES}
+        return {"test_accuracy": of[spec.seed % 10], **SIZES}
 
     chosen = selection([*rbf, *poly], change)
     (first,), (second,) = (groups_of(chosen, kernel=kernel) for kernel in ("rbf", "poly"))
@@ -92,7 +94,7 @@ def test_table_7_the_headlines_and_the_range_are_one_number() -> None:
         base = 0.9 if spec.study == "svm_grid" else 0.95
         return {"test_accuracy": base + apart[spec.seed], "val_accuracy": base}
 
-    specs = [*seeds(SVMS, 5), *NETWORKS]
+    specs = [*seeds(SVMS, 5), *seeds(NETWORKS, 2)]
     chosen = selection(specs, change)
     found = gain(evidence(chosen), "MNIST")
     assert found is not None
