@@ -187,7 +187,9 @@ def greater_effect(
         test = _combined(fmean(effects), tests, len(pairs))
     printed = _shown(test, contrast)
     said = f"{len(pairs)} matched: {_numbers(printed)}."
-    return _with_need(_by_sign(_outcome(printed, unit, said), test, 0.0), evidence, None)
+    outcome = _by_sign(_outcome(printed, unit, said), test, 0.0)
+    undecided = outcome.verdict == Verdict.UNDECIDABLE
+    return replace(outcome, missing=evidence.more) if undecided else outcome
 
 
 def by_comparison(
@@ -211,7 +213,7 @@ def by_comparison(
     outcome = _by_sign(replace(outcome, grade=grade), test, 0.0, MARGIN)
     goals = [Goal(abs(test.effect), ALPHA), Goal(MARGIN - abs(test.effect), 2 * ALPHA)]
     plans = [needs.of_block(evidence, block, goal) for goal in goals]
-    return _with_need(outcome, evidence, _cheapest(plans))
+    return _with_need(outcome, _cheapest(plans))
 
 
 def all_hold(parts: Mapping[str, Outcome]) -> Outcome:
@@ -315,7 +317,7 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
         plan: list[MoreSeeds] | None = needs.first_seeds(unknown)
     else:
         plan = _plan_everywhere(evidence, contrast, kind, shown, required)
-    return _with_need(outcome, evidence, plan)
+    return _with_need(outcome, plan)
 
 
 def _plan_everywhere(
@@ -367,7 +369,7 @@ def _on_average(
     goals = [Goal(abs(moved.effect), ALPHA)]
     goals += [Goal(margin - abs(test.effect), 2 * ALPHA)] if margin is not None else []
     plans = [needs.of_mean(evidence, units, goal) for goal in goals]
-    return _with_need(outcome, evidence, _cheapest(plans))
+    return _with_need(outcome, _cheapest(plans))
 
 
 def _of_these(evidence: Evidence, contrast: Contrast) -> Comparison:
@@ -493,16 +495,14 @@ def _uncovered(contrast: Contrast) -> str:
     return contrast.needed if contrast.uncovered else ""
 
 
-def _with_need(outcome: Outcome, evidence: Evidence, plan: list[MoreSeeds] | None) -> Outcome:
+def _with_need(outcome: Outcome, plan: list[MoreSeeds] | None) -> Outcome:
     """Add what would decide an undecidable claim, unless other things are missing."""
     if outcome.verdict != Verdict.UNDECIDABLE or outcome.missing:
         return outcome
     need = needs.total(plan or ())
     if need is None:
-        beyond = (
-            f"no {needs.MOST_SEEDS} seeds a configuration would, if the effects are as measured"
-        )
-        return replace(outcome, missing=f"{beyond}; {evidence.more}")
+        more = f"more than {needs.MOST_SEEDS} seeds a configuration"
+        return replace(outcome, missing=f"{more}, if the effects are as measured")
     grade = replace(outcome.grade, need=need)
     return replace(outcome, missing=needed_runs(need), grade=grade)
 
