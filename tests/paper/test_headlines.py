@@ -65,7 +65,7 @@ def test_lines_count_verdicts_and_agreement(tmp_path):
     assert lines[0] == "Preset quick"
     (findings,) = [line for line in lines if " findings (" in line]
     assert findings.startswith("29 findings (quick: a few hundred images a run, 1 seed): ")
-    assert lines[-1].startswith("160 published numbers, agreeing: no ")
+    assert lines[-1].startswith("160 published numbers, agreeing: not comparable ")
 
 
 def test_everything_for_programs_is_json(tmp_path):

@@ -28,9 +28,8 @@ def refused(result: Result, code: int = 2) -> str:
     return line
 
 
-@pytest.fixture
-def runs(home: Path) -> list[str]:
-    """Three cells of two studies in the store of the working folder."""
+def write_runs() -> list[str]:
+    """Write three cells of two studies into the store of the working folder; return their ids."""
     with tracked_runs.grid("other") as other:
         third = other.write(2, wrong=2)
     with tracked_runs.grid() as grid:
@@ -38,6 +37,27 @@ def runs(home: Path) -> list[str]:
         reasons = {"a" * 16: "not measured: no CUDA device"}
         grid.run.note({keys.NOT_MEASURED: json.dumps(reasons)})
     return [first, second, third]
+
+
+@pytest.fixture
+def runs(home: Path) -> list[str]:
+    """Three cells of two studies in the store of the working folder."""
+    return write_runs()
+
+
+@pytest.fixture(scope="session")
+def export_file(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """An export of such runs, for tests that need no store with them."""
+    folder = tmp_path_factory.mktemp("exported")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("TRACKING_URI", "RUN_ID", "EXPERIMENT_NAME", "EXPERIMENT_ID"):
+            patch.delenv(f"MLFLOW_{variable}", raising=False)
+        patch.setenv("MNIST_OPS_STATE", str(folder / "state"))
+        patch.chdir(folder)
+        write_runs()
+        assert call("export", "first.zip").exit_code == 0
+    return folder / "first.zip"
 
 
 @pytest.fixture

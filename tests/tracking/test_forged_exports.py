@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,11 @@ FORGED_RUNS: dict[str, Callable[[dict], None]] = {
     "a test set that is not there": lambda run: run.update(test_set="0" * 16),
     "too many params": lambda run: run["params"].update({f"p{n}": "" for n in range(1001)}),
 }
+
+
+@pytest.fixture
+def exported(home: Path, export_file: Path) -> Path:
+    return Path(shutil.copy(export_file, home))
 
 
 @pytest.mark.parametrize("name", FORGED_RUNS)
