@@ -49,9 +49,8 @@ def champion(
     for report in reports:
         for line in lines(report):
             answer(line)
-    model = reports[0].contender.version.model
-    answer("Use it:   mnist-ops predict IMAGE.png")
-    answer(f"Serve it: mlflow models serve -m models:/{model}@champion --env-manager local")
+    for line in _uses(reports[0], studies):
+        answer(line)
 
 
 def register(datasets: Sequence[str], preset: str | None, data_dir: Path | None) -> "list[Report]":
@@ -77,6 +76,17 @@ def lines(report: "Report") -> list[str]:
         )
     alias = "champion" if report.verdict.promoted else "challenger"
     told.append(f"  {alias} is version {report.contender.version.number}: {report.verdict.reason}")
+    return told
+
+
+def _uses(report: "Report", studies: Sequence[Study]) -> list[str]:
+    """Return the commands that use a champion."""
+    of_study = next((s.place for s in studies if report.dataset in s.datasets), "")
+    named = f" --study {of_study} --dataset {report.dataset}" if of_study else ""
+    told = [f"Use it:   mnist-ops predict{named} IMAGE.png"]
+    if not of_study:
+        model = report.contender.version.model
+        told += [f"Serve it: mlflow models serve -m models:/{model}@champion --env-manager local"]
     return told
 
 

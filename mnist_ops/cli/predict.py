@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,19 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from mnist_ops.cli.options import answer, json_option, log
+from mnist_ops.cli.options import answer, json_option, log, study_option
 from mnist_ops.cli.terminal import console
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import field, file_uri
 from mnist_ops.study import lookup
+from mnist_ops.study.grids import Study
+from mnist_ops.study.model import OtherCode
 
 if TYPE_CHECKING:
     from mnist_ops.serving.inference import Classifier
     from mnist_ops.serving.inference.preprocessing import Picture
 
+_FIRST = next(iter(lookup.ours("datasets")))
 # As many as a model computes at a time.
 BATCH = 256
 WHY_UNLIKE = {
@@ -32,8 +36,8 @@ WHY_UNLIKE = {
     "contrast": "it has hardly any contrast",
     "recognition": "the model recognises little in it",
 }
-# Of a terminal that has room for the picture and for the lines beside it.
-_PICTURE_COLUMNS = 64
+# Of a terminal that has room for the lines beside a picture.
+_LINES_COLUMNS = 36
 COLUMNS = ("file", "class", "class_name", "probability", "unlike", "inverted", "error", "uri")
 
 
@@ -77,21 +81,26 @@ class Row:
 )
 @click.option(
     "--dataset",
-    default=next(iter(lookup.ours("datasets"))),
-    show_default=True,
-    help="The data set of what the images show: digits, clothes.",
+    help="The data set of what the images show: digits, clothes.  [default: that of --study, or "
+    f"else {_FIRST}]",
 )
+@study_option("The study whose network is to be used: FILE.py, FILE.py:NAME or MODULE:NAME.")
 @click.option(
     "--alias", default="champion", show_default=True, help="Which version of the model to use."
 )
 @json_option
 def predict(
-    images: tuple[Path, ...], batch: Path | None, dataset: str, alias: str, as_json: bool
+    images: tuple[Path, ...],
+    batch: Path | None,
+    dataset: str | None,
+    studies: list[Study],
+    alias: str,
+    as_json: bool,
 ) -> None:
     """Classify IMAGES, of any size and colours, with a registered model.
 
-    Says so where an image looks unlike those that the model was trained on. Dark-on-light images
-    are inverted. `mnist-ops champion` registers the models.
+    Says so where an image looks unlike those that the model was trained on. Dark-on-light digits
+    and clothes are inverted. `mnist-ops champion` registers the models.
 
     A program finds a file, whatever bytes are in its name, by the field `uri` of JSON and CSV: its
     file: address, percent-encoded. `file` is for people.
@@ -99,11 +108,11 @@ def predict(
     if bool(images) == (batch is not None):
         raise InvalidInput("give either image files, or a folder with --batch")
     files = list(images) if batch is None else _files_in(batch)
-    classifier = _classifier(dataset, alias)
+    classifier = _classifier(dataset or _dataset_of(studies), alias)
     failed = 0
     printer = _JsonLines() if as_json else _Csv() if batch else _ForPeople()
     for start in range(0, len(files), BATCH):
-        rows = list(_rows(classifier, files[start : start + BATCH], dataset))
+        rows = list(_rows(classifier, files[start : start + BATCH]))
         for row in rows:
             if row.error is not None:
                 failed += 1
@@ -111,6 +120,14 @@ def predict(
         printer.print(rows)
     if failed:
         raise MnistOpsError(f"{failed} of {len(files)} images could not be classified")
+
+
+def _dataset_of(studies: Sequence[Study]) -> str:
+    """Return the one data set of the studies, or the published study's first without any."""
+    found = list(dict.fromkeys(name for study in studies for name in study.datasets)) or [_FIRST]
+    if len(found) > 1:
+        raise InvalidInput(f"--dataset is needed: the study has {', '.join(found)}")
+    return found[0]
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -138,32 +155,42 @@ def _classifier(dataset: str, alias: str) -> "Classifier":
     with tracking.tracking_errors(uri):
         version = registry.aliased(client, model, alias)
         if version is None:
+            is_own = dataset not in (known := lookup.known("datasets"))
+            if is_own and not lookup.is_registered("datasets", dataset):
+                raise InvalidInput.not_one_of("dataset", dataset, known)
             raise MnistOpsError(
                 f"there is no {alias} of {model} in {tracking.without_password(uri)}: "
-                "`mnist-ops champion` registers one"
+                f"`mnist-ops champion{' --study FILE.py' if is_own else ''}` registers one"
             )
         with tempfile.TemporaryDirectory() as folder:
-            classifier = Classifier.load(registry.fetch(client, version, Path(folder)))
+            files = registry.fetch(client, version, Path(folder))
+            try:
+                classifier = Classifier.load(files)
+            except OtherCode as error:
+                raise MnistOpsError(
+                    f"version {version.number} of {model} cannot be used: {error}"
+                ) from None
     if classifier.description.spec.dataset != dataset:
         raise MnistOpsError(f"version {version.number} of {model} is not of {dataset}")
     return classifier
 
 
-def _rows(classifier: "Classifier", files: Sequence[Path], dataset: str) -> Iterator[Row]:
+def _rows(classifier: "Classifier", files: Sequence[Path]) -> Iterator[Row]:
     """Return one row a file, in the files' order."""
     from mnist_ops.serving.inference import preprocessing
 
+    like = classifier.description.data
     read: dict[int, Picture] = {}
     errors: dict[int, str] = {}
     for number, path in enumerate(files):
         try:
-            read[number] = preprocessing.read(path, dataset)
+            read[number] = preprocessing.read(path, like)
         except preprocessing.UnreadableImage as error:
             errors[number] = str(error)
     answers = classifier.answer(
         np.stack([picture.pixels for picture in read.values()])
         if read
-        else np.empty((0, *classifier.description.spec.data.image_size), np.uint8)
+        else np.empty((0, *like.array_shape), np.uint8)
     )
     names = classifier.description.class_names
     place = {number: row for row, number in enumerate(read)}
@@ -224,8 +251,9 @@ class _ForPeople:
                 continue
             lines = _lines(row)
             # The picture is made of shades, which need colours and room beside the lines.
+            needed = row.picture.pixels.shape[-1] + _LINES_COLUMNS
             shades = terminal.is_terminal and not terminal.no_color and terminal.encoding == "utf-8"
-            if not shades or terminal.is_dumb_terminal or terminal.width < _PICTURE_COLUMNS:
+            if not shades or terminal.is_dumb_terminal or terminal.width < needed:
                 for line in (lines[0], *(f"  {line}" for line in lines[1:])):
                     answer(line)
                 continue
@@ -268,9 +296,12 @@ def _told(row: Row, lines: Sequence[str]) -> Text:
 def drawn(picture: "Picture") -> Text:
     """Return the image as lines of half blocks, two pixels each."""
     text = Text(no_wrap=True)
-    for top in range(0, len(picture.pixels), 2):
-        for above, below in zip(*picture.pixels[top : top + 2].tolist(), strict=True):
-            text.append("▀", style=f"rgb({above},{above},{above}) on rgb({below},{below},{below})")
+    pixels = picture.pixels if picture.pixels.ndim == 3 else picture.pixels[None].repeat(3, axis=0)
+    lines = np.moveaxis(pixels, 0, 2).tolist()
+    for above, below in zip_longest(lines[::2], lines[1::2], fillvalue=[(0, 0, 0)] * len(lines[0])):
+        for top, bottom in zip(above, below, strict=True):
+            colours = ("rgb({},{},{})".format(*pixel) for pixel in (top, bottom))
+            text.append("▀", style=" on ".join(colours))
         text.append("\n")
     text.rstrip()
     return text

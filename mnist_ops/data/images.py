@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mnist_ops.data import idx
 from mnist_ops.data.mapped import mapped
@@ -26,6 +27,8 @@ class Images:
         n_train: how many of them were published for training.
         digest: 16 hexadecimal digits that stand for the content of the files.
         class_names: The names of labels 0, 1, ...
+        groups: int64, (n,): which images belong together; None for no such groups.
+        split: indices of the images for training, validation and test; None where they are drawn.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Images:
     n_train: int
     digest: str
     class_names: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
+    split: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None
 
 
 def load(name: str, data_dir: Path | None = None) -> Images:
@@ -79,4 +84,6 @@ def _own(info: Dataset) -> Images:
         n_train=len(pixels) if content.n_train is None else content.n_train,
         digest=info.digest,
         class_names=info.class_names,
+        groups=content.groups,
+        split=content.split,
     )

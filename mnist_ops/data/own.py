@@ -1,6 +1,7 @@
 """Data sets for a user's study: a folder of images, an ``.npz`` file, torchvision's classes."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +14,58 @@ from mnist_ops.study.dataset import Content, OwnData
 
 
 def folder(
-    name: str, path: str, *, size: tuple[int, int] | None = None, grey: bool = False
+    name: str,
+    path: str,
+    *,
+    size: tuple[int, int] | None = None,
+    grey: bool = False,
+    group: Callable[[Path], str] | None = None,
 ) -> OwnData:
     """Return the data set of image files in a folder for each class, named like the class.
+
+    If these folders are in folders ``train``, ``val`` and ``test``, that is the split; without
+    ``val``, validation images are drawn from the training images.
 
     Args:
         name: of the data set.
         path: of the folder of these folders; from the study's file, or else the current folder.
         size: height and width that images are scaled to; None for images that have one size.
         grey: whether colours are turned into grey levels.
+        group: from an image file to the name of its group, as of a person; no group is in two parts
+            of the split.
     """
     root = lookup.beside(path)
 
     def read() -> Content:
         if not root.is_dir():
             raise InvalidInput(f"data set {name}: {root} is no folder")
-        classes = sorted(each.name for each in root.iterdir() if each.is_dir())
+        parts = _parts(name, root)
+        classes = sorted({each for _, folder in parts for each in _folders(folder)})
         found = [
-            (label, file) for label, each in enumerate(classes) for file in _files(root / each)
+            (part, label, file)
+            for part, folder in parts
+            for label, each in enumerate(classes)
+            for file in _files(folder / each)
         ]
         if not found:
             raise InvalidInput(f"data set {name}: {root} has no image in a folder of a class")
-        images = [_image(file, size, "L" if grey else "RGB") for _, file in found]
-        for image, (_, file) in zip(images, found, strict=True):
+        images = [_image(file, size, "L" if grey else "RGB") for _, _, file in found]
+        for image, (_, _, file) in zip(images, found, strict=True):
             if image.shape != images[0].shape:
                 (height, width), (h, w) = images[0].shape[:2], image.shape[:2]
                 raise InvalidInput(
                     f"data set {name}: {file} is {h}x{w}, others are {height}x{width}: give "
                     f"size=({height}, {width})"
                 )
-        return Content(np.stack(images), np.array([label for label, _ in found]), tuple(classes))
+        of_part = np.array([part for part, _, _ in found])
+        train, val, test = (np.flatnonzero(of_part == part) for part in range(3))
+        return Content(
+            np.stack(images),
+            np.array([label for _, label, _ in found]),
+            tuple(classes),
+            groups=np.array([str(group(file)) for _, _, file in found]) if group else None,
+            split=(train, val, test) if len(parts) > 1 else None,
+        )
 
     return OwnData(name, read)
 
@@ -51,7 +74,8 @@ def npz(name: str, path: str) -> OwnData:
     """Return the data set of an ``.npz`` file with the arrays ``images`` and ``labels``.
 
     It may have ``class_names`` as well, and ``n_train``: how many images come first that are for
-    training, where the rest are official test images.
+    training, where the rest are official test images. ``groups`` has the group of each image, and
+    ``train``, ``val`` and ``test`` are the indices of a split (see `Content`).
     """
     file = lookup.beside(path)
 
@@ -61,7 +85,15 @@ def npz(name: str, path: str) -> OwnData:
                 raise InvalidInput(f"data set {name}: {file} has no array {sorted(absent)[0]}")
             names = arrays["class_names"].tolist() if "class_names" in arrays.files else ()
             n_train = int(arrays["n_train"]) if "n_train" in arrays.files else None
-            return Content(arrays["images"], arrays["labels"], tuple(names), n_train)
+            indices = [arrays[part] if part in arrays.files else () for part in _SPLIT]
+            return Content(
+                arrays["images"],
+                arrays["labels"],
+                tuple(names),
+                n_train,
+                arrays["groups"] if "groups" in arrays.files else None,
+                tuple(indices) if any(map(len, indices)) else None,
+            )
 
     return OwnData(name, read)
 
@@ -102,8 +134,28 @@ def torchvision_set(name: str, **options: Any) -> OwnData:
 
 
 _PARTS = ("train", "test")
+_SPLIT = ("train", "val", "test")
+# Names of the folders of a split -> which part it is.
+_FOLDERS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 # Their signature hides it.
 _BY_TRAIN = ("EMNIST", "QMNIST")
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir() if each.is_dir())
+
+
+def _parts(name: str, root: Path) -> list[tuple[int, Path]]:
+    """Return the folders that have the folders of classes, each with its part of the split."""
+    names = _folders(root)
+    is_split = bool(names) and set(names) <= _FOLDERS.keys()
+    if not is_split or not all(_folders(root / each) for each in names):
+        return [(0, root)]
+    if absent := [part for part in _PARTS if part not in names]:
+        raise InvalidInput(
+            f"data set {name}: {root} has {' and '.join(names)}, but no folder {absent[0]}"
+        )
+    return [(_FOLDERS[each], root / each) for each in names]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -114,11 +166,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _image(file: Path, size: tuple[int, int] | None, mode: str) -> NDArray[np.uint8]:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as opened:
-            image = opened.convert(mode)
+            image = ImageOps.exif_transpose(opened).convert(mode)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read as an image: {error}") from None
     if size is not None and image.size != (size[1], size[0]):

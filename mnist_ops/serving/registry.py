@@ -34,6 +34,8 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.serving.inference import FOLDER, Description
 from mnist_ops.study import dataset as datasets
+from mnist_ops.study import lookup
+from mnist_ops.study.model import check_name
 from mnist_ops.study.specs import Spec, from_canonical
 from mnist_ops.tracking import provenance
 from mnist_ops.tracking.moved_artifacts import MODEL_DEPTH, artifact_location, beside_store
@@ -109,8 +111,10 @@ class Version:
 
 
 def registered_model(dataset: str) -> str:
-    """Return the name of the registered model of a data set."""
-    return datasets.named(dataset).registered_model
+    """Return the name of the registered model of a data set, known here or not."""
+    if dataset in lookup.known("datasets"):
+        return datasets.named(dataset).registered_model
+    return datasets.registered_model_of(check_name("a data set", dataset))
 
 
 def recorded_spec(run: Run) -> Spec:
@@ -184,7 +188,7 @@ def register(
         folder: of the model, written by `mnist_ops.serving.inference.write`.
         description: of the model.
         cell: the run whose spec was fitted again.
-        example: an input image, uint8 of shape (height, width).
+        example: an input image, uint8.
         note: how the model agrees with the cell's run; Markdown.
     """
     model = registered_model(description.spec.dataset)
@@ -236,7 +240,7 @@ def register(
             for name, value in description.metrics.items()
         ]
         client.log_batch(run_id, metrics=metrics)
-        height, width = description.spec.data.image_size
+        height, width = description.data.image_size
         if not client.search_registered_models(f"name = '{model}'"):
             client.create_registered_model(
                 model,

@@ -60,14 +60,17 @@ def with_code(name: str, code: str) -> Model:
     check_registered("models", name)
     found = named(name)
     if found.code != code:
-        raise OtherCode(f"the code of {name} changed: its digest was {code} and is {found.code}")
+        raise OtherCode(
+            f"the code of {name} changed since: bring back that of digest {code} (it is "
+            f"{found.code} now), or run and register the study again"
+        )
     return found
 
 
 def check_registered(kind: str, name: str) -> None:
     """Raise `OtherCode` where no study in use has something of its own called `name`."""
     if not lookup.is_registered(kind, name):
-        raise OtherCode(f"{name} is of a study's own file: name that with --study")
+        raise OtherCode(f"{name} is of a study's own file: name that with --study FILE.py")
 
 
 @cache

@@ -2,50 +2,17 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import shapes_study
-from click.testing import CliRunner, Result
 from mlflow import MlflowClient
+from study_commands import IN_PROCESS, ONE, call, good, refused
 
 from mnist_ops import tracking
-from mnist_ops.cli import main
 from mnist_ops.core import keys
 from mnist_ops.study import lookup
 from mnist_ops.study.specs import from_canonical
-
-ONE = ["--set", "width=4", "--set", "dropout=0.5", "--set", "weight_decay=0.01", "--seeds", "0"]
-ONE += ["--set", "epochs=1"]
-IN_PROCESS = ["--workers", "0", "--device", "cpu"]
-
-
-@pytest.fixture
-def file(small_data: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's file, in the folder of the store, and nothing known of it yet."""
-    monkeypatch.setattr(lookup, "registered", {})
-    path = home / "my_study.py"
-    shutil.copy(shapes_study.__file__, path)
-    return path
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
-
-
-def good(*arguments: str) -> Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def refused(*arguments: str) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 2, result.output
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("mnist-ops: ")]
-    return line
 
 
 def test_networks_of_its_own(file: Path, client: MlflowClient) -> None:

@@ -17,30 +17,34 @@ from mnist_ops.study.model import with_code
 from mnist_ops.study.specs import ResNetSpec
 
 
-def stock(spec: ResNetSpec) -> nn.Module:
+def stock(spec: ResNetSpec, data: Dataset | None = None) -> nn.Module:
     """Return the network of `spec`, its weights drawn anew.
+
+    Args:
+        spec: of a training.
+        data: the form of its images; None takes the data set that `spec` names.
 
     Raises:
         InvalidInput: it is not known here, or it does not fit the images of its data set.
         OtherCode: its code is not here as the spec has it.
     """
-    made, data = with_code(spec.model, spec.code), spec.data
+    made, data = with_code(spec.model, spec.code), data or spec.data
     try:
         network = made.build(data.image_shape, data.n_classes, **dict(spec.arguments))
         if not isinstance(network, nn.Module):
             raise TypeError(f"it returns {type(network).__name__}, no torch.nn.Module")
     except Exception as error:
-        raise _unfit(spec, error) from error
+        raise _unfit(spec, data, error) from error
     return network
 
 
-def build(spec: ResNetSpec) -> nn.Module:
-    """Build the network of `spec`, with weights drawn from its seed; raises as `stock`.
+def build(spec: ResNetSpec, data: Dataset | None = None) -> nn.Module:
+    """Build the network of `spec`, with weights drawn from its seed; takes and raises as `stock`.
 
     The global random state does not change.
     """
     with rng.seeded(spec.seed, torch.device("cpu")):
-        return stock(spec)
+        return stock(spec, data)
 
 
 def with_channels(pixels: torch.Tensor) -> torch.Tensor:
@@ -126,11 +130,10 @@ def _check_fit(network: nn.Module, spec: ResNetSpec) -> None:
         if not any(weight.requires_grad for weight in network.parameters()):
             raise ValueError("it has no weights to train")
     except Exception as error:
-        raise _unfit(spec, error) from error
+        raise _unfit(spec, data, error) from error
 
 
-def _unfit(spec: ResNetSpec, error: Exception) -> InvalidInput:
-    data = spec.data
+def _unfit(spec: ResNetSpec, data: Dataset, error: Exception) -> InvalidInput:
     shape = "x".join(map(str, data.image_shape))
     given = ", ".join(f"{name}={value!r}" for name, value in spec.arguments)
     reason = " ".join(str(error).split())

@@ -91,6 +91,7 @@ def refit(
         std=std,
         temperature=temperature(val_scores, val_labels),
         metrics=scores(labels, predicted) | of_fit,
+        image_shape=spec.data.image_shape,
     )
     detector = out_of_distribution.fit(_part(images, whole.train)[0], val_images, val_scores)
     test = Predictions(predicted, labels, own.test.numpy().astype(np.int32))

@@ -20,7 +20,9 @@ from mnist_ops.serving.registry import CHALLENGER, CHAMPION, Version
 from mnist_ops.serving.seed_noise import Noise, SeedNoise
 from mnist_ops.serving.verify import Watch
 from mnist_ops.study import lookup
+from mnist_ops.study.model import check_registered, named
 from mnist_ops.study.results import Predictions
+from mnist_ops.study.specs import Spec
 from mnist_ops.tracking.deleted import how_to_restore
 
 Log = Callable[[str], None]
@@ -107,7 +109,7 @@ def register_best(
         which = f"at preset {preset} " if preset else ""
         raise NoCandidates(
             f"no finished run {which}of {' or '.join(datasets)} in {tracking.without_password(uri)}"
-            f": `mnist-ops run all` computes them{how_to_restore(client)}"
+            f": `mnist-ops run` computes them{how_to_restore(client)}"
         )
     return reports
 
@@ -120,15 +122,45 @@ def _dataset(
     log: Log,
     watch: Watch,
 ) -> Report | None:
-    # The models of others cannot be kept as numbers alone.
-    families = [f for f in lookup.known("methods") if lookup.named("methods", f).model_format]
-    candidates = [found for family in families if (found := best(runs, dataset, family))]
+    candidates = []
+    for family in lookup.known("methods"):
+        if (found := _best_here(client, runs, dataset, family, log)) is None:
+            continue
+        if lookup.named("methods", family).model_format:
+            candidates.append(found)
+        else:
+            log(f"{found.name}: not registered, as an estimator cannot be kept without a pickle")
     if not candidates:
-        log(f"{dataset}: no finished run")
+        log(f"{dataset}: no finished run to register")
         return None
     registered = [_registered(client, each, data_dir, log, watch) for each in candidates]
     contender = max(registered, key=lambda each: each.candidate.val_accuracy)
     return Report(dataset, tuple(registered), contender, _decide(client, contender))
+
+
+def _best_here(
+    client: MlflowClient, runs: pd.DataFrame, dataset: str, family: str, log: Log
+) -> Candidate | None:
+    """Return the best run whose code and images are those that the user has now."""
+    others = 0
+    while found := best(runs, dataset, family):
+        spec = registry.recorded_spec(client.get_run(found.run_id))
+        if not _has_changed(spec):
+            break
+        runs = runs[runs["run_id"] != found.run_id]
+        others += 1
+    if others:
+        log(f"{dataset}: {others:,} better runs left out, whose code or images changed since")
+    return found
+
+
+def _has_changed(spec: Spec) -> bool:
+    """Return whether the user's function or images are others than `spec` has."""
+    if spec.code:
+        check_registered("models", spec.model)
+    code = named(spec.model).code if spec.code else ""
+    images = spec.data.digest if spec.data_digest else ""
+    return (code, images) != (spec.code, spec.data_digest)
 
 
 def _registered(

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -24,6 +25,7 @@ from mnist_ops.core.errors import InvalidInput
 from mnist_ops.serving.inference import out_of_distribution, tensors
 from mnist_ops.serving.inference.out_of_distribution import Detector
 from mnist_ops.serving.inference.tensors import ModelRefused
+from mnist_ops.study.dataset import MAX_CLASSES, Dataset, registered_model_of
 from mnist_ops.study.method import method_of
 from mnist_ops.study.results import Predictions
 from mnist_ops.study.specs import Spec, from_canonical
@@ -35,6 +37,7 @@ DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 DETECTOR = "likeness.safetensors"
 TEST_PREDICTIONS = "test_predictions.safetensors"
+MAX_SIDE = 4096
 _MAX_DESCRIPTION_BYTES = 2**20
 
 
@@ -50,6 +53,7 @@ class Description:
         std: standard deviation of the training pixels.
         temperature: divisor of the scores for calibrated probabilities.
         metrics: by the names of `mnist_ops.core.keys`.
+        image_shape: channels, height and width of an image.
     """
 
     spec: Spec
@@ -59,6 +63,15 @@ class Description:
     std: float
     temperature: float
     metrics: dict[str, float]
+    image_shape: tuple[int, int, int]
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The form of the images; a user's data set itself need not be here."""
+        if not self.spec.data_digest:
+            return self.spec.data
+        name = self.spec.dataset
+        return Dataset(name, self.class_names, self.image_shape, {}, registered_model_of(name))
 
     def write(self, path: Path) -> None:
         """Write the description as JSON."""
@@ -97,9 +110,17 @@ class Description:
     @classmethod
     def _checked(cls, fields: dict[str, Any]) -> "Description":
         spec, names = from_canonical(json.dumps(fields["spec"])), fields["class_names"]
-        n_classes = spec.data.n_classes
-        if len(names) != n_classes or not all(isinstance(name, str) for name in names):
+        if spec.data_digest:
+            n_classes = len(names)
+            channels, height, width = shape = tuple(map(int, fields["image_shape"]))
+            if channels not in (1, 3) or not 0 < min(height, width) <= max(shape) <= MAX_SIDE:
+                raise ValueError(f"image_shape is {shape}")
+        else:
+            n_classes, shape = spec.data.n_classes, spec.data.image_shape
+        if not 2 <= len(names) <= MAX_CLASSES or len(names) != n_classes:
             raise ValueError(f"class_names must be {n_classes} names")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("class_names must be texts")
         numbers = {name: float(fields[name]) for name in ("mean", "std", "temperature")}
         metrics = {str(name): float(value) for name, value in fields["metrics"].items()}
         if not all(map(math.isfinite, [*numbers.values(), *metrics.values()])):
@@ -111,6 +132,7 @@ class Description:
             dataset_digest=str(fields["dataset_digest"]),
             class_names=tuple(names),
             metrics=metrics,
+            image_shape=shape,
             **numbers,
         )
 
@@ -144,10 +166,10 @@ class ModelFormat(Protocol):
     def write(self, path: Path, made: Any, spec: Spec) -> None:
         """Write a fitted model to a safetensors file; raises `ModelRefused`."""
 
-    def read(self, path: Path, spec: Spec) -> Any:
+    def read(self, path: Path, spec: Spec, data: Dataset | None = None) -> Any:
         """Read the model that `write` wrote; raises `ModelRefused`."""
 
-    def scorer(self, spec: Spec, made: Any, mean: float, std: float) -> Scorer:
+    def scorer(self, spec: Spec, data: Dataset, made: Any, mean: float, std: float) -> Scorer:
         """Return the scorer of a fitted model."""
 
 
@@ -166,33 +188,39 @@ class Classifier:
 
         Raises:
             ModelRefused: a file is missing, damaged or invalid.
+            OtherCode: the model is a user's network, whose function is not here as it was.
         """
         description = Description.read(folder / DESCRIPTION)
-        spec = description.spec
-        made = _format(spec).read(folder / WEIGHTS, spec)
-        detector = out_of_distribution.read(folder / DETECTOR, spec.data.image_size)
-        return cls(description, scorer(spec, made, description.mean, description.std), detector)
+        spec, data = description.spec, description.data
+        made = _format(spec).read(folder / WEIGHTS, spec, data)
+        detector = out_of_distribution.read(folder / DETECTOR, data.array_shape)
+        fitted = scorer(spec, made, description.mean, description.std, data)
+        return cls(description, fitted, detector)
 
     def answer(self, images: NDArray[np.uint8]) -> Answers:
-        """Classify `images`, uint8 of shape (n, height, width): grey levels, 0 is background.
+        """Classify `images`.
+
+        Args:
+            images: uint8, shape (n, height, width): grey levels, 0 is background; or with the
+                channels of colours, (n, 3, height, width).
 
         Raises:
             InvalidInput: they have another type or shape.
         """
-        height, width = self.description.spec.data.image_size
-        if images.dtype != np.uint8 or images.shape[1:] != (height, width):
+        shape = self.description.data.array_shape
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise InvalidInput(
                 f"images are {images.dtype.name} of shape {images.shape}: give uint8 of shape "
-                f"(n, {height}, {width})"
+                f"(n, {', '.join(map(str, shape))})"
             )
         classes, scores = self.scorer.predict(images)
         probabilities = softmax(scores / self.description.temperature, axis=1)
         return Answers(classes, probabilities, self.detector.alarms(images, scores))
 
 
-def scorer(spec: Spec, made: Any, mean: float, std: float) -> Scorer:
-    """Return the scorer of a fitted model, by the method of `spec`."""
-    return _format(spec).scorer(spec, made, mean, std)
+def scorer(spec: Spec, made: Any, mean: float, std: float, data: Dataset | None = None) -> Scorer:
+    """Return the scorer of a fitted model, by the method of `spec`, for images as in `data`."""
+    return _format(spec).scorer(spec, data or spec.data, made, mean, std)
 
 
 def write(

@@ -21,6 +21,7 @@ from mnist_ops.fitting.fast import cropped_kernels
 from mnist_ops.fitting.resnet import models
 from mnist_ops.serving.inference import tensors
 from mnist_ops.serving.inference.tensors import ModelRefused
+from mnist_ops.study.dataset import Dataset
 from mnist_ops.study.specs import ResNetSpec
 
 # As in `mnist_ops.fitting.resnet.train`.
@@ -30,26 +31,29 @@ BATCH = 256
 class Network:
     """A network that classifies raw images."""
 
-    def __init__(self, spec: ResNetSpec, state: dict[str, Tensor], mean: float, std: float):
+    def __init__(
+        self, spec: ResNetSpec, data: Dataset, state: dict[str, Tensor], mean: float, std: float
+    ):
         """Load `state` into the network that `spec` names.
 
         Args:
             spec: of the training; its device is used if this machine has it.
+            data: the form of its images.
             state: stock state dict.
             mean: of the training pixels, 0 to 1, for normalising images.
             std: their standard deviation.
         """
         self.mean, self.std = mean, std
-        self._n_classes = spec.data.n_classes
+        self._n_classes = data.n_classes
         self._lock = threading.Lock()
         on_cuda = spec.device == "cuda" and torch.cuda.is_available()
         self._device = torch.device("cuda" if on_cuda else "cpu")
         # Without float16 on a CPU, float32 is the closest precision.
         precise = spec.precision == "float16" and not on_cuda
         self._type = None if precise or not spec.amp else getattr(torch, spec.precision)
-        network = models.build(replace(spec, seed=0))
+        network = models.build(replace(spec, seed=0), data)
         if not (spec.plain or spec.weight_decay):
-            network = cropped_kernels.rewrite(network, spec.data.image_shape)
+            network = cropped_kernels.rewrite(network, data.image_shape)
         network.load_state_dict(state)
         self._network = network.eval().to(self._device)
 
@@ -81,9 +85,11 @@ class Network:
         return logits
 
 
-def scorer(spec: ResNetSpec, state: dict[str, Tensor], mean: float, std: float) -> Network:
+def scorer(
+    spec: ResNetSpec, data: Dataset, state: dict[str, Tensor], mean: float, std: float
+) -> Network:
     """Return the network that `spec` names, with the weights of `state`."""
-    return Network(spec, state, mean, std)
+    return Network(spec, data, state, mean, std)
 
 
 def write(path: Path, state: dict[str, Tensor], spec: ResNetSpec) -> None:
@@ -91,14 +97,15 @@ def write(path: Path, state: dict[str, Tensor], spec: ResNetSpec) -> None:
     tensors.write(path, {name: tensor.cpu().numpy() for name, tensor in state.items()})
 
 
-def read(path: Path, spec: ResNetSpec) -> dict[str, Tensor]:
-    """Read the state dict of the network that `spec` names.
+def read(path: Path, spec: ResNetSpec, data: Dataset | None = None) -> dict[str, Tensor]:
+    """Read the state dict of the network that `spec` names, for images of the form of `data`.
 
     Raises:
         ModelRefused: the file does not match the network; see `tensors.read`.
+        OtherCode: the network is a user's function that is not here as the spec has it.
     """
     with torch.device("meta"):
-        stock = models.stock(spec)
+        stock = models.stock(spec, data)
     expected = stock.state_dict()
     types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in expected.items()}
     arrays = tensors.read(path, types)

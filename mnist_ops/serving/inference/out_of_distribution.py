@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from sklearn.decomposition import PCA
 
 from mnist_ops.serving.inference import tensors
 
@@ -39,6 +40,9 @@ _TYPES = {
 }
 # Number of images compared with all neighbours at a time: 8 MB of cosines.
 _CHUNK = 1024
+# Pixels of an image, all channels, from which on the components are approximated.
+_MANY_PIXELS = 1024
+_MANY_NUMBERS = 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class Detector:
     Attributes:
         mean: float32, shape (pixels,): the mean training image, grey levels 0 to 1.
         components: float32, shape (k, pixels): orthonormal principal components.
-        neighbours: uint8, shape (m, height, width): some of the training images.
+        neighbours: uint8: some of the training images.
         limits: float64, shape (4,): limits of `STATISTICS`.
     """
 
@@ -63,7 +67,7 @@ class Detector:
         """Return for each image the statistics beyond their limits.
 
         Args:
-            images: uint8, shape (n, height, width).
+            images: uint8, shape (n, height, width), or (n, 3, height, width) of colours.
             scores: the model's, shape (n, classes).
         """
         beyond = self.statistics(images, scores) > self.limits
@@ -80,7 +84,8 @@ class Detector:
         centred = levels - self.mean
         along = centred @ self.components.T
         grid = levels.reshape(images.shape)
-        steps = sum(np.abs(np.diff(grid, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
+        of_image = tuple(range(1, images.ndim))
+        steps = sum(np.abs(np.diff(grid, axis=axis)).sum(axis=of_image) for axis in (-2, -1))
         columns = [
             (centred**2).sum(axis=1) - (along**2).sum(axis=1),
             1 - self._nearest_cosine(levels),
@@ -104,16 +109,15 @@ def fit(
     """Fit a detector to the training images, with limits from the validation images.
 
     Args:
-        train: uint8, shape (n, height, width), not sorted by class.
-        val: uint8, shape (m, height, width), not used in training.
+        train: uint8, shape (n, height, width), or (n, 3, height, width) of colours; not sorted by
+            class.
+        val: likewise, not used in training.
         val_scores: the model's scores of the validation images, shape (m, classes).
     """
-    flat = _flat(train).astype(np.float64)
-    _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
-    kept = min(COMPONENTS, len(train) - 1)
+    mean, components = _principal(_flat(train[: _fitted_to(train)]).astype(np.float64))
     detector = Detector(
-        mean=flat.mean(axis=0).astype(np.float32),
-        components=np.ascontiguousarray(vectors[:, ::-1][:, :kept].T, np.float32),
+        mean=mean.astype(np.float32),
+        components=np.ascontiguousarray(components, np.float32),
         neighbours=train[:NEIGHBOURS],
         limits=np.full(len(STATISTICS), np.inf),
     )
@@ -127,18 +131,35 @@ def write(path: Path, detector: Detector) -> None:
     tensors.write(path, {name: getattr(detector, name) for name in _TYPES})
 
 
-def read(path: Path, image_size: tuple[int, int]) -> Detector:
-    """Read a detector for images of a height and width.
+def _principal(flat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of the images and their first principal components."""
+    kept = min(COMPONENTS, len(flat) - 1)
+    if flat.shape[1] <= _MANY_PIXELS:
+        _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
+        return flat.mean(axis=0), vectors[:, ::-1][:, :kept].T
+    # Their covariance would take long: 9,000 pixels make a matrix of 650 MB.
+    found = PCA(kept, svd_solver="randomized", random_state=0).fit(flat)
+    return found.mean_, found.components_
+
+
+def _fitted_to(train: NDArray[np.uint8]) -> int:
+    """Return how many of the training images the components are of: 400 MB of numbers at most."""
+    pixels = math.prod(train.shape[1:])
+    return len(train) if pixels <= _MANY_PIXELS else max(COMPONENTS + 1, _MANY_NUMBERS // pixels)
+
+
+def read(path: Path, image_shape: tuple[int, ...]) -> Detector:
+    """Read a detector for images of which an array has the shape `image_shape`.
 
     Raises:
         ModelRefused: the file does not match; see `tensors.read`.
     """
     arrays = tensors.read(path, _TYPES)
-    pixels = math.prod(image_size)
+    pixels = math.prod(image_shape)
     shapes = {
         "mean": (pixels,),
         "components": (-1, pixels),
-        "neighbours": (-1, *image_size),
+        "neighbours": (-1, *image_shape),
         "limits": (len(STATISTICS),),
     }
     for name, shape in shapes.items():

@@ -4,9 +4,13 @@ A grey image of that size is used as it is. Any other is converted as the images
 were: to grey levels, its content cut out, scaled to the data set's box along the longer side, and
 centred, by its centre of mass if those of the data set are. An image with a light border is dark on
 light, and is inverted; none of the 140,000 images of the study's data sets has such a border.
+
+Of a user's data set no more is known than the form of its images: an image is converted to that
+many channels and scaled to their size, and nothing else.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +49,8 @@ class Picture:
     """An image, ready for a model.
 
     Attributes:
-        pixels: uint8, shape (height, width): grey levels, 0 is background.
+        pixels: uint8, shape (height, width): grey levels, 0 is background; or (3, height, width)
+            of colours.
         inverted: whether the image was dark on light.
     """
 
@@ -53,13 +58,13 @@ class Picture:
     inverted: bool
 
 
-def read(path: Path, dataset: str) -> Picture:
+def read(path: Path, dataset: str | Dataset) -> Picture:
     """Read the image in the file `path`.
 
     Args:
         path: of an image of any size and colours, in one of `FORMATS`; the first of its frames is
             used.
-        dataset: name of the data set whose form the image gets.
+        dataset: the data set whose form the image gets, or its name.
 
     Raises:
         UnreadableImage: the file is missing, not an image, damaged, or has more than `MAX_PIXELS`.
@@ -67,17 +72,19 @@ def read(path: Path, dataset: str) -> Picture:
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise UnreadableImage(f"{path}: {what}")
-    grey = _read_grey(path)
+    like = dataset if isinstance(dataset, Dataset) else datasets.named(dataset)
+    if not like.box:
+        return Picture(_read(path, lambda image: _scaled(image, like)), inverted=False)
+    grey = _read(path, _grey)
     inverted = _is_dark_on_light(grey)
     if inverted:
         grey = 255 - grey
-    like = datasets.named(dataset)
     if grey.shape == like.image_size:
         return Picture(grey, inverted)
     return Picture(_fitted(grey, like), inverted)
 
 
-def _read_grey(path: Path) -> Grey:
+def _read(path: Path, convert: Callable[[Image.Image], Grey]) -> Grey:
     try:
         with warnings.catch_warnings():
             # Pillow warns of large images, whose size is checked here.
@@ -89,7 +96,7 @@ def _read_grey(path: Path) -> Grey:
                         f"{path}: has {image.width} x {image.height} pixels, more than "
                         f"{MAX_PIXELS / 1e6:.0f} million: make it smaller"
                     )
-                return _grey(ImageOps.exif_transpose(image))
+                return convert(ImageOps.exif_transpose(image))
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -130,6 +137,16 @@ def _grey(image: Image.Image) -> Grey:
         share = alpha / 255
         return (levels * share + ground * (1 - share)).round().astype(np.uint8)
     return np.asarray(image.convert("L"), np.uint8)
+
+
+def _scaled(image: Image.Image, like: Dataset) -> Grey:
+    """Return the whole image in the channels and the size of the data set, as `data.folder`."""
+    height, width = like.image_size
+    image = image.convert("L" if like.image_shape[0] == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height))
+    levels: Grey = np.asarray(image, np.uint8)
+    return levels if levels.ndim == 2 else np.ascontiguousarray(np.moveaxis(levels, 2, 0))
 
 
 def _is_dark_on_light(grey: Grey) -> bool:

@@ -63,7 +63,8 @@ class Svm:
         that wins all of them. Only if no class does, another class may have the highest score.
 
         Args:
-            images: uint8, shape (n, height, width): grey levels, 0 is background.
+            images: uint8, shape (n, height, width): grey levels, 0 is background; or with the
+                channels of colours, (n, 3, height, width).
         """
         if not len(images):
             return np.empty(0, np.uint8), np.empty((0, self._n_classes))
@@ -76,8 +77,8 @@ class Svm:
         return self.estimator.predict(pixels).astype(np.uint8), scores
 
 
-def scorer(spec: SvmSpec, estimator: Pipeline, mean: float, std: float) -> Svm:
-    """Return the classifier; `mean` and `std` are not used, as it has a scaler."""
+def scorer(spec: SvmSpec, data: Dataset, estimator: Pipeline, mean: float, std: float) -> Svm:
+    """Return the classifier, of which the estimator is all."""
     return Svm(estimator)
 
 
@@ -114,13 +115,13 @@ def write(path: Path, estimator: Pipeline, spec: SvmSpec) -> None:
     )
 
 
-def read(path: Path, spec: SvmSpec) -> Pipeline:
-    """Read the estimator that `write` wrote.
+def read(path: Path, spec: SvmSpec, data: Dataset | None = None) -> Pipeline:
+    """Read the estimator that `write` wrote, for images of the form of `data`.
 
     Raises:
         ModelRefused: the file does not match the spec; see `tensors.read`.
     """
-    expected = _arrays(spec.data)
+    expected = _arrays(data or spec.data)
     arrays = tensors.read(path, {name: dtype for name, (dtype, _) in expected.items()})
     for name, (_, shape) in expected.items():
         tensors.shaped(path, name, arrays[name], shape)
