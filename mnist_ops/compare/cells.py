@@ -23,7 +23,8 @@ MISSING = "missing"
 NOT_FINISHED = (FAILED, UNFINISHED, NOT_MEASURED, MISSING)
 
 _ADDED_AXES = {
-    name: ADDED[name] for name in (keys.WEIGHT_DECAY, keys.LABEL_SMOOTHING, keys.SCHEDULE)
+    name: ADDED[name]
+    for name in (keys.WEIGHT_DECAY, keys.LABEL_SMOOTHING, keys.SCHEDULE, keys.AUGMENTATION)
 }
 
 # The params that say which cell of its study a run is of. How many images it saw and in which
@@ -64,6 +65,7 @@ _RARELY_VARIED = (
     keys.WEIGHT_DECAY,
     keys.LABEL_SMOOTHING,
     keys.SCHEDULE,
+    keys.AUGMENTATION,
 )
 
 

@@ -23,6 +23,7 @@ DEGREE = "degree"
 WEIGHT_DECAY = "weight_decay"
 LABEL_SMOOTHING = "label_smoothing"
 SCHEDULE = "schedule"
+AUGMENTATION = "augmentation"
 # Where the test images come from; whether the network is torchvision's own, not rewritten.
 DATA_PARTS = "parts"
 PLAIN = "plain"

@@ -29,6 +29,7 @@ DEFAULT_PRECISION: Mapping[str, str] = MappingProxyType({"cpu": "bfloat16", "cud
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
 SCHEDULES = CONSTANT, COSINE = ("constant", "cosine")
+AUGMENTATIONS = NO_AUGMENTATION, SHIFT, FLIP, SHIFT_FLIP = ("none", "shift", "flip", "shift-flip")
 # Source of the test images: drawn from all images, or the published test images.
 POOLED, OFFICIAL = PARTS = ("pooled", "official")
 
@@ -46,8 +47,10 @@ ADDED: Mapping[str, Any] = MappingProxyType(
         "weight_decay": 0.0,
         "label_smoothing": 0.0,
         "schedule": CONSTANT,
+        "augmentation": NO_AUGMENTATION,
     }
 )
+_REGULARISING = ("weight decay", "label smoothing", "schedule", "augmentation")
 # Fields that are no params of runs: the study's name, sizes, and what `arguments` stand for.
 _NO_PARAMS = ("study", "train_limit", "test_limit", "data_digest", "code", "arguments")
 _ARGUMENTS = (bool, int, float, str, type(None))
@@ -239,6 +242,8 @@ class ResNetSpec(Spec):
         weight_decay: of every weight, as torch's SGD and AdamW have it; 0 for none.
         label_smoothing: share of each target that all classes get; 0 for none.
         schedule: ``constant``, or ``cosine`` from the learning rate to 0 over all steps.
+        augmentation: of training images, each time that they are used: ``none``; ``shift`` by up to
+            an eighth of the image, ``flip`` of every other one left to right, or ``shift-flip``.
     """
 
     family: ClassVar[str] = "resnet"
@@ -255,11 +260,13 @@ class ResNetSpec(Spec):
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     schedule: str = CONSTANT
+    augmentation: str = NO_AUGMENTATION
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("augmentation", self.augmentation, AUGMENTATIONS)
         _share(self, "weight_decay")
         _share(self, "label_smoothing")
         if self.precision == "auto":
@@ -321,7 +328,8 @@ class ResNetSpec(Spec):
         return (
             f"{self.model}-{self.dataset.lower()}-{self.optimizer.lower()}"
             f"-lr{self.learning_rate:g}-bs{self.batch_size}-e{self.epochs}"
-            f"-pin{int(self.pin_memory)}{self._regularised('-wd', '-ls', '-')}{self._suffix}"
+            f"-pin{int(self.pin_memory)}{self._regularised('-wd', '-ls', '-', '-aug-')}"
+            f"{self._suffix}"
         )
 
     @property
@@ -333,15 +341,17 @@ class ResNetSpec(Spec):
             f"{self.model} on {self.dataset}: {self.optimizer}{momentum}, learning rate "
             f"{self.learning_rate:g}, batch size {self.batch_size}, {self.epochs} epochs{pinned}; "
             f"{self.precision} on {self.device}, seed {self.seed}"
-            f"{self._regularised(', weight decay ', ', label smoothing ', ', schedule ')}"
+            f"{self._regularised(*(f', {each} ' for each in _REGULARISING))}"
             f"{self._given}"
         )
 
-    def _regularised(self, decay: str, smoothing: str, schedule: str) -> str:
+    def _regularised(self, decay: str, smoothing: str, schedule: str, augmentation: str) -> str:
         """Return what the training has beyond the usual, each with a text before it."""
         parts = [f"{decay}{self.weight_decay:g}"] if self.weight_decay else []
         parts += [f"{smoothing}{self.label_smoothing:g}"] if self.label_smoothing else []
         parts += [f"{schedule}{self.schedule}"] if self.schedule != CONSTANT else []
+        augmented = self.augmentation != NO_AUGMENTATION
+        parts += [f"{augmentation}{self.augmentation}"] if augmented else []
         return "".join(parts)
 
     @property

@@ -32,6 +32,7 @@ PARAMS: Mapping[str, str] = MappingProxyType(
         keys.WEIGHT_DECAY: "number",
         keys.LABEL_SMOOTHING: "number",
         keys.SCHEDULE: "text",
+        keys.AUGMENTATION: "text",
         keys.N_TRAIN: "whole",
         keys.N_VAL: "whole",
         keys.N_TEST: "whole",

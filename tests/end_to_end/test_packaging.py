@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from installed_wheel import run
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -85,36 +85,6 @@ def test_grids_take_what_every_grid_takes() -> None:
         assert own <= set(entry_points()[name]["parameters"])
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Programs of an environment that has the wheel, and the libraries of this one."""
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip"]
-    _run([*pip, "wheel", str(ROOT), "--no-deps", "--wheel-dir", str(folder)], folder)
-    (wheel,) = folder.glob("*.whl")
-    _run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], folder)
-    (libraries,) = (folder / "venv").glob("lib/python*/site-packages")
-    # The folder alone: the links in it, as to this checkout, are not followed.
-    (libraries / "ours.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    programs = folder / "venv" / "bin"
-    python = str(programs / "python")
-    _run([*pip, "--python", python, "install", "--no-deps", "--no-index", str(wheel)], folder)
-    return programs
-
-
-def _run(command: list[str], folder: Path) -> str:
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=env | {"MNIST_OPS_STATE": str(folder / "state")},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_the_wheel_works_in_a_folder_that_has_pipelines_of_its_own(
     installed: Path, home: Path
@@ -125,16 +95,16 @@ def test_the_wheel_works_in_a_folder_that_has_pipelines_of_its_own(
     (home / "pipelines" / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
     (home / "mlflow.db").unlink()
     Image.new("L", (28, 28)).save(home / "digit.png")
-    _run([program, "run", "svm_grid", "--datasets", "MNIST", "--workers", "1", "--champion"], home)
-    _run([program, "summarize", "--format", "json"], home)
+    run([program, "run", "svm_grid", "--datasets", "MNIST", "--workers", "1", "--champion"], home)
+    run([program, "summarize", "--format", "json"], home)
     assert (home / "report" / "index.html").is_file()
-    assert "digit.png" in _run([program, "predict", "digit.png"], home)
-    _run([program, "doctor"], home)
+    assert "digit.png" in run([program, "predict", "digit.png"], home)
+    run([program, "doctor"], home)
     python = str(installed / "python")
-    listed = _run([python, "-m", "mnist_ops", "run", "svm_grid", "--dry-run"], home)
+    listed = run([python, "-m", "mnist_ops", "run", "svm_grid", "--dry-run"], home)
     assert len(listed.splitlines()) == 24
     code = "import mnist_ops.study.lookup as l; l.known('studies'); import pipelines as p; p.MINE"
-    _run([python, "-c", code], home)
+    run([python, "-c", code], home)
 
 
 @pytest.mark.slow

@@ -46,9 +46,14 @@ def cut_after(steps: int, spec: ResNetSpec, images: Images, kept: Checkpoint) ->
     [
         {"precision": "bfloat16"},
         {"precision": "float32"},
-        {"precision": "float32", "optimizer": "SGD", "plain": True},
+        {
+            "precision": "float32",
+            "optimizer": "SGD",
+            "plain": True,
+            "augmentation": "shift-flip",
+        },
     ],
-    ids=["bfloat16", "float32", "plain SGD"],
+    ids=["bfloat16", "float32", "plain SGD, augmented"],
 )
 def test_a_training_that_goes_on_gives_the_same_bits(
     images: Images, tmp_path: Path, change: dict[str, object], steps: int

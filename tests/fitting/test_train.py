@@ -10,6 +10,7 @@ from data_fixtures import fixture_images
 from model_fixtures import NETWORK
 from sklearn.metrics import accuracy_score, f1_score
 from specs import network_spec
+from torch.nn import functional
 
 from mnist_ops.core import keys
 from mnist_ops.data import Images, split_of
@@ -18,7 +19,7 @@ from mnist_ops.fitting import fast
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast.cropped_kernels import CroppedConv2d
 from mnist_ops.fitting.resnet import models, train
-from mnist_ops.fitting.resnet.feed import Feed
+from mnist_ops.fitting.resnet.feed import Feed, augmented
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import ResNetSpec
 
@@ -133,6 +134,47 @@ def test_pixels_are_normalised_with_the_training_images(images: Images) -> None:
     assert float(pixels.mean()) == pytest.approx(0, abs=1e-4)
     assert float(pixels.std()) == pytest.approx(1, abs=1e-4)
     assert torch.equal(labels, images.labels[:300])
+
+
+def test_augmented_images_are_shifted_or_flipped() -> None:
+    pixels = torch.arange(1, 97, dtype=torch.uint8).reshape(2, 3, 2, 8).repeat(20, 1, 8, 1)
+    assert augmented(pixels, "none", (0, 1, 2)) is pixels
+    flipped = augmented(pixels, "flip", (0, 1, 2))
+    kept = [torch.equal(new, old) for new, old in zip(flipped, pixels, strict=True)]
+    assert 5 < sum(kept) < 35
+    for new, old, same in zip(flipped, pixels, kept, strict=True):
+        assert torch.equal(new, old if same else old.flip(-1))
+    shifted = augmented(pixels, "shift", (0, 1, 2))
+    offsets = set()
+    for new, old in zip(shifted, pixels, strict=True):
+        padded = functional.pad(old, (1, 1, 2, 2))
+        (found,) = [
+            (down, right)
+            for down in range(5)
+            for right in range(3)
+            # Rows repeat: what a shift leaves open says how far it went.
+            if torch.equal(new, padded[:, down : down + 16, right : right + 8])
+        ]
+        offsets.add(found)
+    assert len(offsets) > 8
+    both = augmented(pixels, "shift-flip", (0, 1, 2))
+    assert torch.equal(both, augmented(pixels, "shift-flip", (0, 1, 2)))
+    assert not torch.equal(both, augmented(pixels, "shift-flip", (0, 1, 3)))
+
+
+def test_augmentation_is_of_training_images_alone(images: Images) -> None:
+    spec = dataclasses.replace(SPEC, train_limit=64, test_limit=0, epochs=2, precision="float32")
+    shift = dataclasses.replace(spec, augmentation="shift")
+    assert shift.fingerprint != spec.fingerprint
+    assert shift.name.endswith("-aug-shift-s0")
+    with reproducible(threads=1):
+        plain, first, again = fit(spec, images), fit(shift, images), fit(shift, images)
+        short = fit(dataclasses.replace(shift, epochs=1), images)
+        taken = train.fit(shift, images, results_after=(1,))[1]
+    assert first.metrics[keys.TRAIN_LOSS] != plain.metrics[keys.TRAIN_LOSS]
+    assert first.metrics[keys.TRAIN_LOSS] == again.metrics[keys.TRAIN_LOSS]
+    assert np.array_equal(first.predictions, again.predictions)
+    assert np.array_equal(short.predictions, taken.predictions)
 
 
 def test_diverging_loss_ends_with_advice(images: Images) -> None:

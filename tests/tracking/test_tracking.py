@@ -115,6 +115,7 @@ def test_a_run_holds_what_the_contract_names(
         "weight_decay": "0.0",
         "label_smoothing": "0.0",
         "schedule": "constant",
+        "augmentation": "none",
         "parts": "pooled",
         "seed": "0",
         "device": "cpu",

@@ -1,12 +1,16 @@
-"""Batches from the images in memory, normalised on the device that trains."""
+"""Batches from the images in memory, augmented and normalised on the device that trains."""
 
 import math
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mnist_ops.data import Images
 from mnist_ops.fitting.resnet.models import with_channels
+from mnist_ops.study.specs import FLIP, NO_AUGMENTATION, SHIFT, SHIFT_FLIP
 
 
 class Feed:
@@ -21,10 +25,12 @@ class Feed:
         self.pin_memory = pin_memory and device.type == "cuda"
         self.mean, self.std = mean_and_std(images.images[train])
 
-    def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, index: Tensor, augment: Callable[[Tensor], Tensor] = lambda pixels: pixels
+    ) -> tuple[Tensor, Tensor]:
         """Return float32 pixels and int64 labels, on the device.
 
-        Pixels have the shape (n, channels, height, width).
+        Pixels have the shape (n, channels, height, width); `augment` gets them as uint8.
         """
         pixels, labels = self.images.images[index], self.images.labels[index]
         if self.device.type == "cuda":
@@ -32,8 +38,39 @@ class Feed:
                 pixels, labels = pixels.pin_memory(), labels.pin_memory()
             pixels = pixels.to(self.device, non_blocking=self.pin_memory)
             labels = labels.to(self.device, non_blocking=self.pin_memory)
-        pixels = with_channels(pixels)
+        pixels = augment(with_channels(pixels))
         return pixels.float().div_(255).sub_(self.mean).div_(self.std), labels
+
+
+def augmented(pixels: Tensor, augmentation: str, seed: Sequence[int]) -> Tensor:
+    """Return images as `ResNetSpec.augmentation` has them, drawn from `seed`.
+
+    Args:
+        pixels: uint8, shape (n, channels, height, width). What a shift leaves open is 0.
+        augmentation: one of `AUGMENTATIONS`.
+        seed: whole numbers of at least 0.
+    """
+    if augmentation == NO_AUGMENTATION:
+        return pixels
+    n, _, height, width = pixels.shape
+    draw = np.random.default_rng(seed)
+    # All is drawn, whatever of it is used: flips are the same with shifts and without.
+    mirrored = torch.from_numpy(draw.random(n) < 0.5).to(pixels.device)
+    most = (height // 8, width // 8)
+    down, right = (
+        torch.from_numpy(draw.integers(0, 2 * room, n, endpoint=True)).to(pixels.device)
+        for room in most
+    )
+    if augmentation in (FLIP, SHIFT_FLIP):
+        pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+    if augmentation in (SHIFT, SHIFT_FLIP):
+        padded = functional.pad(pixels, (most[1], most[1], most[0], most[0]))
+        rows = down[:, None] + torch.arange(height, device=pixels.device)
+        columns = right[:, None] + torch.arange(width, device=pixels.device)
+        image = torch.arange(n, device=pixels.device)[:, None, None]
+        found = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
+        pixels = found.permute(0, 3, 1, 2).contiguous()
+    return pixels
 
 
 def mean_and_std(pixels: Tensor) -> tuple[float, float]:

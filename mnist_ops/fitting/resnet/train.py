@@ -22,7 +22,7 @@ from mnist_ops.fitting import fast, rng
 from mnist_ops.fitting.checkpoints import Checkpoint
 from mnist_ops.fitting.resnet import models
 from mnist_ops.fitting.resnet.device import Clock, own_stream
-from mnist_ops.fitting.resnet.feed import Feed
+from mnist_ops.fitting.resnet.feed import Feed, augmented
 from mnist_ops.fitting.resnet.resuming import batches, check_state
 from mnist_ops.study.model import with_code
 from mnist_ops.study.results import EpochResult, FitResult, OnEpoch, OnResult, scores
@@ -232,7 +232,16 @@ class Trainer:
             steps = self.steps_per_epoch
             done = (self.epoch * steps + self.step) / (self.spec.epochs * steps)
             self.prepared.set_rate(self.spec.learning_rate * (1 + math.cos(math.pi * done)) / 2)
-        return self.prepared.step(*self.feed(batch))
+        return self.prepared.step(*self.feed(batch, self._augment))
+
+    def _augment(self, pixels: Tensor) -> Tensor:
+        """Return the pixels of the next step's batch, augmented.
+
+        What is drawn follows from the seed, the epoch and the step alone: a training that goes on
+        from a checkpoint draws the same.
+        """
+        place = (self.spec.seed, self.epoch, self.step)
+        return augmented(pixels, self.spec.augmentation, place)
 
     def predict(self, index: Tensor) -> Tensor:
         """Return the predicted class of each image of `index`: int64, on the CPU."""

@@ -107,9 +107,10 @@ def register_best(
         ]
     if not reports:
         which = f"at preset {preset} " if preset else ""
+        study = "all" if set(datasets) <= set(lookup.known("datasets")) else "FILE.py"
         raise NoCandidates(
             f"no finished run {which}of {' or '.join(datasets)} in {tracking.without_password(uri)}"
-            f": `mnist-ops run` computes them{how_to_restore(client)}"
+            f" can be registered: `mnist-ops run {study}` computes them{how_to_restore(client)}"
         )
     return reports
 
