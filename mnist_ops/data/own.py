@@ -85,14 +85,16 @@ def npz(name: str, path: str) -> OwnData:
                 raise InvalidInput(f"data set {name}: {file} has no array {sorted(absent)[0]}")
             names = arrays["class_names"].tolist() if "class_names" in arrays.files else ()
             n_train = int(arrays["n_train"]) if "n_train" in arrays.files else None
-            indices = [arrays[part] if part in arrays.files else () for part in _SPLIT]
+            train, val, test = (
+                arrays[part] if part in arrays.files else np.arange(0) for part in _SPLIT
+            )
             return Content(
                 arrays["images"],
                 arrays["labels"],
                 tuple(names),
                 n_train,
                 arrays["groups"] if "groups" in arrays.files else None,
-                tuple(indices) if any(map(len, indices)) else None,
+                (train, val, test) if len(train) or len(val) or len(test) else None,
             )
 
     return OwnData(name, read)

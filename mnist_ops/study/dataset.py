@@ -267,8 +267,8 @@ def _checked_split(
             )
     if content.groups is not None:
         groups = np.asarray(content.groups)
-        for (i, first), (j, second) in itertools.combinations(enumerate(found), 2):
-            if len(shared := np.intersect1d(groups[first], groups[second])):
+        for i, j in itertools.combinations(range(len(PARTS)), 2):
+            if len(shared := np.intersect1d(groups[found[i]], groups[found[j]])):
                 raise InvalidInput(
                     f"data set {name}: group {shared[0]} has {PARTS[i]} images and {PARTS[j]} "
                     "images: it may be in one part alone"

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import time
@@ -117,8 +118,11 @@ def test_a_study_in_an_empty_folder_is_killed_twice(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
     told = installed_wheel.run(command, folder)
-    before = next(line for line in told.splitlines() if "finished before" in line)
-    assert before.startswith("Shapes: 12 cells, ")
+    ended = re.search(r"shapes: (\d+) cells computed, (\d+) finished before", told)
+    assert ended, told
+    computed, before = map(int, ended.groups())
+    assert computed + before == 12
+    assert before >= 2 + 3
     monkeypatch.chdir(folder)
     client = tracking.connect(tracking.default_uri(), create=False)
     runs = tracking.cell_runs(client)

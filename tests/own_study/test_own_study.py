@@ -135,6 +135,8 @@ def test_the_report_needs_no_paper(file: Path, home: Path) -> None:
     table = pd.read_csv("report/tables/table-04.csv")
     assert len(table) == 16 + 3 + 3
     assert table["n"].sum() == 32 + 6
+    best = pd.read_csv("report/tables/table-02.csv")
+    assert best["dataset"].tolist() == ["shapes", "MNIST", "MNIST"]
     names = {path.stem for path in Path("report/figures").glob("*.json")}
     assert names >= {
         "main-effects",
@@ -159,6 +161,21 @@ def test_the_report_needs_no_paper(file: Path, home: Path) -> None:
     good("summarize", *both, "--out", "again", "--format", "html,json")
     for path in Path("report").rglob("*.*"):
         assert path.read_bytes() == (Path("again") / path.relative_to("report")).read_bytes()
+
+
+def test_estimators_beside_a_published_study(file: Path) -> None:
+    size = ["--train-limit", "90", "--test-limit", "50", "--datasets", "MNIST", "--seeds", "0"]
+    good("run", "my_study.py:ESTIMATORS", *IN_PROCESS, *size, "--set", "trees=8")
+    good("run", "svm_grid", *IN_PROCESS, *size, "--set", "kernel=rbf", "--set", "gamma=auto")
+    which = ["--study", "my_study.py:ESTIMATORS", "--study", "svm_grid", "--format", "json"]
+    good("export", "runs.zip")
+    good("summarize", *which, "--from", "runs.zip")
+    best = pd.read_csv("report/tables/table-02.csv")
+    models = {text.partition(",")[0] for text in best["configuration"]}
+    assert models == {"forest", "KNeighborsClassifier", "svm"}
+    assert best["score"].between(10, 100).all()
+    # The best of each model, and first the best of all.
+    assert best["chosen_by"].is_monotonic_decreasing
 
 
 def test_thousands_of_cells_are_not_run_unseen(file: Path, home: Path) -> None:

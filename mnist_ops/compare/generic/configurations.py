@@ -193,6 +193,15 @@ class Grid:
         ]
         return pd.DataFrame(rows, columns=[*self.axes, SEED, SCORE])
 
+    def best_by_model(self, dataset: Any) -> list[Configuration]:
+        """Return the best configuration of each model, the best of all first."""
+        by_model: dict[Any, Configuration] = {}
+        for each in self.of(dataset):
+            if each.chosen_by is not None and each.results:
+                model = each.values.get(keys.MODEL)
+                by_model[model] = max(by_model.get(model, each), each, key=lambda c: c.rank)
+        return sorted(by_model.values(), key=lambda each: -each.rank)
+
     def effects(self, axis: str) -> list[Effect]:
         """Return the effect of each value of an axis that has a result."""
         by_value: dict[Any, dict[tuple[Any, ...], Configuration]] = {}

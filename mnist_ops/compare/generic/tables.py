@@ -34,17 +34,16 @@ def setting(selection: Selection, grid: Grid) -> Table:
 
 
 def best(grid: Grid, score: Score) -> Table:
-    """Return the best configuration of each data set, chosen without a look at the test images."""
-    rows = []
-    for dataset in grid.datasets:
-        if (chosen := grid.best(dataset)) is not None:
-            rows.append(
-                {
-                    "dataset": shown(dataset),
-                    "configuration": chosen.text((keys.DATASET,)),
-                    **{k: v for k, v in _measured(chosen, score).items() if k not in _OTHERS},
-                }
-            )
+    """Return the best configuration of each data set and model, chosen by validation images."""
+    rows = [
+        {
+            "dataset": shown(dataset),
+            "configuration": chosen.text((keys.DATASET,)),
+            **{k: v for k, v in _measured(chosen, score).items() if k not in _OTHERS},
+        }
+        for dataset in grid.datasets
+        for chosen in grid.best_by_model(dataset)
+    ]
     columns = (
         *([Column("dataset", "Data set", is_key=True)] if any(grid.datasets) else []),
         Column("configuration", "Configuration", is_key=True),
@@ -107,13 +106,14 @@ def configurations(grid: Grid, score: Score) -> Table:
 def how_chosen(grid: Grid, score: Score) -> str:
     """Return a sentence on what the best is chosen by."""
     count = f"{len(grid.configurations):,} configurations"
+    chosen = "The best of each model, chosen" if keys.MODEL in grid.axes else "Chosen"
     if score.chosen_by != score.metric:
         return (
-            f"Chosen among {count} by mean validation accuracy, and measured on test images that "
+            f"{chosen} among {count} by mean validation accuracy, and measured on test images that "
             "chose nothing."
         )
     return (
-        f"Chosen among {count} by the very metric that is reported: the best of several is "
+        f"{chosen} among {count} by the very metric that is reported: the best of several is "
         "reported too high."
     )
 

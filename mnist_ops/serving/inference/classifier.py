@@ -112,7 +112,8 @@ class Description:
         spec, names = from_canonical(json.dumps(fields["spec"])), fields["class_names"]
         if spec.data_digest:
             n_classes = len(names)
-            channels, height, width = shape = tuple(map(int, fields["image_shape"]))
+            channels, height, width = map(int, fields["image_shape"])
+            shape = channels, height, width
             if channels not in (1, 3) or not 0 < min(height, width) <= max(shape) <= MAX_SIDE:
                 raise ValueError(f"image_shape is {shape}")
         else:
