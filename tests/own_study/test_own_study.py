@@ -175,7 +175,7 @@ def test_estimators_beside_a_published_study(file: Path) -> None:
     assert models == {"forest", "KNeighborsClassifier", "svm"}
     assert best["score"].between(10, 100).all()
     # The best of each model, and first the best of all.
-    assert best["chosen_by"].is_monotonic_decreasing
+    assert best["validation"].is_monotonic_decreasing
 
 
 def test_thousands_of_cells_are_not_run_unseen(file: Path, home: Path) -> None:
