@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from sklearn.decomposition import PCA
 
 from mnist_ops.serving.inference import tensors
 
@@ -137,6 +136,8 @@ def _principal(flat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     if flat.shape[1] <= _MANY_PIXELS:
         _, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
         return flat.mean(axis=0), vectors[:, ::-1][:, :kept].T
+    from sklearn.decomposition import PCA
+
     # Their covariance would take long: 9,000 pixels make a matrix of 650 MB.
     found = PCA(kept, svd_solver="randomized", random_state=0).fit(flat)
     return found.mean_, found.components_
