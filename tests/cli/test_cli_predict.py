@@ -216,3 +216,16 @@ def test_picture_in_the_terminal_has_the_pixels() -> None:
         assert line.count("▀") == 28
         shown = {int(level) for pair in colours for level in pair if level}
         assert shown == set(pixels[2 * row : 2 * row + 2].ravel().tolist())
+
+
+def test_picture_in_the_terminal_has_the_colours() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
+    console = Console(force_terminal=True, color_system="truecolor", width=80)
+    with console.capture() as captured:
+        console.print(drawn(Picture(pixels, inverted=False)))
+    (first, _, last) = captured.get().rstrip().splitlines()
+    above = ";".join(map(str, pixels[:, 0, 0]))
+    below = ";".join(map(str, pixels[:, 1, 0]))
+    assert f"38;2;{above};48;2;{below}" in first
+    # Below the last of five rows there is nothing.
+    assert f"38;2;{';'.join(map(str, pixels[:, 4, 0]))};48;2;0;0;0" in last

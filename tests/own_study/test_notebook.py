@@ -3,15 +3,16 @@
 import os
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 def test_the_notebook_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(ROOT / "docs" / "own-study.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)

@@ -297,3 +297,19 @@ def test_temperature_makes_overconfident_scores_milder() -> None:
     labels = np.array([chance.choice(10, p=row) for row in odds], np.uint8)
     assert refit.temperature(true * 5, labels) == pytest.approx(5, rel=0.1)
     assert refit.temperature(true, labels) == pytest.approx(1, rel=0.1)
+
+
+def test_images_of_many_pixels_have_a_detector_too() -> None:
+    draw = np.random.default_rng(0)
+    patterns = draw.normal(size=(10, 3 * 32 * 32))
+
+    def images(n: int, noise: float) -> np.ndarray:
+        pixels = 128 + 8 * draw.normal(size=(n, 10)) @ patterns + draw.normal(0, noise, (n, 3072))
+        return np.clip(pixels, 0, 255).astype(np.uint8).reshape(n, 3, 32, 32)
+
+    scores = draw.normal(size=(100, 5))
+    detector = out_of_distribution.fit(images(300, 5), images(100, 5), scores)
+    assert np.allclose(detector.components @ detector.components.T, np.eye(64), atol=1e-5)
+    like = detector.alarms(images(100, 5), scores)
+    assert np.mean([bool(names) for names in like]) < 0.2
+    assert all("pattern" in names for names in detector.alarms(images(100, 40), scores))
