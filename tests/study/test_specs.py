@@ -74,6 +74,7 @@ OTHER_VALUES = {
     "weight_decay": 0.01,
     "label_smoothing": 0.1,
     "schedule": "cosine",
+    "augmentation": "shift",
 }
 
 
@@ -104,6 +105,7 @@ def test_every_field_is_part_of_the_identity(field: str) -> None:
         ("precision", "float16", "cuda"),
         ("pin_memory", "yes", "true or false"),
         ("momentum", 1.0, "below 1"),
+        ("augmentation", "mixup", "none, shift, flip, shift-flip"),
     ],
 )
 def test_refusal_names_field_and_allowed_values(field: str, value: object, told: str) -> None:
