@@ -6,7 +6,9 @@ keeps to one: its libraries read the variables at their first computation.
 
 import os
 import platform
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from mnist_ops.core.errors import InvalidInput
@@ -38,11 +40,27 @@ _BETWEEN = MappingProxyType(
 )
 
 
+# Linux's flags of what oneDNN asks for in each set.
+_FLAGS = MappingProxyType(
+    {
+        "AVX2": {"avx2"},
+        "AVX512_CORE": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+        BF16: {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
+        "AVX512_CORE_AMX": {"avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"},
+    }
+)
+
+
 @cache
 def of_cpu() -> str:
     """Return the largest set that the CPU has; empty for one that is not of x86."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return ""
+    with suppress(OSError):
+        # Linux tells without torch, which takes seconds to import.
+        flags = set(_flags().split())
+        has = (name for name, needed in reversed(_FLAGS.items()) if needed <= flags)
+        return next(has, "SSE41")
     from torch import cpu
 
     if cpu._is_amx_tile_supported():
@@ -142,3 +160,8 @@ def recorded(tag: str | None, cpu: str | None) -> str:
 
 def _up_to(largest: str) -> tuple[str, ...]:
     return SETS[: SETS.index(largest) + 1] if largest else ()
+
+
+def _flags() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
