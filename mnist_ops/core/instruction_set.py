@@ -59,7 +59,7 @@ def of_cpu() -> str:
     with suppress(OSError):
         # Linux tells without torch, which takes seconds to import.
         flags = set(_flags().split())
-        has = (name for name, needed in reversed(_FLAGS.items()) if needed <= flags)
+        has = (name for name, needed in reversed(tuple(_FLAGS.items())) if needed <= flags)
         return next(has, "SSE41")
     from torch import cpu
 
