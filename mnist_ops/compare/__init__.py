@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mnist_ops.compare.files import CannotWrite
     from mnist_ops.compare.findings.baseline import NoBaseline
     from mnist_ops.compare.paper import Paper
-    from mnist_ops.compare.report import Report, summarize
+    from mnist_ops.compare.report import Report, evidence_of, summarize
     from mnist_ops.compare.results import Results, Source
     from mnist_ops.compare.selection import NoRuns
 
@@ -24,6 +24,7 @@ __all__ = [
     "Report",
     "Results",
     "Source",
+    "evidence_of",
     "summarize",
 ]
 
@@ -37,6 +38,7 @@ __getattr__ = lazy.attributes(
         "Report": "report",
         "Results": "results",
         "Source": "results",
+        "evidence_of": "report",
         "summarize": "report",
     },
 )

@@ -245,6 +245,27 @@ def summarize(
     return Report(out, tuple(paths), paper, results)
 
 
+def evidence_of(source: Source, paper: Paper, preset: str | None = None) -> Evidence:
+    """Return what the paper's claims are tested on.
+
+    Args:
+        source: the runs.
+        paper: whose claims.
+        preset: which cells; None takes the preset with the most finished ones.
+
+    Raises:
+        NoRuns: there are no runs, or none at `preset`.
+    """
+    chosen = select(
+        source.runs, paper.cells, source.not_measured, preset, source.left_out, paper.studies
+    )
+
+    def at(other: str) -> Selection | None:
+        return _selected(source, paper, other, paper.cells)
+
+    return Evidence(chosen, functools.cache(source.predictions), paper.sizes, at)
+
+
 def _results(source: Source, paper: Paper, selection: Selection, expected: Expected) -> Results:
     def at(other: str, cells: Expected = expected) -> Selection | None:
         return _selected(source, paper, other, cells)

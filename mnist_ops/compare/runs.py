@@ -21,6 +21,7 @@ END_TIME = "end_time"
 ERROR = "error"
 GIT_COMMIT = "git_commit"
 TIME = "time"
+UNTIL_DECIDED = "until_decided"
 FAMILY = "family"
 INSTRUCTION_SET = "instruction_set"
 
@@ -45,6 +46,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         ERROR: "text",
         GIT_COMMIT: "text",
         TIME: "text",
+        UNTIL_DECIDED: "text",
         FAMILY: "text",
         INSTRUCTION_SET: "text",
         **PARAMS,

@@ -74,6 +74,9 @@ VERSION = "mnist_ops.version"
 GIT_COMMIT = "mnist_ops.git_commit"
 # The vector instructions that torch computed with, of a run on a CPU.
 INSTRUCTION_SET = "mnist_ops.instruction_set"
+# The claims whose sequential plan asked for the run, as JSON: claim -> [plan, round,
+# rounds].
+UNTIL_DECIDED = "mnist_ops.until_decided"
 # Digest of the record that the run was imported from.
 IMPORTED = "mnist_ops.imported"
 

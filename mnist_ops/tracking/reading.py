@@ -32,10 +32,10 @@ def cell_runs(
     """Return every run of a cell in the store, in any experiment and status: one row per run.
 
     Columns: ``run_id, experiment_id, name, status, start_time, end_time`` (UTC), ``study``,
-    ``fingerprint``, ``preset``, ``error``, ``git_commit``, ``time``, ``hardware_*`` and
-    ``version_*`` from the tags, ``instruction_set`` of the fits that depend on it, the params as
-    the text that MLflow keeps, and the last value of each metric as float. Params and metrics of
-    other names than the program's own are no columns.
+    ``fingerprint``, ``preset``, ``error``, ``git_commit``, ``time``, ``until_decided``,
+    ``hardware_*`` and ``version_*`` from the tags, ``instruction_set`` of the fits that depend on
+    it, the params as the text that MLflow keeps, and the last value of each metric as float. Params
+    and metrics of other names than the program's own are no columns.
 
     Args:
         client: of the store.
@@ -142,6 +142,7 @@ def _row(run: Run) -> dict[str, object]:
         "error": tags.get(keys.ERROR),
         "git_commit": tags.get(keys.GIT_COMMIT),
         "time": tags.get(keys.TIME),
+        "until_decided": tags.get(keys.UNTIL_DECIDED),
     }
     for prefix, column in ((keys.HARDWARE, "hardware"), (keys.VERSION, "version")):
         row |= {

@@ -3,7 +3,8 @@
 import io
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from mlflow import MlflowClient
@@ -59,6 +60,7 @@ class CellPlace:
         fit_group: key of the fit group.
         time: value of the time tag.
         forced: whether the run replaces finished ones of the cell.
+        tags: further tags.
     """
 
     parent: Parent
@@ -67,6 +69,7 @@ class CellPlace:
     fit_group: str
     time: str
     forced: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def show_as_models(client: MlflowClient, experiment_id: str) -> None:
@@ -312,6 +315,7 @@ def _cell_tags(spec: Spec, place: CellPlace) -> dict[str, str]:
         keys.FIT_GROUP: place.fit_group,
         keys.TIME: place.time,
         keys.JOURNAL: uuid.uuid4().hex,
+        **place.tags,
         **provenance.tags(spec.device),
     }
     return tags | {MLFLOW_GIT_COMMIT: tags[keys.GIT_COMMIT]}

@@ -12,7 +12,7 @@ from mnist_ops.compare.predictions import Predictions, PredictionsOf
 from mnist_ops.compare.runs import RUN_ID, TIME
 from mnist_ops.compare.seed_noise import ACCURACY, Score, SeedNoise
 from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.statistics import Comparison, Side
+from mnist_ops.compare.statistics import ALPHA, Comparison, Side
 from mnist_ops.compare.tables.measure import Group
 from mnist_ops.core import keys
 
@@ -41,12 +41,14 @@ class Evidence:
         predictions: run id -> predictions; asked only for the runs that a claim needs.
         sizes: what runs of a preset are, by its name.
         at: preset -> the cells at it, for what a claim leaves out; None where there are none.
+        alpha: level of the test of one claim.
     """
 
     selection: Selection
     predictions: PredictionsOf
     sizes: Mapping[str, Size] = field(default_factory=dict)
     at: Callable[[str], Selection | None] = lambda preset: None
+    alpha: float = ALPHA
 
     @cached_property
     def scope(self) -> str:

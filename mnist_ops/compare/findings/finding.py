@@ -83,8 +83,8 @@ class Finding:
             nothing could be measured. That of the test that the verdict rests on.
         effect_unit: unit and meaning of `effect` and `interval`.
         interval: 95% confidence interval of `effect`; None where there is none to give.
-        p_value: of the claim's test, Holm-adjusted over all findings that were tested; None where
-            none was.
+        p_value: of the claim's test, corrected for the looks of a plan that its seeds are from,
+            and Holm-adjusted over all findings that were tested; None where none was.
         p_value_unadjusted: of the same test on its own.
         n: how many configurations, or runs of two of them, the verdict rests on.
         scope: what the runs were, so that the verdict claims no more.

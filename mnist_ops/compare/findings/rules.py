@@ -187,7 +187,7 @@ def greater_effect(
         test = _combined(fmean(effects), tests, len(pairs))
     printed = _shown(test, contrast)
     said = f"{len(pairs)} matched: {_numbers(printed)}."
-    outcome = _by_sign(_outcome(printed, unit, said), test, 0.0)
+    outcome = _by_sign(_outcome(printed, unit, said), test, evidence.alpha)
     undecided = outcome.verdict == Verdict.UNDECIDABLE
     return replace(outcome, missing=evidence.more) if undecided else outcome
 
@@ -210,8 +210,9 @@ def by_comparison(
         probability=statistics.probability(*values),
         detectable=_detectable(test),
     )
-    outcome = _by_sign(replace(outcome, grade=grade), test, 0.0, MARGIN)
-    goals = [Goal(abs(test.effect), ALPHA), Goal(MARGIN - abs(test.effect), 2 * ALPHA)]
+    outcome = _by_sign(replace(outcome, grade=grade), test, evidence.alpha, MARGIN)
+    alpha = evidence.alpha
+    goals = [Goal(abs(test.effect), alpha), Goal(MARGIN - abs(test.effect), 2 * alpha)]
     plans = [needs.of_block(evidence, block, goal) for goal in goals]
     return _with_need(outcome, _cheapest(plans))
 
@@ -266,7 +267,7 @@ def all_hold(parts: Mapping[str, Outcome]) -> Outcome:
 
 
 def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) -> Outcome:
-    blocks = contrast.blocks
+    blocks, alpha = contrast.blocks, evidence.alpha
     if not blocks:
         return nothing(contrast.needed)
     tests = [_of_block(evidence, block) for block in blocks]
@@ -276,11 +277,11 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
     # The adjusted ones are often equal.
     order = sorted(range(len(blocks)), key=lambda i: _known(kind.shown(tests[i])))
     weakest, contrary = order[required - 1], min(range(len(blocks)), key=lambda i: against[i])
-    holding = sum(p < ALPHA for p in shown)
+    holding = sum(p < alpha for p in shown)
     average = mean_test(contrast)
     # A mean that is contrary makes at least one configuration so: the second of two ways.
     mean_against = 2 * (kind.contrary(average) or 0.0) if average.error is not None else 1.0
-    outside = (against[contrary] < ALPHA / 2, mean_against < ALPHA)
+    outside = (against[contrary] < alpha / 2, mean_against < alpha)
     agreeing = sum(kind.agrees(block.effect) for block in blocks)
     said = (
         f"{agreeing} of {len(blocks)} matched configurations {kind.said}, "
@@ -297,7 +298,7 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
     if outside[0]:
         text = f"{said} Shown to be contrary: {blocks[contrary].name}: {_numbers(test)}."
         p_value = min(1.0, 2 * against[contrary])
-        grade = replace(grade, detectable=_detectable(test, ALPHA / len(blocks)))
+        grade = replace(grade, detectable=_detectable(test, alpha / len(blocks)))
         return replace(
             outcome, verdict=Verdict.REFUTED, p_value=p_value, explanation=text, grade=grade
         )
@@ -328,12 +329,12 @@ def _plan_everywhere(
     required: int,
 ) -> list[MoreSeeds] | None:
     """Return the cheapest seeds that show enough configurations, or that show one contrary."""
-    alpha = ALPHA / len(contrast.blocks)
-    lacking = required - sum(p < ALPHA for p in shown)
+    alpha = evidence.alpha / len(contrast.blocks)
+    lacking = required - sum(p < evidence.alpha for p in shown)
     supporting, refuting = [], []
     for block, p_value in zip(contrast.blocks, shown, strict=True):
         distance = kind.distance(block.effect)
-        if p_value < ALPHA:
+        if p_value < evidence.alpha:
             continue
         if distance > 0:
             plan = needs.of_block(evidence, block, Goal(distance, alpha * 2 / kind.sides))
@@ -363,11 +364,11 @@ def _on_average(
     said = f"{contrast.counted}: {_numbers(printed)}."
     outcome = _outcome(printed, unit, said)
     outcome = replace(outcome, n=len(units), grade=_grade(contrast, test, mean_test(contrast)))
-    outcome = _covered(_by_sign(outcome, moved, 0.0, margin), contrast)
+    outcome = _covered(_by_sign(outcome, moved, evidence.alpha, margin), contrast)
     if outcome.verdict == Verdict.UNDECIDABLE:
         outcome = replace(outcome, missing=_uncovered(contrast))
-    goals = [Goal(abs(moved.effect), ALPHA)]
-    goals += [Goal(margin - abs(test.effect), 2 * ALPHA)] if margin is not None else []
+    goals = [Goal(abs(moved.effect), evidence.alpha)]
+    goals += [Goal(margin - abs(test.effect), 2 * evidence.alpha)] if margin is not None else []
     plans = [needs.of_mean(evidence, units, goal) for goal in goals]
     return _with_need(outcome, _cheapest(plans))
 
@@ -469,14 +470,14 @@ def _outcome(test: Comparison, unit: str, explanation: str) -> Outcome:
 
 
 def _by_sign(
-    outcome: Outcome, test: Comparison, against: float, margin: float | None = None
+    outcome: Outcome, test: Comparison, alpha: float, margin: float | None = None
 ) -> Outcome:
-    """Decide by the side of `against` that the effect is on; else whether it is within `margin`."""
-    if outcome.p_value is not None and outcome.p_value < ALPHA:
-        verdict = Verdict.SUPPORTED if test.effect > against else Verdict.REFUTED
+    """Decide by the sign of the effect; else by whether it is within `margin`."""
+    if outcome.p_value is not None and outcome.p_value < alpha:
+        verdict = Verdict.SUPPORTED if test.effect > 0 else Verdict.REFUTED
         return replace(outcome, verdict=verdict)
     inside = None if margin is None else statistics.within(test, margin)
-    if inside is None or inside >= ALPHA or test.error is None or test.degrees is None:
+    if inside is None or inside >= alpha or test.error is None or test.degrees is None:
         return outcome
     # The ends of the 90% interval, which two one-sided tests at 5% go with.
     bound = abs(test.effect) + statistics.one_sided_reach(test.error, test.degrees)
