@@ -2,19 +2,17 @@
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from mnist_ops.cli.grid_output import print_plans, print_reports, problems, report_fields
 from mnist_ops.cli.options import (
     UNSET,
     GroupedCommand,
-    answer,
-    cells,
     count,
     data_dir_option,
     experiment_option,
@@ -30,15 +28,17 @@ from mnist_ops.study.grids import Choices, Study, parse_values
 from mnist_ops.study.specs import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
-    from mnist_ops.runner.plan import Plan
-    from mnist_ops.runner.study_report import StudyReport
+    from mnist_ops.runner.settings import Settings
+
+
+_PRESET = "quick"
 
 
 @dataclass(frozen=True)
 class Cells:
     """Selection of cells."""
 
-    preset: str
+    preset: str | None
     datasets: str
     seeds: str
     axes: tuple[str, ...]
@@ -60,6 +60,24 @@ class Cells:
             precision="float32" if self.amp == "off" else self.amp,
             plain=self.plain,
         )
+
+    def check_that_claims_choose(self) -> None:
+        """Raise `InvalidInput` if an option chooses cells, which claims do."""
+        given = {
+            "--datasets": self.datasets != UNSET,
+            "--seeds": self.seeds != UNSET,
+            "--set": any(text != UNSET for text in self.axes),
+            "--train-limit": self.train_limit != UNSET,
+            "--test-limit": self.test_limit != UNSET,
+            "--amp": self.amp != "auto",
+            "--plain": self.plain,
+            "--device": self.device != "auto",
+            "--force": self.force,
+        }
+        if options := [option for option, is_given in given.items() if is_given]:
+            raise InvalidInput(
+                f"with --until-decided the claims choose the cells: leave out {', '.join(options)}"
+            )
 
     def studies(self, name: str) -> list[Study]:
         """Return the studies that `name` stands for, with the user's axes.
@@ -97,6 +115,14 @@ class Places:
 
 
 @dataclass(frozen=True)
+class Deciding:
+    """Deciding claims."""
+
+    until_decided: bool
+    hours: float | None
+
+
+@dataclass(frozen=True)
 class Output:
     """Output."""
 
@@ -110,14 +136,19 @@ class Output:
 
 @click.command(
     cls=GroupedCommand,
-    groups={"which": Cells, "computing": Computing, "places": Places, "output": Output},
+    groups={
+        "which": Cells,
+        "deciding": Deciding,
+        "computing": Computing,
+        "places": Places,
+        "output": Output,
+    },
 )
-@click.argument("study")
+@click.argument("names", nargs=-1, metavar="STUDY")
 @click.option(
     "--preset",
-    default="quick",
-    show_default=True,
-    help="quick: a few hundred images a cell; paper: as published; rigorous: 5 seeds, all images.",
+    help="quick: a few hundred images a cell; paper: as published; rigorous: 5 seeds, all images.  "
+    "[default: quick; with --until-decided the one with the most finished cells]",
 )
 @click.option("--datasets", default=UNSET, help="Data sets with commas.  [default: the grid's]")
 @click.option("--seeds", default=UNSET, help="Seeds with commas.  [default: the preset's]")
@@ -148,6 +179,17 @@ class Output:
 )
 @click.option("--force", is_flag=True, help="Compute finished cells, too; replaces their runs.")
 @click.option("--retry-failed", is_flag=True, help="Compute cells that failed before, too.")
+@click.option(
+    "--until-decided",
+    is_flag=True,
+    help="Run the further seeds that decide claims of the published study. Claims take the place "
+    "of STUDY, as in --until-decided 2.8.3; none is all that are undecided.",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --until-decided: stop after so many hours.  [default: no limit]",
+)
 @click.option(
     "--workers",
     default="auto",
@@ -195,24 +237,46 @@ class Output:
     is_flag=True,
     help="Then register the best models, as `mnist-ops champion` does.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the cells, and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the cells or the plan, and run nothing.")
 @click.option("--yes", is_flag=True, help="Run more than 1,000 cells, too.")
 @click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 @json_option
-def run(study: str, which: Cells, computing: Computing, places: Places, output: Output) -> None:
+def run(
+    names: tuple[str, ...],
+    which: Cells,
+    deciding: Deciding,
+    computing: Computing,
+    places: Places,
+    output: Output,
+) -> None:
     """Run the cells of STUDY that are not finished yet, each as an MLflow run.
+
+    With --until-decided, claims of the published study take the place of STUDY; --dry-run then
+    prints their verdicts and which seeds would decide them.
 
     STUDY is one of this project (resnet_grid, svm_grid, device_compare; `all` runs the three), of
     an installed package, or your own: FILE.py (its STUDY), FILE.py:NAME or MODULE:NAME.
     """
-    studies, choices = which.studies(study), which.choices
-    workers = count("--workers", computing.workers, unset="auto")
+    if deciding.until_decided:
+        from mnist_ops.cli.until_decided import until_decided
 
-    if workers == 0:
-        # Before anything computes here; worker processes get their own environment.
-        instruction_set.apply(computing.instruction_set)
-    elif computing.scheduler == "none":
-        instruction_set.chosen(computing.instruction_set)
+        which.check_that_claims_choose()
+        if output.report or output.with_champions:
+            raise InvalidInput(
+                "--report and --champion follow a study: after --until-decided use `mnist-ops "
+                "summarize` and `mnist-ops champion`"
+            )
+        settings = _settings(which.preset or _PRESET, which, computing, places)
+        until_decided(names, which.preset, deciding.hours, settings, output)
+        return
+    if deciding.hours is not None:
+        raise InvalidInput("--hours needs --until-decided")
+    if len(names) != 1:
+        raise click.UsageError("Name one study." if names else "Missing argument 'STUDY'.")
+    (study,) = names
+    studies, choices, preset = which.studies(study), which.choices, which.preset or _PRESET
+
+    settings = _settings(preset, which, computing, places)
 
     # torch and mlflow take seconds: after the options are read.
     from mnist_ops.cli.champion import lines, register
@@ -220,11 +284,67 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
     from mnist_ops.runner import engine
     from mnist_ops.runner.forecast import check_size
     from mnist_ops.runner.plan import plan_locally
+
+    if output.dry_run:
+        print_plans(plan_locally(studies, settings), as_json=output.as_json)
+        return
+    if not output.yes:
+        check_size(plan_locally(studies, settings), settings)
+    cancellation.on_signals()
+    tell = (lambda line: None) if output.quiet else log
+    are_ours = all(study.name in lookup.ours("studies") for study in studies)
+    reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
+    report_lines: list[str] = []
+    if output.report is not None:
+        from mnist_ops.ops.reports import attach_report, write_report
+
+        labels = {
+            a_plan.study.label(preset, cell)
+            for a_plan in plan_locally(studies, settings)
+            for cell in a_plan.cells
+        }
+        label = labels.pop() if len(labels) == 1 else None
+        report = write_report(
+            output.report, preset=label, studies=() if are_ours else studies, log=tell
+        )
+        report_lines = report.lines()
+        try:
+            attach_report(report, reports[0].run_id)
+        except MnistOpsError as error:
+            log(f"the report is not among the artifacts of run {reports[0].run_id}: {error}")
+    if output.with_champions:
+        fitted = [cell.dataset for each in studies for cell in each.cells(preset, choices)]
+        for became in register(list(dict.fromkeys(fitted)), None, places.data_dir):
+            for line in lines(became):
+                tell(line)
+    if output.as_json:
+        click.echo(json.dumps([report_fields(r) for r in reports], indent=2))
+    elif not output.quiet:
+        tables = "mnist-ops summarize" + ("" if are_ours else f" --study {shlex.quote(study)}")
+        report_lines += (
+            [f"Compare: `mlflow ui`. Tables: `{tables}`."]
+            if output.report is None
+            else [f"Report: {(output.report / 'index.html').absolute()}"]
+        )
+        print_reports(reports, report_lines)
+    if failed := problems(reports):
+        raise MnistOpsError(failed)
+
+
+def _settings(preset: str, which: Cells, computing: Computing, places: Places) -> "Settings":
+    workers = count("--workers", computing.workers, unset="auto")
+    if workers == 0:
+        # Before anything computes here; worker processes get their own environment.
+        instruction_set.apply(computing.instruction_set)
+    elif computing.scheduler == "none":
+        instruction_set.chosen(computing.instruction_set)
+
+    # torch and mlflow take seconds: after the options are read.
     from mnist_ops.runner.settings import Settings
 
-    settings = Settings(
-        preset=which.preset,
-        choices=choices,
+    return Settings(
+        preset=preset,
+        choices=which.choices,
         device=which.device,
         workers=workers,
         streams=computing.streams,
@@ -238,69 +358,6 @@ def run(study: str, which: Cells, computing: Computing, places: Places, output: 
         instruction_set=computing.instruction_set,
         experiment=places.experiment,
     )
-    if output.dry_run:
-        _print_plans(plan_locally(studies, settings), as_json=output.as_json)
-        return
-    if not output.yes:
-        check_size(plan_locally(studies, settings), settings)
-    cancellation.on_signals()
-    tell = (lambda line: None) if output.quiet else log
-    are_ours = all(study.name in lookup.ours("studies") for study in studies)
-    reports = engine.run(studies, settings, GridDisplay(console(quiet=output.quiet)))
-    report_lines: list[str] = []
-    if output.report is not None:
-        from mnist_ops.ops.reports import attach_report, write_report
-
-        labels = {
-            a_plan.study.label(which.preset, cell)
-            for a_plan in plan_locally(studies, settings)
-            for cell in a_plan.cells
-        }
-        preset = labels.pop() if len(labels) == 1 else None
-        report = write_report(
-            output.report, preset=preset, studies=() if are_ours else studies, log=tell
-        )
-        report_lines = report.lines()
-        try:
-            attach_report(report, reports[0].run_id)
-        except MnistOpsError as error:
-            log(f"the report is not among the artifacts of run {reports[0].run_id}: {error}")
-    if output.with_champions:
-        fitted = [cell.dataset for each in studies for cell in each.cells(which.preset, choices)]
-        for became in register(list(dict.fromkeys(fitted)), None, places.data_dir):
-            for line in lines(became):
-                tell(line)
-    if output.as_json:
-        click.echo(json.dumps([_report_fields(r) for r in reports], indent=2))
-    elif not output.quiet:
-        tables = "mnist-ops summarize" + ("" if are_ours else f" --study {shlex.quote(study)}")
-        report_lines += (
-            [f"Compare: `mlflow ui`. Tables: `{tables}`."]
-            if output.report is None
-            else [f"Report: {(output.report / 'index.html').absolute()}"]
-        )
-        _print_reports(reports, report_lines)
-    if problems := _problems(reports):
-        raise MnistOpsError(problems)
-
-
-def _problems(reports: "Sequence[StudyReport]") -> str:
-    """Describe what failed, and what to do about it; empty if nothing did."""
-    now = [outcome.spec.name for r in reports for outcome in r.problems]
-    before = [cell.name for r in reports for cell in r.failed_before]
-    waiting = sum(r.pending for r in reports)
-    lines = []
-    if now:
-        named = ", ".join(now[:5]) + (" and others" if len(now) > 5 else "")
-        lines.append(
-            f"{len(now)} of the cells failed: {named}; the reason is the tag mnist_ops.error of "
-            "each run"
-        )
-    if before:
-        lines.append(f"{cells(len(before))} failed before; --retry-failed tries again")
-    if waiting:
-        lines.append(f"{waiting} runs are not uploaded yet; `mnist-ops sync` uploads them")
-    return "; ".join(lines)
 
 
 def _studies(name: str) -> list[Study]:
@@ -332,50 +389,3 @@ def _axis(text: str) -> tuple[str, str]:
     if not equals:
         raise InvalidInput(f"--set takes AXIS=VALUES, got {text!r}")
     return axis.strip(), values.strip()
-
-
-def _print_plans(plans: "Sequence[Plan]", *, as_json: bool) -> None:
-    listed = {cell: "" for a_plan in plans for cell in a_plan.cells}
-    listed |= {cell: why for a_plan in plans for cell, why in a_plan.not_measured.items()}
-    if as_json:
-        for_program = [
-            {"name": cell.name, "fingerprint": cell.fingerprint, "not_measured": why or None}
-            | asdict(cell)
-            for cell, why in listed.items()
-        ]
-        click.echo(json.dumps(for_program, indent=2))
-        return
-    for cell, why in listed.items():
-        answer(f"{cell.fingerprint}  {cell.study:14}  {cell.name}{why and f'  ({why})'}")
-    log(cells(len(listed)))
-
-
-def _print_reports(reports: "Sequence[StudyReport]", more: Sequence[str]) -> None:
-    for report in reports:
-        parts = [f"{cells(len(report.finished))} computed"]
-        parts += [f"{len(report.skipped)} finished before"] if report.skipped else []
-        parts += [f"{len(report.failed)} failed"] if report.failed else []
-        parts += [f"{len(report.stopped)} stopped"] if report.stopped else []
-        parts += [f"{len(report.failed_before)} failed before"] if report.failed_before else []
-        reasons = Counter(report.not_measured.values())
-        parts += [f"{cells(count)} {why}" for why, count in reasons.items()]
-        answer(f"{report.study}: {', '.join(parts)}")
-    for line in more:
-        answer(line)
-
-
-def _report_fields(report: "StudyReport") -> dict[str, Any]:
-    def fields(outcome: Any) -> dict[str, Any]:
-        rest = {k: v for k, v in vars(outcome).items() if k != "spec"}
-        return {"name": outcome.spec.name, "fingerprint": outcome.spec.fingerprint, **rest}
-
-    return {
-        "study": report.study,
-        "finished": [fields(outcome) for outcome in report.finished],
-        "failed": [fields(outcome) for outcome in report.failed],
-        "stopped": [fields(outcome) for outcome in report.stopped],
-        "failed_before": {spec.name: why for spec, why in report.failed_before.items()},
-        "undelivered": report.pending,
-        "skipped": [spec.name for spec in report.skipped],
-        "not_measured": {spec.name: why for spec, why in report.not_measured.items()},
-    }

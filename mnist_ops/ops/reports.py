@@ -53,21 +53,11 @@ def write_report(
         TrackingUnavailable: the store cannot be read.
     """
     runs = runs or tracking.StoredRuns()
-    left_out: list[str] = []
-
-    def leave_out(line: str) -> None:
-        left_out.append(line)
-        log(line)
-
-    log_left_out = tracking.once(leave_out)
     paper = _own_paper(studies) if studies else lookup.find("papers", PAPER)
     with tracking.tracking_errors(runs.uri):
         try:
-            source = compare.Source(
-                runs=_runs(runs, experiment, [s.name for s in paper.studies], log_left_out, log),
-                not_measured=runs.not_measured(log_left_out),
-                left_out=left_out,
-                predictions=runs.predictions,
+            source = replace(
+                source_of(runs, paper, experiment, log),
                 history=runs.history,
                 pixels=_pixels_at_hand() if studies else _pixels(),
                 classes=lambda dataset: datasets.named(dataset).class_names,
@@ -76,6 +66,35 @@ def write_report(
             return compare.summarize(source, paper, out, preset, formats=formats, log=log)
         except compare.NoRuns as error:
             raise compare.NoRuns(f"{error}{runs.how_to_restore()}") from None
+
+
+def source_of(
+    runs: tracking.RunSource,
+    paper: compare.Paper,
+    experiment: str | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> compare.Source:
+    """Return the runs that a paper is compared with, and a way to their predictions.
+
+    Args:
+        runs: of a store.
+        paper: whose studies' runs.
+        experiment: name of the experiment of the runs; None is all experiments.
+        log: gets lines for the user.
+    """
+    left_out: list[str] = []
+
+    def leave_out(line: str) -> None:
+        left_out.append(line)
+        log(line)
+
+    log_left_out = tracking.once(leave_out)
+    return compare.Source(
+        runs=_runs(runs, experiment, [s.name for s in paper.studies], log_left_out, log),
+        not_measured=runs.not_measured(log_left_out),
+        left_out=left_out,
+        predictions=runs.predictions,
+    )
 
 
 def attach_report(report: compare.Report, run_id: str) -> None:

@@ -236,6 +236,7 @@ class _Grids:
             checkpoint_s=settings.checkpoint_s,
             streams=1 if study.is_about_time else settings.streams,
             study=study.place,
+            tags=dict(settings.tags),
         )
 
     def _compute(self, cells: Sequence[Spec], context: CellContext) -> Iterator[Outcome]:

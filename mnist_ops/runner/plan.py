@@ -40,6 +40,8 @@ def plan(study: Study, settings: Settings, *, has_cuda: bool) -> Plan:
     """
     devices = _devices(study, settings.device, has_cuda=has_cuda)
     cells = study.with_axes({"device": devices}).cells(settings.preset, settings.choices)
+    if settings.only is not None:
+        cells = [cell for cell in cells if cell in settings.only]
     left_out = {cell: NO_CUDA for cell in cells if cell.device == "cuda" and not has_cuda}
     return Plan(study, tuple(cell for cell in cells if cell not in left_out), left_out)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S
 from mnist_ops.runner.task import Outcome, Progress
 from mnist_ops.study.grids import Choices
+from mnist_ops.study.specs import Spec
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Settings:
         instruction_set: that torch computes with on a CPU: ``auto``, or one that the CPU has.
         experiment: name of the experiment of the runs, unless ``mlflow run`` has opened one; None
             is the experiment that MLflow's variables name.
+        only: of the cells that the preset and the choices give, the ones to run; None is all.
+        tags: further tags of each cell's run.
     """
 
     preset: str = "quick"
@@ -46,6 +49,8 @@ class Settings:
     share: bool = True
     svm_memory_gb: float | None = None
     experiment: str | None = None
+    only: frozenset[Spec] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
     instruction_set: str = "auto"
 
 

@@ -1,8 +1,8 @@
 """Compute a fit group and track its cells: the task of a worker."""
 
 import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +47,7 @@ class CellContext:
         checkpoint_s: seconds of training that an interruption may cost; see `Checkpoint.every_s`.
         streams: number of cells that may share a CUDA device.
         study: place of a study with functions or data sets of its own; else empty.
+        tags: further tags of each run.
     """
 
     address: tracking.Address
@@ -57,6 +58,7 @@ class CellContext:
     checkpoint_s: float = DEFAULT_EVERY_S
     streams: int = 1
     study: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def grid(self) -> str:
@@ -207,6 +209,7 @@ class _Work:
                 self.group.key,
                 self._whose_time(spec),
                 forced=self.context.forced,
+                tags=self.context.tags,
             )
             try:
                 self.runs[spec] = tracking.CellRun(self.tracker, spec, place, claimed=claimed)
