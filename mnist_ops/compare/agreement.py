@@ -211,6 +211,8 @@ def _range(
 
 def _description(number: Number) -> str:
     """Return what the number is, in the words of the tables."""
+    if number.text:
+        return number.text
     fields = dict(number.fields)
     model = str(fields.get(keys.MODEL, ""))
     device = {"cpu": "CPU", "cuda": "GPU"}.get(str(fields.get(keys.DEVICE)), "")

@@ -157,7 +157,29 @@ def trainings(cells: Iterable[Cell]) -> list[list[Cell]]:
 
 def identity(cell: Cell, *without: str) -> tuple[Any, ...]:
     """Return the study and the params that say which cell it is, except those of `without`."""
-    return (cell.study, *cell.key(*(name for name in IDENTITY if name not in without)))
+    others = [
+        (name, value)
+        for name, value in identifying(cell.params).items()
+        if name not in IDENTITY and name not in without
+    ]
+    named = cell.key(*(name for name in IDENTITY if name not in without))
+    return (cell.study, *named, *others)
+
+
+def identifying(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params that say which cell of its study a run is of, absent ones left out.
+
+    These are `IDENTITY`, axes that not every study has where they differ from what is usual, and
+    the arguments of a user's functions.
+    """
+    added = [name for name, usual in _ADDED_AXES.items() if params.get(name, usual) != usual]
+    names = [*IDENTITY, *added, *sorted(arguments_in(params))]
+    return {name: params[name] for name in names if params.get(name) is not None}
+
+
+def arguments_in(params: Mapping[str, Any]) -> set[str]:
+    """Return the names of the params that are arguments of a user's functions."""
+    return params.keys() - PARAMS.keys() - BOOKKEEPING
 
 
 def _one_kernel(first: Mapping[Any, Cell], second: Mapping[Any, Cell]) -> bool:

@@ -143,7 +143,7 @@ def _about(paper: Paper, preset: str) -> str:
 
 def _is_other_size(paper: Paper, preset: str) -> bool:
     """Return whether no run has the size of the paper's, so that nothing published is judged."""
-    if not paper.published.numbers:
+    if not paper.published.numbers and not paper.claims:
         return False
     return not any(preset in study.same_size(paper.preset) for study in paper.studies)
 

@@ -97,12 +97,14 @@ class Number:
             relative_complexity as ratios.
         fields: the cell's params, those that the table gives.
         printed: the number as it is printed, unit and trailing zeros included.
+        text: what it is of, in words; empty for those of the params.
     """
 
     table: int
     metric: str
     fields: Mapping[str, str | int | float | bool]
     printed: str
+    text: str = ""
 
     @property
     def value(self) -> float:

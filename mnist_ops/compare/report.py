@@ -81,10 +81,11 @@ class Report:
             lines.append(f"{study}: {row.finished} of {row.expected} cells finished{named}")
         lines += [note.text for note in results.selection.notes]
         lines += [f"{headline.question}: {headline.answer}" for headline in results.headlines]
-        if not results.findings:
+        if results.findings:
+            found = ", ".join(f"{n} {verdict}" for verdict, n in verdicts(results.findings).items())
+            lines.append(f"{len(results.findings)} findings ({results.findings[0].scope}): {found}")
+        if results.agreement.empty:
             return lines
-        counted = ", ".join(f"{n} {verdict}" for verdict, n in verdicts(results.findings).items())
-        lines.append(f"{len(results.findings)} findings ({results.findings[0].scope}): {counted}")
         agrees = Counter(results.agreement["agrees"])
         counted = ", ".join(f"{word} {count}" for word, count in sorted(agrees.items()))
         lines.append(f"{len(results.agreement)} published numbers, agreeing: {counted}")
@@ -314,8 +315,9 @@ def _texts(paper: Paper, results: Results) -> dict[str, str]:
     origin = f"{total.finished} of {total.expected} cells finished."
     origin = f"Preset {preset}: {origin}" if preset else origin
     texts = {}
-    if paper.published.numbers:
+    if paper.claims:
         texts["findings.json"] = baseline.to_json(results.findings)
+    if paper.published.numbers:
         texts["published-vs-measured.csv"] = published_numbers.to_csv(results.agreement)
         if results.joint:
             jointly = to_frame(results.joint)

@@ -2,15 +2,19 @@
 
 from mnist_ops.study.dataset import Content, OwnData
 from mnist_ops.study.grids import Limits, Preset, Study
+from mnist_ops.study.paper import Better, Equal, OwnPaper
 from mnist_ops.study.specs import EstimatorSpec, SvmSpec
 from mnist_ops.study.specs import ResNetSpec as NetworkSpec
 
 __all__ = [
+    "Better",
     "Content",
+    "Equal",
     "EstimatorSpec",
     "Limits",
     "NetworkSpec",
     "OwnData",
+    "OwnPaper",
     "Preset",
     "Study",
     "SvmSpec",

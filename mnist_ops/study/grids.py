@@ -11,6 +11,7 @@ from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup, model
 from mnist_ops.study.dataset import OwnData
 from mnist_ops.study.model import Model, check_name
+from mnist_ops.study.paper import OwnPaper
 from mnist_ops.study.specs import OFFICIAL, Spec
 
 # Fields of a spec that follow from the study's functions and data sets.
@@ -76,6 +77,7 @@ class Study:
             that is known, a user's function, or the place of one (``file.py:function``); the
             arguments of functions are axes as well. A data set is a name or an `OwnData`.
         is_about_time: whether times are compared, so that cells do not share a device.
+        paper: the publication that it reruns, if any.
         place: where it is found, as ``file.py:NAME``, if it has functions or data of its own.
 
     Raises:
@@ -90,6 +92,7 @@ class Study:
     presets: Mapping[str, Preset]
     grid: Mapping[str, tuple[Any, ...]]
     is_about_time: bool = False
+    paper: OwnPaper | None = None
     place: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +107,8 @@ class Study:
             raise InvalidInput(f"study {self.name} has no axis {unknown[0]!r}; its axes: {axes}")
         if absent := sorted(needed - self.grid.keys()):
             raise InvalidInput(f"study {self.name} needs the axis {absent[0]!r} in its grid")
+        if self.paper is not None and not isinstance(self.paper, OwnPaper):
+            raise InvalidInput(f"paper of study {self.name} is an OwnPaper, got {self.paper!r:.80}")
         for axis, values in self.grid.items():
             if not isinstance(values, tuple) or not values:
                 raise InvalidInput(

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import IDENTITY, Cell, identity, trainings
+from mnist_ops.compare.cells import IDENTITY, Cell, arguments_in, identifying, identity, trainings
 from mnist_ops.compare.seed_noise import ACCURACY, Score
 from mnist_ops.compare.statistics import Comparison
 from mnist_ops.compare.tables.labels import configuration, model_label
@@ -46,9 +46,9 @@ class Block:
         """Return the params that both sides have in common."""
         first, second = self.first[0].params, self.second[0].params
         return {
-            name: first[name]
-            for name in IDENTITY
-            if name != keys.SEED and name in first and second.get(name) == first[name]
+            name: value
+            for name, value in identifying(first).items()
+            if name != keys.SEED and second.get(name) == value
         }
 
     @property
@@ -132,17 +132,18 @@ def contrast(
 ) -> Contrast:
     """Match the configurations that have the params `first` with those that have `second`.
 
-    Two match that agree in all of `IDENTITY` except in these params and the seed. Numbers of
+    Two match that agree in all that identifies them except in these params, the seed, and
+    arguments of functions that are on one side alone. Numbers of
     epochs are compared within one training, thus by the seeds that have both. A time or loss of
     zero was not measured.
     """
-    # Momentum is SGD's own: it cannot tell two optimizers' cells apart.
-    apart = {*first, keys.SEED, *([keys.MOMENTUM] if keys.OPTIMIZER in first else [])}
     cells = list(cells)
-    sides = []
-    for wanted in (first, second):
-        having = [c for c in cells if all(c.params.get(k) == v for k, v in wanted.items())]
-        sides.append({identity(group[0], *apart): group for group in trainings(having)})
+    having = [
+        [c for c in cells if all(c.params.get(k) == v for k, v in wanted.items())]
+        for wanted in (first, second)
+    ]
+    apart = put_apart(first, second, *([cell.params for cell in side] for side in having))
+    sides = [{identity(group[0], *apart): group for group in trainings(side)} for side in having]
     blocks: list[Block] = []
     lacking: dict[str, int] = {}
     datasets: dict[str, bool] = {}
@@ -176,6 +177,22 @@ def contrast(
     return Contrast(tuple(blocks), copies, lacking, uncovered)
 
 
+def put_apart(
+    first: Mapping[str, Any], second: Mapping[str, Any], *sides: Iterable[Mapping[str, Any]]
+) -> set[str]:
+    """Return the params that configurations may differ in and still match.
+
+    Args:
+        first: the params of the one setting.
+        second: those of the other.
+        sides: the params of each configuration of the one, and of the other.
+    """
+    taken = [{name for params in side for name in arguments_in(params)} for side in sides]
+    # Momentum is SGD's own: it cannot tell two optimizers' cells apart.
+    momentum = {keys.MOMENTUM} if keys.OPTIMIZER in first else set()
+    return {*first, *second, keys.SEED, *momentum, *(taken[0] ^ taken[1])}
+
+
 def merged(contrasts: Sequence[Contrast]) -> Contrast:
     """Several contrasts as one; blocks that have a side in common are one unit of it."""
     lacking: dict[str, int] = {}
@@ -206,6 +223,7 @@ def named(params: Mapping[str, Any]) -> str:
     # The method with kernels has one model.
     if keys.MODEL in params and not {keys.KERNEL, keys.C, keys.GAMMA} & params.keys():
         parts.insert(1, model_label(str(params[keys.MODEL])))
+    parts += [f"{name}={params[name]}" for name in params if name not in IDENTITY]
     return ", ".join(part for part in parts if part)
 
 

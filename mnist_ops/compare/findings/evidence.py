@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import IDENTITY, Cell
+from mnist_ops.compare.cells import Cell, identity
 from mnist_ops.compare.predictions import Predictions, PredictionsOf
 from mnist_ops.compare.runs import RUN_ID, TIME
 from mnist_ops.compare.seed_noise import ACCURACY, Score, SeedNoise
@@ -55,9 +55,7 @@ class Evidence:
         """Describe the runs that a verdict speaks of: preset, and seeds a configuration."""
         preset = self.selection.preset
         counts = Counter(
-            (cell.study, *(cell.params.get(name) for name in IDENTITY if name != keys.SEED))
-            for cell in self.selection.cells
-            if cell.finished
+            identity(cell, keys.SEED) for cell in self.selection.cells if cell.finished
         ).values()
         least, most = min(counts, default=0), max(counts, default=0)
         seeds = f"{most} seed{'' if most == 1 else 's'}"

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import IDENTITY
+from mnist_ops.compare.cells import identifying
 from mnist_ops.compare.findings.contrast import Block
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.statistics import ENOUGH_SEEDS, Side
@@ -144,11 +144,7 @@ def _to(block: Block, n: int, m: int) -> list[MoreSeeds]:
 
 def _more(cells: Group, n: int, block: Block) -> MoreSeeds:
     first = cells[0]
-    params = {
-        name: first.params[name]
-        for name in IDENTITY
-        if name != keys.SEED and first.params.get(name) is not None
-    }
+    params = {n: v for n, v in identifying(first.params).items() if n != keys.SEED}
     times = values_of(cells, keys.TRAIN_TIME_S)
     have = len(block.score.by_seed(cells))
     return MoreSeeds(first.study, params, max(0, n - have), fmean(times) if times else None)

@@ -40,8 +40,9 @@ def largest(pairs: list[ValuePair], below: float) -> str:
     """Describe the range of the printed differences."""
     gaps = [abs(round(first - second, 6)) for first, second in pairs]
     inside = sum(gap < below for gap in gaps)
+    unit = "point" if below == 1 else "points"
     return (
-        f"{inside} of {len(gaps)} printed pairs differ by less than {below:g} point, "
+        f"{inside} of {len(gaps)} printed pairs differ by less than {below:g} {unit}, "
         f"the most by {max(gaps):.2f}"
     )
 

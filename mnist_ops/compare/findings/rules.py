@@ -82,28 +82,31 @@ def _twice(p_value: float | None) -> float | None:
     return None if p_value is None else min(1.0, 2 * p_value)
 
 
-_HIGHER = _Kind(
-    shown=lambda test: _twice(statistics.above(test, 0.0)),
-    contrary=lambda test: _twice(statistics.below(test, 0.0)),
-    distance=lambda effect: effect,
-    agrees=lambda effect: effect > 0,
-    said="agree",
-)
+def _higher(by: float) -> _Kind:
+    return _Kind(
+        shown=lambda test: _twice(statistics.above(test, by)),
+        contrary=lambda test: _twice(statistics.below(test, by)),
+        distance=lambda effect: effect - by,
+        agrees=lambda effect: effect > by,
+        said="agree",
+    )
 
 
-def _outside(test: Comparison) -> float | None:
-    far = replace(test, effect=abs(test.effect))
-    return _twice(statistics.above(far, MARGIN))
+def _little(margin: float) -> _Kind:
+    def outside(test: Comparison) -> float | None:
+        far = replace(test, effect=abs(test.effect))
+        return _twice(statistics.above(far, margin))
+
+    return _Kind(
+        shown=lambda test: statistics.within(test, margin),
+        contrary=outside,
+        distance=lambda effect: margin - abs(effect),
+        agrees=lambda effect: abs(effect) < margin,
+        said=f"differ by less than {margin:g} point{'' if margin == 1 else 's'}",
+        sides=1,
+    )
 
 
-_LITTLE = _Kind(
-    shown=lambda test: statistics.within(test, MARGIN),
-    contrary=_outside,
-    distance=lambda effect: MARGIN - abs(effect),
-    agrees=lambda effect: abs(effect) < MARGIN,
-    said=f"differ by less than {MARGIN:g} point",
-    sides=1,
-)
 _NOT_WORSE = _Kind(
     shown=lambda test: statistics.above(test, -MARGIN),
     contrary=lambda test: _twice(statistics.below(test, -MARGIN)),
@@ -119,23 +122,25 @@ def nothing(missing: str) -> Outcome:
     return Outcome(Verdict.UNDECIDABLE, explanation="Nothing to compare.", missing=missing)
 
 
-def consistent(evidence: Evidence, contrast: Contrast, unit: str = POINTS) -> Outcome:
-    """First is higher in (nearly) every matched configuration.
+def consistent(
+    evidence: Evidence, contrast: Contrast, unit: str = POINTS, by: float = 0.0
+) -> Outcome:
+    """First is higher, by more than `by`, in (nearly) every matched configuration.
 
     Each configuration is tested by `Evidence.compare`, all seeds of both sides. Supported if at
     least 90% are shown to be higher (Holm-adjusted over the configurations) and none is shown to
     be lower; refuted if one is shown to be lower, or the mean over all is.
     """
-    return _everywhere(evidence, contrast, _HIGHER, unit)
+    return _everywhere(evidence, contrast, _higher(by), unit)
 
 
-def little_difference(evidence: Evidence, contrast: Contrast) -> Outcome:
-    """First and second differ by less than one point in (nearly) every configuration.
+def little_difference(evidence: Evidence, contrast: Contrast, margin: float = MARGIN) -> Outcome:
+    """First and second differ by less than `margin` in (nearly) every configuration.
 
     As `consistent`, each configuration being shown to differ by less by two one-sided t tests, and
-    contrary if it is shown to differ by more than a point.
+    contrary if it is shown to differ by more.
     """
-    return _everywhere(evidence, contrast, _LITTLE, POINTS)
+    return _everywhere(evidence, contrast, _little(margin), POINTS)
 
 
 def not_worse(evidence: Evidence, contrast: Contrast) -> Outcome:
@@ -147,14 +152,40 @@ def not_worse(evidence: Evidence, contrast: Contrast) -> Outcome:
     return _everywhere(evidence, contrast, _NOT_WORSE, POINTS)
 
 
-def higher(evidence: Evidence, contrast: Contrast) -> Outcome:
-    """First has the higher test accuracy on average over the matched configurations.
+def higher(evidence: Evidence, contrast: Contrast, by: float = 0.0) -> Outcome:
+    """First has the higher test accuracy, by more than `by`, on average over configurations.
 
     Supported or refuted as the mean difference, one a configuration, is significantly above or
-    below zero (t test over configurations). If it is neither, and significantly within one point
-    of zero (two one-sided t tests), there is no difference that matters.
+    below `by` (t test over configurations). If it is neither of zero, and significantly within one
+    point of it (two one-sided t tests), there is no difference that matters.
     """
-    return _on_average(evidence, contrast, POINTS, 0.0, MARGIN)
+    return _on_average(evidence, contrast, POINTS, by, None if by else MARGIN)
+
+
+def equal(evidence: Evidence, contrast: Contrast, margin: float = MARGIN) -> Outcome:
+    """First and second differ by less than `margin` on average over configurations.
+
+    Supported if the mean difference, one a configuration, is significantly within `margin` of zero
+    (two one-sided t tests over configurations); refuted if it is significantly outside.
+    """
+    if not contrast.blocks:
+        return nothing(contrast.needed)
+    kind, units = _little(margin), contrast.units
+    test = _over(evidence, contrast)
+    inside, outside = kind.shown(test), kind.contrary(test)
+    grade = _grade(contrast, test, mean_test(contrast))
+    outcome = _outcome(
+        replace(test, p_value=inside), POINTS, f"{contrast.counted}: {_numbers(test)}."
+    )
+    outcome = replace(outcome, n=len(units), grade=grade)
+    if inside is not None and inside < ALPHA:
+        return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
+    if outside is not None and outside < ALPHA:
+        return replace(outcome, verdict=Verdict.REFUTED, p_value=outside)
+    distance = kind.distance(test.effect)
+    goal = Goal(abs(distance), 2 * ALPHA if distance > 0 else ALPHA)
+    outcome = replace(outcome, missing=_uncovered(contrast))
+    return _with_need(outcome, _plan_mean(evidence, contrast, goal))
 
 
 def greater_ratio(
@@ -356,7 +387,7 @@ def _on_average(
     if not contrast.blocks:
         return nothing(contrast.needed)
     units = contrast.units
-    test = mean_test(contrast) if len(units) >= _FEWEST_UNITS else _of_these(evidence, contrast)
+    test = _over(evidence, contrast)
     moved = replace(test, effect=test.effect - against)
     tails = statistics.above(moved, 0.0), statistics.below(moved, 0.0)
     p_value = _twice(min(p for p in tails if p is not None)) if test.error is not None else None
@@ -369,8 +400,19 @@ def _on_average(
         outcome = replace(outcome, missing=_uncovered(contrast))
     goals = [Goal(abs(moved.effect), evidence.alpha)]
     goals += [Goal(margin - abs(test.effect), 2 * evidence.alpha)] if margin is not None else []
-    plans = [needs.of_mean(evidence, units, goal) for goal in goals]
-    return _with_need(outcome, _cheapest(plans))
+    return _with_need(outcome, _cheapest(_plan_mean(evidence, contrast, goal) for goal in goals))
+
+
+def _over(evidence: Evidence, contrast: Contrast) -> Comparison:
+    """Test the mean over configurations, or over these alone where they are few."""
+    several = len(contrast.units) >= _FEWEST_UNITS
+    return mean_test(contrast) if several else _of_these(evidence, contrast)
+
+
+def _plan_mean(evidence: Evidence, contrast: Contrast, goal: Goal) -> list[MoreSeeds] | None:
+    if len(contrast.blocks) == 1:
+        return needs.of_block(evidence, contrast.blocks[0], goal)
+    return needs.of_mean(evidence, contrast.units, goal)
 
 
 def _of_these(evidence: Evidence, contrast: Contrast) -> Comparison:

@@ -1,4 +1,4 @@
-"""The report of any study: what a `Paper` is made of where nothing was published."""
+"""The report of any study: its `Paper`, with what was published if the study says so."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,6 +8,7 @@ from mnist_ops.compare.findings.evidence import Evidence, Size
 from mnist_ops.compare.generic import tables
 from mnist_ops.compare.generic.configurations import Grid, Score, grid_of, label, shown
 from mnist_ops.compare.generic.foreign import ForeignRun, seed_param, selection_of
+from mnist_ops.compare.generic.published import publication_of, with_publication
 from mnist_ops.compare.headlines import Headline, with_interval
 from mnist_ops.compare.paper import BuiltTable, Paper
 from mnist_ops.compare.published import Number, Published
@@ -50,19 +51,22 @@ def paper_of(
     datasets: Sequence[str] = (),
     score: Score = _ACCURACY,
 ) -> Paper:
-    """Return the `Paper` of studies of which nothing was published.
+    """Return the `Paper` of studies, with what was published if one of them has it.
 
     Args:
         studies: whose cells are expected.
         title: of the page; by default the titles of the studies.
         datasets: names of the data sets, each of which gets a confusion matrix.
         score: what the report is about.
+
+    Raises:
+        InvalidInput: what was published cannot be read, or is not of the study.
     """
     title = title or " · ".join(study.title or study.name for study in studies)
     questions = [study.question for study in studies if study.question]
     of_best = tuple(f"confusion-{name.lower()}" for name in datasets)
     layout = {k: (*v, *of_best) if k == "Best configurations" else v for k, v in _LAYOUT.items()}
-    return Paper(
+    paper = Paper(
         name="study",
         title=title,
         subject=title,
@@ -86,6 +90,8 @@ def paper_of(
         best=lambda results: (),
         question=" ".join(questions),
     )
+    publication = publication_of(studies)
+    return paper if publication is None else with_publication(paper, *publication)
 
 
 def _table(

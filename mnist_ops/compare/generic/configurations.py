@@ -119,12 +119,7 @@ class Configuration:
 
     def text(self, without: Sequence[str] = ()) -> str:
         """Return the values of the axes in short: ``small_cnn, width 8, dropout 0.2``."""
-        parts = [
-            shown(value) if axis in _NAMES else f"{label(axis)} {shown(value)}"
-            for axis, value in self.values.items()
-            if value is not None and axis not in without
-        ]
-        return ", ".join(parts) or "the one configuration"
+        return in_words({k: v for k, v in self.values.items() if k not in without})
 
 
 # The values of the other axes -> a configuration.
@@ -259,6 +254,16 @@ def grid_of(selection: Selection, score: Score) -> Grid:
             for (study, *_), group in groups.items()
         ),
     )
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Return the values of axes in short: ``small_cnn, width 8, dropout 0.2``."""
+    parts = [
+        shown(value) if axis in _NAMES else f"{label(axis)} {shown(value)}"
+        for axis, value in values.items()
+        if value is not None
+    ]
+    return ", ".join(parts) or "the one configuration"
 
 
 def label(axis: str) -> str:
