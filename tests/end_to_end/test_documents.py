@@ -114,8 +114,9 @@ def test_the_python_of_the_guide_is_as_it_says(tmp_path: Path) -> None:
     import torch
 
     from mnist_ops import api
+    from mnist_ops.compare import generic
 
-    study, data_sets, script = blocks("docs/own-study.md", "python")
+    study, data_sets, paper, script = blocks("docs/own-study.md", "python")
     file = tmp_path / "guide_study.py"
     file.write_text(study, encoding="utf-8")
     network = lookup.load(f"{file}:small_cnn")((3, 32, 32), 5, width=8)
@@ -124,6 +125,13 @@ def test_the_python_of_the_guide_is_as_it_says(tmp_path: Path) -> None:
     exec(data_sets, names)
     assert names["SCANS"].name == "scans"
     assert {name for name in re.findall(r"api\.(\w+)", script) if not hasattr(api, name)} == set()
+    (numbers,) = blocks("docs/own-study.md", "csv")
+    (tmp_path / "published.csv").write_text(numbers, encoding="utf-8")
+    rerun = study.replace("    title=", "    paper=PAPER,\n    title=")
+    file.write_text(f"{paper}\n{rerun}", encoding="utf-8")
+    told = generic.paper_of([lookup.load(f"{file}:STUDY")])
+    assert len(told.published.numbers) == 3
+    assert [len(section.claims) for section in told.claims] == [3]
 
 
 def test_the_reference_of_commands_is_their_help() -> None:
