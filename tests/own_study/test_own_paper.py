@@ -83,7 +83,7 @@ def test_numbers_and_claims_are_judged(file: Path, home: Path) -> None:
     ]
     assert better["published"] == "higher in 0 of 1 printed pairs, by -29.20 points on average"
     # A user's arguments tell configurations apart: two of these differ in leaf alone.
-    assert "2 of 2 matched configurations agree" in str(better["explanation"])
+    assert "2 of 2 matched configurations are higher by more than 2" in str(better["explanation"])
     assert "2 matched configurations of 12 runs" in str(undecided["explanation"])
     assert undecided["missing"]
 

@@ -405,7 +405,10 @@ def test_published_against_measured_leaves_out_what_was_not_measured():
     ]
     # Differences, and ratios of times.
     assert frame["gap"].tolist() == pytest.approx([-0.05, -0.1, 1 / 9])
-    assert "Not measured: Speed-up." in agreement.agreement_figure(AGREEMENT).caption
+    # Only what is published can lack a measurement.
+    assert "Not measured" not in agreement.agreement_figure(AGREEMENT).caption
+    lacking = pd.concat([AGREEMENT, pd.DataFrame([{"metric": "speedup", "published": 7.5}])])
+    assert "Not measured: Speed-up." in agreement.agreement_figure(lacking).caption
     assert agreement.agreement_figure(NO_AGREEMENT) is None
 
 

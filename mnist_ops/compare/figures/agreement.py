@@ -79,7 +79,8 @@ def agreement_figure(agreement: pd.DataFrame) -> Figure | None:
             low, high = axes.time_range([*panel["gap"], 1.0])
             drawing.update_xaxes(row=row, type="log", range=[low, high], dtick=1)
         _name_tables(drawing, panel, row)
-    lacking = [_PANELS[metric][0] for metric, rows in by_metric.items() if rows.empty]
+    printed = set(agreement["metric"])
+    lacking = [_PANELS[m][0] for m, rows in by_metric.items() if rows.empty and m in printed]
     note = f" Not measured: {', '.join(lacking)}." if lacking else ""
     return Figure(
         "published-against-measured",

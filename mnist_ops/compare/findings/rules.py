@@ -88,7 +88,7 @@ def _higher(by: float) -> _Kind:
         contrary=lambda test: _twice(statistics.below(test, by)),
         distance=lambda effect: effect - by,
         agrees=lambda effect: effect > by,
-        said="agree",
+        said=f"are higher by more than {by:g} points" if by else "agree",
     )
 
 
@@ -159,7 +159,9 @@ def higher(evidence: Evidence, contrast: Contrast, by: float = 0.0) -> Outcome:
     below `by` (t test over configurations). If it is neither of zero, and significantly within one
     point of it (two one-sided t tests), there is no difference that matters.
     """
-    return _on_average(evidence, contrast, POINTS, by, None if by else MARGIN)
+    outcome = _on_average(evidence, contrast, POINTS, by, None if by else MARGIN)
+    tested = f" Tested: higher by more than {by:g} points." if by and contrast.blocks else ""
+    return replace(outcome, explanation=outcome.explanation + tested)
 
 
 def equal(evidence: Evidence, contrast: Contrast, margin: float = MARGIN) -> Outcome:
@@ -174,14 +176,15 @@ def equal(evidence: Evidence, contrast: Contrast, margin: float = MARGIN) -> Out
     test = _over(evidence, contrast)
     inside, outside = kind.shown(test), kind.contrary(test)
     grade = _grade(contrast, test, mean_test(contrast))
-    outcome = _outcome(
-        replace(test, p_value=inside), POINTS, f"{contrast.counted}: {_numbers(test)}."
-    )
+    refuted = outside is not None and outside < ALPHA
+    test = replace(test, p_value=outside if refuted else inside)
+    said = f"{contrast.counted}: {_numbers(test)}. Tested: apart by less than {margin:g} points."
+    outcome = _outcome(test, POINTS, said)
     outcome = replace(outcome, n=len(units), grade=grade)
+    if refuted:
+        return replace(outcome, verdict=Verdict.REFUTED)
     if inside is not None and inside < ALPHA:
         return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
-    if outside is not None and outside < ALPHA:
-        return replace(outcome, verdict=Verdict.REFUTED, p_value=outside)
     distance = kind.distance(test.effect)
     goal = Goal(abs(distance), 2 * ALPHA if distance > 0 else ALPHA)
     outcome = replace(outcome, missing=_uncovered(contrast))
