@@ -176,17 +176,17 @@ def equal(evidence: Evidence, contrast: Contrast, margin: float = MARGIN) -> Out
     test = _over(evidence, contrast)
     inside, outside = kind.shown(test), kind.contrary(test)
     grade = _grade(contrast, test, mean_test(contrast))
-    refuted = outside is not None and outside < ALPHA
+    refuted = outside is not None and outside < evidence.alpha
     test = replace(test, p_value=outside if refuted else inside)
     said = f"{contrast.counted}: {_numbers(test)}. Tested: apart by less than {margin:g} points."
     outcome = _outcome(test, POINTS, said)
     outcome = replace(outcome, n=len(units), grade=grade)
     if refuted:
         return replace(outcome, verdict=Verdict.REFUTED)
-    if inside is not None and inside < ALPHA:
+    if inside is not None and inside < evidence.alpha:
         return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
     distance = kind.distance(test.effect)
-    goal = Goal(abs(distance), 2 * ALPHA if distance > 0 else ALPHA)
+    goal = Goal(abs(distance), 2 * evidence.alpha if distance > 0 else evidence.alpha)
     outcome = replace(outcome, missing=_uncovered(contrast))
     return _with_need(outcome, _plan_mean(evidence, contrast, goal))
 
