@@ -68,6 +68,7 @@ _SOURCES = (
     "study/lookup.py",
     "study/method.py",
     "study/model.py",
+    "study/paper.py",
     "study/results.py",
     "study/source.py",
     "study/specs.py",
