@@ -62,7 +62,8 @@ def assert_whole(proxy: BadProxy, number: int, study: str) -> None:
     assert run.data.metrics[keys.TEST_ACCURACY] >= 0
     losses = client.get_metric_history(run.info.run_id, keys.TRAIN_LOSS)
     assert sorted(point.step for point in losses) == [1, 2]
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == [keys.PREDICTIONS]
+    files = [file.path for file in client.list_artifacts(run.info.run_id)]
+    assert files == [keys.CONFUSION, keys.PREDICTIONS]
 
 
 @pytest.mark.parametrize("kind", KINDS)
