@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_ops.core import cancellation
+from mnist_ops.core.durations import duration
 from mnist_ops.core.escaping import printable
-from mnist_ops.runner.eta import Estimate, duration
+from mnist_ops.runner.eta import Estimate
 from mnist_ops.runner.task import Outcome
 from mnist_ops.runner.task import Progress as CellProgress
 

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from mnist_ops.cli.options import answer, json_option, log
 from mnist_ops.cli.terminal import console
+from mnist_ops.core.durations import duration
 from mnist_ops.core.escaping import printable
-from mnist_ops.runner.eta import duration
 
 if TYPE_CHECKING:
     from mnist_ops.ops.status import GridStatus, RunningFit

@@ -15,11 +15,11 @@ from mnist_ops.cli.terminal import console
 from mnist_ops.compare.findings import sequential
 from mnist_ops.compare.findings.contrast import named
 from mnist_ops.core import cancellation
+from mnist_ops.core.durations import duration
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.ops.claim_plans import Added, ClaimPlan, Ended, Plan, Result
 from mnist_ops.ops.reports import PAPER
 from mnist_ops.ops.until_decided import Decider
-from mnist_ops.runner.eta import duration
 from mnist_ops.study import lookup
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Configurations of a claim that are listed; JSON has all.
 _LISTED = 8
+# Lines of text are not wider, however wide the terminal is.
 _WIDTH = 80
 _EXPLAINED = 240
 
@@ -92,7 +93,7 @@ def _print_plan(plan: Plan) -> None:
 def _wrapped(text: str, indent: str = "") -> None:
     for line in textwrap.wrap(
         text,
-        _WIDTH,
+        min(_WIDTH, console(stderr=False).width),
         initial_indent=indent,
         subsequent_indent=f"{indent}  ",
         break_long_words=False,

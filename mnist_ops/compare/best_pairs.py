@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from mnist_ops.compare import statistics
@@ -58,7 +58,7 @@ def best_pairs(selection: Selection, groups: Sequence[Group]) -> BestPairs | Non
     return BestPairs(
         tuple(best),
         {
-            places: Comparison(c.effect, c.interval, p_value, c.n, c.method)
+            places: replace(c, p_value=p_value)
             for (places, c), p_value in zip(found.items(), adjusted, strict=True)
         },
     )

@@ -126,14 +126,6 @@ class Cell:
         return tuple(self.params.get(name) for name in names)
 
 
-def configurations(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """Group the cells by configuration: those of one differ only in the seed."""
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(identity(cell, keys.SEED), []).append(cell)
-    return list(groups.values())
-
-
 def trainings(cells: Iterable[Cell]) -> list[list[Cell]]:
     """Group the cells by configuration, with each training once.
 

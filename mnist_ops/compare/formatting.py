@@ -10,7 +10,7 @@ import pandas as pd
 from mnist_ops.compare.agreement import NO, NOT_COMPARABLE, NOT_MEASURED, YES
 from mnist_ops.compare.findings.finding import Estimate, Finding, Grade, Verdict
 from mnist_ops.compare.published import ACCURACY, QUANTITIES, Quantity
-from mnist_ops.compare.render import minus, readable
+from mnist_ops.compare.render import minus, p_statement, p_text, readable
 from mnist_ops.compare.runs import records
 from mnist_ops.compare.statistics import Interval
 from mnist_ops.compare.tables.table import Kind
@@ -30,7 +30,7 @@ def finding_texts(finding: Finding) -> dict[str, str]:
         ),
         "effect": "" if finding.effect is None else _short(finding.effect),
         "interval": _interval(finding.interval),
-        "p": "" if finding.p_value is None else _p_value(finding.p_value),
+        "p": p_text(finding.p_value),
         "n": f"{finding.n:,}" if finding.n else "",
         "average": f"{_estimate(average)}, {average.n} configurations"
         if average is not None and elsewhere
@@ -70,10 +70,6 @@ def _short(value: float) -> str:
     return minus(text.removeprefix("-") if float(text) == 0 else text)
 
 
-def _p_value(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
 def reason(finding: Finding) -> str:
     """Return in a line what decided on a claim: effect, interval and p, or what is missing."""
     texts = finding_texts(finding)
@@ -81,8 +77,7 @@ def reason(finding: Finding) -> str:
         return f"Not measured: needs {finding.missing}" if finding.missing else finding.explanation
     said = f"{texts['effect']} {finding.effect_unit}".rstrip()
     said += f" ({texts['interval']})" if texts["interval"] else ""
-    if p_value := texts["p"]:
-        said += f", p {p_value if p_value.startswith('<') else f'= {p_value}'}"
+    said += "" if finding.p_value is None else f", {p_statement(finding.p_value)}"
     return f"{said}. Would decide it: {finding.missing}" if finding.missing else said
 
 

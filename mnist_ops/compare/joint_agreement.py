@@ -33,10 +33,10 @@ from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.extra_analyses import Topic
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.published import ACCURACY, QUANTITIES, Number
-from mnist_ops.compare.render import minus, readable
+from mnist_ops.compare.render import minus, p_text, readable
 from mnist_ops.compare.seed_noise import Chance, Score, chance, fewest_images
 from mnist_ops.compare.selection import Selection
-from mnist_ops.compare.statistics import Interval
+from mnist_ops.compare.statistics import ENOUGH_SEEDS, Interval
 from mnist_ops.compare.tables.champion import by_configuration
 from mnist_ops.compare.tables.labels import model_label
 from mnist_ops.compare.tables.measure import grouped, values_of
@@ -45,8 +45,6 @@ from mnist_ops.core import keys
 if TYPE_CHECKING:
     from mnist_ops.compare.paper import Paper
 
-# From so many common seeds on the mean over numbers is taken seed by seed.
-_ENOUGH_SEEDS = 5
 # Fewer numbers are no group.
 _ENOUGH_NUMBERS = 3
 
@@ -143,7 +141,7 @@ def sentence(joint: Sequence[Joint]) -> str:
     said = "; ".join(
         f"{each.of} is {abs(each.difference):.2f} points "
         f"{'above' if each.difference > 0 else 'below'} print, {each.above} of {each.n} above "
-        f"(p {_p(each.p_value)}, adjusted {_p(each.p_adjusted)})"
+        f"(p {p_text(each.p_value)}, adjusted {p_text(each.p_adjusted)})"
         for each in apart
     )
     return f"{text} Jointly they differ: {said}."
@@ -239,7 +237,7 @@ def _test(of: str, metric: str, members: Sequence[_Judged], correlation: float) 
     differences = [float(each.row["difference"]) for each in members]
     mean = fmean(differences)
     common = sorted(set.intersection(*(set(each.by_seed) for each in members)))
-    if len(common) >= _ENOUGH_SEEDS:
+    if len(common) >= ENOUGH_SEEDS:
         means = [fmean(each.by_seed[seed] for each in members) for seed in common]
         deviation = stdev(means) * math.sqrt(1 + 1 / len(means))
         degrees: float = len(means) - 1
@@ -312,10 +310,6 @@ def _texts(each: Joint) -> tuple[str, ...]:
         f"{each.above} of {each.n}",
         readable(each.width, QUANTITIES[each.metric].kind),
         f"{difference} ({low} to {high})",
-        _p(each.p_value),
-        _p(each.p_adjusted),
+        p_text(each.p_value),
+        p_text(each.p_adjusted),
     )
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"

@@ -6,16 +6,13 @@ one seed is not narrower than that of several. Splits that overlap are corrected
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.seed_noise import ACCURACY, SeedNoise, fewest_images
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.statistics import Comparison, Interval
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group
-from mnist_ops.core import keys
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,8 @@ def difference(selection: Selection, first: Group, second: Group) -> Difference 
     ]
     if len(known) < 2:
         return Difference(comparison, None)
-    total = sum(variance for variance, _ in known)
-    parts = sum(variance**2 / degrees for variance, degrees in known)
-    degrees = total**2 / parts if parts else math.inf
-    of_another = statistics.student_interval(comparison.effect, math.sqrt(total), degrees)
+    error, degrees = statistics.summed(known)
+    of_another = statistics.student_interval(comparison.effect, error, degrees)
     return Difference(comparison, of_another)
 
 
@@ -70,9 +65,3 @@ def accuracy_interval(selection: Selection, cells: Group) -> Interval | None:
         return low * TO_PERCENT, high * TO_PERCENT
     low, high = statistics.student_interval(side.mean, math.sqrt(side.variance()), side.degrees)
     return max(low, 0.0), min(high, float(TO_PERCENT))
-
-
-def overlap(cells: Iterable[Cell]) -> float:
-    """Return the number of test images over that of training images; 0 where it is not known."""
-    sizes = [cell.key(keys.N_TEST, keys.N_TRAIN) for cell in cells if cell.finished]
-    return max((test / train for test, train in sizes if test and train), default=0.0)

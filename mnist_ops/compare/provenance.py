@@ -71,7 +71,7 @@ class Provenance:
         )
         return (
             f"The networks were computed with {counts}: rounding differs between instruction "
-            "sets, and with it a training, as between two seeds."
+            "sets, and with it a training."
         )
 
 

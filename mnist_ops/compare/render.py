@@ -81,6 +81,19 @@ def minus(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}", 1)
 
 
+def p_text(value: float | None) -> str:
+    """Return a p-value with two significant digits; empty without one."""
+    if value is None:
+        return ""
+    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
+def p_statement(value: float) -> str:
+    """Return ``p = 0.0031`` or ``p < 0.0001``."""
+    text = p_text(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def to_csv(table: Table) -> str:
     """Return the table as CSV under its columns' names."""
     frame = _texts(table, plain)

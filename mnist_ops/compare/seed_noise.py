@@ -1,4 +1,4 @@
-"""By how much a score differs from run to run, and what that is known from.
+"""The seed noise of scores: by how much they differ from run to run, and how that is known.
 
 A configuration's own seeds tell, where they are enough; else those of its family do, pooled. But a
 few seeds can lie closer together than the chance in their test images makes likely (and SVMs
@@ -18,7 +18,7 @@ images of recorded runs, its deviation was within a tenth of that share's.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ BASES = (OWN_SEEDS, LIKE_IT, IMAGES)
 
 # What makes configurations alike enough to have one deviation. A support vector machine's goes
 # with its accuracy, which its kernel and C decide.
-_FAMILY = (keys.MODEL, keys.DATASET, keys.EPOCHS, keys.KERNEL, keys.C)
+FAMILY = (keys.MODEL, keys.DATASET, keys.EPOCHS, keys.KERNEL, keys.C)
 # Fewest degrees of freedom of the second way to pool.
 _ENOUGH_DEGREES = 3
 
@@ -143,7 +143,7 @@ class SeedNoise:
         if score.of_images and images:
             share = min(1.0, max(0.0, sum(values.values()) / len(values) / score.scale))
             deviation = max(deviation, score.scale * math.sqrt(share * (1 - share) / images))
-        overlap = self._overlap(cells[0]) if score.of_splits else 0.0
+        overlap = self.overlap(cells[0]) if score.of_splits else 0.0
         return Side(values, deviation, degrees, overlap)
 
     def pooled(
@@ -154,13 +154,13 @@ class SeedNoise:
         key = (*family, score)
         if key not in self._pooled:
             cells = self._families.get(family, [])
-            self._pooled[key] = _pool([score.by_seed(group) for group in trainings(cells)])
+            self._pooled[key] = pool([score.by_seed(group) for group in trainings(cells)])
         return self._pooled[key]
 
     def _is_timed(self, cell: Cell, score: Score) -> bool:
         return cell.study in self._timed and not score.of_splits
 
-    def _overlap(self, cell: Cell) -> float:
+    def overlap(self, cell: Cell) -> float:
         """Return Nadeau and Bengio's ratio of test to training images of the cell's splits.
 
         Splits that take a part of the data set overlap by that much less. The largest split of
@@ -259,11 +259,15 @@ def fewest_images(cells: Iterable[Cell]) -> int:
 
 def _family(params: Mapping[str, Any], about_time: bool) -> tuple[Any, ...]:
     device = params.get(keys.DEVICE) if about_time else None
-    return (about_time, device, *(params.get(name) for name in _FAMILY))
+    return (about_time, device, *(params.get(name) for name in FAMILY))
 
 
-def _pool(seeds: list[dict[Any, float]]) -> Pooled | None:
-    """Pool the deviations of configurations, given as seed -> value."""
+def pool(seeds: Sequence[Mapping[Any, float]]) -> Pooled | None:
+    """Pool the deviations of configurations; None where none has two seeds.
+
+    Args:
+        seeds: seed -> value, of each configuration.
+    """
     several = [values for values in seeds if len(values) > 1]
     if not several:
         return None

@@ -225,11 +225,22 @@ def of_sides(first: Side, second: Side) -> Comparison:
         total = own[0] * counts[0] + own[1] * counts[1] - 2 * covariance * (shared + overlap)
         error = math.sqrt(max(0.0, total))
         return student(effect, error, len(common) - 1, n, "t test on common seeds")
-    parts = [(side.variance(), side.degrees) for side in (first, second)]
-    error = math.sqrt(sum(part for part, _ in parts))
-    weights = sum(part**2 / degrees for part, degrees in parts)
-    degrees = error**4 / weights if weights else parts[0][1] + parts[1][1]
+    error, degrees = summed((side.variance(), side.degrees) for side in (first, second))
     return student(effect, error, degrees, n, "t test, deviation between seeds")
+
+
+def summed(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Return the standard error of a sum of independent parts, and its degrees of freedom.
+
+    These are Satterthwaite's (1946).
+
+    Args:
+        parts: variance of each, and the degrees of freedom that it is known with.
+    """
+    known = list(parts)
+    total = sum(variance for variance, _ in known)
+    weights = sum(variance**2 / degrees for variance, degrees in known if variance)
+    return math.sqrt(total), total**2 / weights if weights else sum(d for _, d in known)
 
 
 def student(effect: float, error: float, degrees: float, n: int, method: str) -> Comparison:

@@ -16,7 +16,7 @@ from mnist_ops.core.errors import InvalidInput
 AUTO = "auto"
 BF16 = "AVX512_CORE_BF16"
 # oneDNN's names, the smallest set first, each with what ATen and MKL call it. From AVX-512 on MKL
-# is left to itself: its kernels of float32 are the same in all of these.
+# is left to itself.
 _OTHER_NAMES = MappingProxyType(
     {
         "SSE41": ("default", "SSE4_2"),
@@ -38,7 +38,6 @@ _BETWEEN = MappingProxyType(
         "AVX10_1_512": BF16,
     }
 )
-
 
 # Linux's flags of what oneDNN asks for in each set.
 _FLAGS = MappingProxyType(
@@ -154,8 +153,8 @@ def recorded(tag: str | None, cpu: str | None) -> str:
         tag: the set; None for a run from before there was the tag.
         cpu: the name of its CPU.
     """
-    # The recorded runs from before the tag: no CPU of AMD has AMX, and theirs has bfloat16.
-    return tag or (BF16 if (cpu or "").startswith("AMD EPYC") else "")
+    # The recorded runs from before the tag, whose machines named their CPU without its model.
+    return tag or (BF16 if cpu == "AMD EPYC" else "")
 
 
 def _up_to(largest: str) -> tuple[str, ...]:

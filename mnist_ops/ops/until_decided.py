@@ -23,7 +23,7 @@ from mnist_ops.compare.findings import all_findings, sequential
 from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Finding, Verdict
-from mnist_ops.compare.findings.need import MoreSeeds
+from mnist_ops.compare.findings.need import MoreSeeds, configuration_of
 from mnist_ops.compare.findings.sequential import Look
 from mnist_ops.compare.runs import START_TIME, typed
 from mnist_ops.core import cancellation, keys
@@ -267,8 +267,7 @@ class _State:
         return [
             cell
             for cell in self.evidence.selection.of(more.study)
-            if cell.finished
-            and all(cell.params.get(name) == value for name, value in more.params.items())
+            if cell.finished and configuration_of(cell) == more.params
         ]
 
 

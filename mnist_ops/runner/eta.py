@@ -75,16 +75,3 @@ class Estimate:
     def seconds_left(self, now: float) -> float | None:
         """Return the seconds until the grid is done; None before anything was computed."""
         return None if self._end is None else max(self._end - now, 0.0)
-
-
-def duration(seconds: float) -> str:
-    """Format seconds to about a tenth: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnist_ops import data
+from mnist_ops.core.durations import duration
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.fitting import methods
 from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.runner.eta import duration
 from mnist_ops.runner.fit_groups import FitGroup, grouped
 from mnist_ops.runner.plan import Plan
 from mnist_ops.runner.settings import Settings

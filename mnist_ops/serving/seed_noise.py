@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from mlflow.entities import Run
 from scipy import stats
 
-from mnist_ops.compare.statistics import ALPHA, pooled_deviation
+from mnist_ops.compare.seed_noise import FAMILY, pool
+from mnist_ops.compare.statistics import ALPHA
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.serving import registry
 from mnist_ops.study.specs import Spec
-
-# What makes configurations alike enough to have one deviation.
-_FAMILY = (keys.DATASET, keys.MODEL, keys.EPOCHS, keys.KERNEL, keys.C)
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,19 @@ class SeedNoise:
 
     def __init__(self, runs: Iterable[Run]):
         """Read the `runs`, finished and one a cell; those without a known spec tell nothing."""
-        self._accuracies: dict[Spec, list[float]] = defaultdict(list)
+        self._accuracies: dict[Spec, dict[int, float]] = defaultdict(dict)
         for run in runs:
             with suppress(MnistOpsError):
-                spec = dataclasses.replace(registry.recorded_spec(run), seed=0)
-                self._accuracies[spec].append(run.data.metrics[keys.TEST_ACCURACY])
+                spec = registry.recorded_spec(run)
+                configuration = dataclasses.replace(spec, seed=0)
+                self._accuracies[configuration][spec.seed] = run.data.metrics[keys.TEST_ACCURACY]
 
     def between(self, spec: Spec, accuracy: float, n_test: int, comparisons: int = 1) -> Noise:
         """Return the noise of a cell's accuracy.
 
-        The deviation is that of configurations with the cell's model, data set and size, pooled
-        over those that have several seeds; without any, the chance in the test images is all that
-        is known.
+        The deviation is that of configurations with the cell's model, data set and size, pooled as
+        for claims (`compare.seed_noise.pool`); where none has several seeds, the chance in the test
+        images is all that is known.
 
         Args:
             spec: of the cell.
@@ -60,16 +59,11 @@ class SeedNoise:
         """
         tail = 1 - ALPHA / comparisons / 2
         family = _family(spec)
-        # Cells of one training have the same values, and count once.
-        several = {
-            tuple(sorted(values))
-            for other, values in self._accuracies.items()
-            if len(values) > 1 and _family(other) == family
-        }
-        if several:
-            deviation, degrees = pooled_deviation(sorted(several))
-            basis = f"from {degrees + len(several)} seeds of {len(several)} configurations like it"
-            return Noise(float(stats.t.ppf(tail, degrees)) * deviation * math.sqrt(2), basis)
+        known = pool([v for other, v in self._accuracies.items() if _family(other) == family])
+        if known:
+            basis = f"from {known.seeds} seeds of {known.configurations} configurations like it"
+            reach = float(stats.t.ppf(tail, known.degrees))
+            return Noise(reach * known.deviation * math.sqrt(2), basis)
         deviation = math.sqrt(2 * accuracy * (1 - accuracy) / n_test)
         return Noise(float(stats.norm.ppf(tail)) * deviation, "from the test images alone")
 
@@ -77,4 +71,4 @@ class SeedNoise:
 def _family(spec: Spec) -> tuple[object, ...]:
     params = spec.params
     sizes = (spec.family, spec.train_limit, spec.test_limit)
-    return (*sizes, *(params.get(name) for name in _FAMILY))
+    return (*sizes, *(params.get(name) for name in FAMILY))

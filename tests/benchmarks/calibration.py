@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from compare_runs import cuda_not_measured, evidence, expected, frame, row, select
 
-from mnist_ops.compare.findings import all_findings, rules
+from mnist_ops.compare.findings import all_findings, outcome
 from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.study.specs import ResNetSpec, Spec
 from pipelines.paper import PAPER
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--effects", type=float, nargs="*", default=[0.5, 1.0, 2.0])
     given = parser.parse_args()
     # Neither changes a verdict, and they take most of the time.
-    rules.others = lambda contrast: ()
+    outcome.others = lambda contrast: ()
     print("| seeds | stores with a false verdict | claims |\n| --- | --- | --- |")
     for seeds in given.seeds:
         wrong, claims = 0, Counter[str]()

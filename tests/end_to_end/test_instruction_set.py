@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import shapes_study
-from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from study_commands import call, good
 
 from mnist_ops import tracking
-from mnist_ops.cli import main
 from mnist_ops.core import instruction_set, keys
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study import lookup
@@ -36,16 +35,6 @@ def file(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = home / "my_study.py"
     shutil.copy(shapes_study.__file__, path)
     return path
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
-
-
-def good(*arguments: str) -> Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def verified(*arguments: str) -> dict[str, object]:

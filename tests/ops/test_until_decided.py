@@ -1,5 +1,6 @@
 """Seeds that decide claims: planned, run in rounds, stopped when they should be."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from mlflow import MlflowClient
 from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.compare import statistics
+from mnist_ops.compare.cells import FINISHED, Cell
 from mnist_ops.compare.findings import sequential
 from mnist_ops.compare.findings.finding import Verdict
+from mnist_ops.compare.findings.need import configuration_of
 from mnist_ops.compare.findings.sequential import Look
 from mnist_ops.core import cancellation, keys
 from mnist_ops.core.errors import InvalidInput
@@ -266,3 +269,12 @@ def test_an_empty_store(home: Path) -> None:
     result = call("--until-decided", "3.5.1")
     assert result.exit_code == 1
     assert "no runs" in result.stderr
+
+
+def test_a_cell_with_weight_decay_is_of_another_configuration() -> None:
+    params = {keys.DATASET: "MNIST", keys.MODEL: "resnet18", keys.SEED: 0, keys.WEIGHT_DECAY: 0.0}
+    cell = Cell("a" * 16, "a", "resnet_grid", FINISHED, "", True, params, {})
+    other_seed = dataclasses.replace(cell, params=params | {keys.SEED: 1})
+    decayed = dataclasses.replace(cell, params=params | {keys.WEIGHT_DECAY: 0.01})
+    assert configuration_of(other_seed) == configuration_of(cell)
+    assert configuration_of(decayed) != configuration_of(cell)

@@ -12,7 +12,7 @@ STORES = 20
 @pytest.fixture(autouse=True)
 def no_analyses_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are shown beside the verdict, and take longer than all else here."""
-    monkeypatch.setattr("mnist_ops.compare.findings.rules.others", lambda contrast: ())
+    monkeypatch.setattr("mnist_ops.compare.findings.outcome.others", lambda contrast: ())
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -1,4 +1,4 @@
-"""By how much every published number is missed, and where a repeat of the measurement falls."""
+"""Figure of every published number less the measured one, with the range of repeats."""
 
 from collections.abc import Mapping
 from typing import Any

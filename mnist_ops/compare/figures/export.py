@@ -55,7 +55,7 @@ class Image:
 
     @property
     def options(self) -> dict[str, Any]:
-        """How it is drawn."""
+        """Options of kaleido."""
         return {
             "format": self.kind,
             "width": _WIDTH,

@@ -1,4 +1,4 @@
-"""What matters, drawn: shares of the variance, main effects, the best configurations in pairs."""
+"""Figures of what matters: shares of the variance, main effects, the best in pairs."""
 
 from collections.abc import Mapping
 from typing import Any

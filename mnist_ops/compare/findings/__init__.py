@@ -8,7 +8,7 @@ from mnist_ops.compare.findings import sequential
 from mnist_ops.compare.findings.claim import Claim, Section
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Finding, Verdict
-from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.findings.outcome import Outcome
 from mnist_ops.compare.findings.sequential import Look
 from mnist_ops.compare.statistics import ALPHA
 

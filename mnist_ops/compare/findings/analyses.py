@@ -17,14 +17,14 @@ from mnist_ops.compare.statistics import CONFIDENCE
 
 # Of the bootstrap: the interval's ends are then known to a twentieth of its width.
 _RESAMPLES = 2000
-# Fewer units are too few for either.
-_FEWEST = 5
+# With fewer units, how their effects spread is not known.
+FEWEST_UNITS = 5
 
 
 def others(contrast: Contrast) -> tuple[Estimate, ...]:
     """Return the estimates of the average effect; logarithms of ratios. None for few units."""
     effects = contrast.effects
-    if len(effects) < _FEWEST or max(effects) - min(effects) <= 1e-9:
+    if len(effects) < FEWEST_UNITS or max(effects) - min(effects) <= 1e-9:
         return ()
     found = (cluster_bootstrap(effects), mixed_model(contrast))
     return tuple(each for each in found if each is not None)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.findings.outcome import Outcome
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,8 @@ def contrast(
     """Match the configurations that have the params `first` with those that have `second`.
 
     Two match that agree in all that identifies them except in these params, the seed, and
-    arguments of functions that are on one side alone. Numbers of
-    epochs are compared within one training, thus by the seeds that have both. A time or loss of
-    zero was not measured.
+    arguments of functions that are on one side alone. Numbers of epochs are compared within one
+    training, thus by the seeds that have both. A time or loss of zero was not measured.
     """
     cells = list(cells)
     having = [

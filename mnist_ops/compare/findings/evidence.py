@@ -1,4 +1,4 @@
-"""What a claim is tested on: the selected cells, their predictions, and their seed noise."""
+"""The evidence that a claim is tested on: selected cells, predictions, and seed noise."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping

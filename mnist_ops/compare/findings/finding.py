@@ -43,7 +43,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Grade:
-    """How sure a verdict is, and what would make it surer.
+    """The certainty of a verdict, and what would add to it.
 
     Attributes:
         average: the mean effect over the configurations, each with equal weight; None where the

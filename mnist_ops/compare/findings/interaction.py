@@ -1,4 +1,4 @@
-"""Whether an effect depends on another setting: where it holds and where it does not."""
+"""Interactions: find the setting that an effect depends on, and say where it holds."""
 
 import itertools
 from collections.abc import Sequence

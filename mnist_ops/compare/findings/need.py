@@ -1,23 +1,26 @@
 """How many runs of which cells would decide what these runs cannot."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import identifying
-from mnist_ops.compare.findings.contrast import Block
+from mnist_ops.compare.cells import Cell, identifying
+from mnist_ops.compare.findings.contrast import Block, Contrast, named
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.statistics import ENOUGH_SEEDS, Side
 from mnist_ops.compare.tables.measure import Group, values_of
 from mnist_ops.core import keys
+from mnist_ops.core.durations import duration
 
 # More seeds of a configuration are not asked for.
 MOST_SEEDS = 50
 # Seeds with which the spread between seeds becomes known.
 _FIRST_SEEDS = 3
+# Configurations that the text of a need names; the need itself has all.
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,79 @@ def _to(block: Block, n: int, m: int) -> list[MoreSeeds]:
     return [_more(block.first, n, block), _more(block.second, m, block)]
 
 
+def configuration_of(cell: Cell) -> dict[str, Any]:
+    """Return the params that a cell has in common with the other seeds of its configuration."""
+    return {name: v for name, v in identifying(cell.params).items() if name != keys.SEED}
+
+
 def _more(cells: Group, n: int, block: Block) -> MoreSeeds:
     first = cells[0]
-    params = {n: v for n, v in identifying(first.params).items() if n != keys.SEED}
+    params = configuration_of(first)
     times = values_of(cells, keys.TRAIN_TIME_S)
     have = len(block.score.by_seed(cells))
     return MoreSeeds(first.study, params, max(0, n - have), fmean(times) if times else None)
+
+
+def everywhere(
+    evidence: Evidence,
+    contrast: Contrast,
+    shown: Sequence[float],
+    required: int,
+    distance_of: Callable[[float], float],
+    sides: int,
+) -> list[MoreSeeds] | None:
+    """Return the cheapest seeds that show enough configurations, or that show one contrary.
+
+    Args:
+        evidence: the runs that there are.
+        contrast: the configurations.
+        shown: adjusted p-value of "the claim holds there", one a configuration.
+        required: how many have to be shown.
+        distance_of: from an effect to how far it is inside the claim.
+        sides: 2 if the test of a configuration is two-sided, else 1.
+    """
+    alpha = evidence.alpha / len(contrast.blocks)
+    lacking = required - sum(p < evidence.alpha for p in shown)
+    supporting, refuting = [], []
+    for block, p_value in zip(contrast.blocks, shown, strict=True):
+        distance = distance_of(block.effect)
+        if p_value < evidence.alpha:
+            continue
+        if distance > 0:
+            plan = of_block(evidence, block, Goal(distance, alpha * 2 / sides))
+            supporting += [plan] if plan is not None else []
+        elif plan := of_block(evidence, block, Goal(-distance, alpha / 2)):
+            refuting.append(plan)
+    supporting.sort(key=_seconds)
+    enough = [each for plan in supporting[:lacking] for each in plan]
+    return cheapest([enough if len(supporting) >= lacking else None, *refuting])
+
+
+def on_average(evidence: Evidence, contrast: Contrast, goal: Goal) -> list[MoreSeeds] | None:
+    """Return the fewest seeds that reach the goal for the mean over the configurations."""
+    if len(contrast.blocks) == 1:
+        return of_block(evidence, contrast.blocks[0], goal)
+    return of_mean(evidence, contrast.units, goal)
+
+
+def described(need: Need) -> str:
+    """Describe a need: how many runs, of which cells, and how long that takes."""
+    time = "" if need.seconds is None else f", about {duration(need.seconds)} on one core here"
+    cells = [
+        f"{each.seeds} of {named(each.params)}"
+        for each in sorted(need.cells, key=lambda each: -each.seeds)[:_NAMED]
+    ]
+    more = len(need.cells) - len(cells)
+    rest = f", and of {more} more configuration{'' if more == 1 else 's'}" if more else ""
+    runs = "1 more run" if need.runs == 1 else f"{need.runs} more runs"
+    return f"{runs}{time}: {'; '.join(cells)}{rest}"
+
+
+def _seconds(plan: Sequence[MoreSeeds]) -> float:
+    return sum(each.seeds * (each.seconds or 0.0) for each in plan)
+
+
+def cheapest(plans: Iterable[list[MoreSeeds] | None]) -> list[MoreSeeds] | None:
+    """Return the plan that takes the least time; None without any."""
+    known = [plan for plan in plans if plan]
+    return min(known, key=_seconds, default=None)

@@ -11,19 +11,28 @@ the configurations, each with equal weight.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from mnist_ops.compare import statistics
 from mnist_ops.compare.findings import need as needs
-from mnist_ops.compare.findings.analyses import others
-from mnist_ops.compare.findings.contrast import Block, Contrast, as_ratio, mean_test, named
+from mnist_ops.compare.findings.analyses import FEWEST_UNITS
+from mnist_ops.compare.findings.contrast import Block, Contrast, mean_test
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.findings.finding import Estimate, Grade, Verdict
+from mnist_ops.compare.findings.finding import Grade, Verdict
 from mnist_ops.compare.findings.interaction import interaction, matched
-from mnist_ops.compare.findings.need import Goal, MoreSeeds, Need
+from mnist_ops.compare.findings.need import Goal, MoreSeeds
+from mnist_ops.compare.findings.outcome import (
+    Outcome,
+    as_printed,
+    detectable,
+    grade_of,
+    nothing,
+    numbers,
+    of_test,
+)
 from mnist_ops.compare.seed_noise import ACCURACY
-from mnist_ops.compare.statistics import ALPHA, Comparison, Interval
+from mnist_ops.compare.statistics import ALPHA, Comparison
 from mnist_ops.compare.tables.measure import Group
 
 # What share of the configurations "consistently" and "always" ask for.
@@ -32,29 +41,7 @@ MOST = 0.9
 # Percentage points: the study's own measure of a difference that does not matter (2.8.4).
 MARGIN = 1.0
 
-# With fewer configurations, how their effects spread is not known: a claim on their average is
-# then one on these configurations alone, tested against the deviation between seeds.
-_FEWEST_UNITS = 5
-
 POINTS = "percentage points of test accuracy"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one claim's test said; the fields are those of `Finding`.
-
-    The p-value is not adjusted yet; None for a verdict that needs no test, as of counts.
-    """
-
-    verdict: Verdict
-    effect: float | None = None
-    effect_unit: str = ""
-    interval: Interval | None = None
-    p_value: float | None = None
-    n: int = 0
-    explanation: str = ""
-    missing: str = ""
-    grade: Grade = field(default_factory=Grade)
 
 
 @dataclass(frozen=True)
@@ -117,11 +104,6 @@ _NOT_WORSE = _Kind(
 )
 
 
-def nothing(missing: str) -> Outcome:
-    """Nothing to test on."""
-    return Outcome(Verdict.UNDECIDABLE, explanation="Nothing to compare.", missing=missing)
-
-
 def consistent(
     evidence: Evidence, contrast: Contrast, unit: str = POINTS, by: float = 0.0
 ) -> Outcome:
@@ -175,11 +157,11 @@ def equal(evidence: Evidence, contrast: Contrast, margin: float = MARGIN) -> Out
     kind, units = _little(margin), contrast.units
     test = _over(evidence, contrast)
     inside, outside = kind.shown(test), kind.contrary(test)
-    grade = _grade(contrast, test, mean_test(contrast))
+    grade = grade_of(contrast, test, mean_test(contrast))
     refuted = outside is not None and outside < evidence.alpha
     test = replace(test, p_value=outside if refuted else inside)
-    said = f"{contrast.counted}: {_numbers(test)}. Tested: apart by less than {margin:g} points."
-    outcome = _outcome(test, POINTS, said)
+    said = f"{contrast.counted}: {numbers(test)}. Tested: apart by less than {margin:g} points."
+    outcome = of_test(test, POINTS, said)
     outcome = replace(outcome, n=len(units), grade=grade)
     if refuted:
         return replace(outcome, verdict=Verdict.REFUTED)
@@ -188,7 +170,7 @@ def equal(evidence: Evidence, contrast: Contrast, margin: float = MARGIN) -> Out
     distance = kind.distance(test.effect)
     goal = Goal(abs(distance), 2 * evidence.alpha if distance > 0 else evidence.alpha)
     outcome = replace(outcome, missing=_uncovered(contrast))
-    return _with_need(outcome, _plan_mean(evidence, contrast, goal))
+    return _with_need(outcome, needs.on_average(evidence, contrast, goal))
 
 
 def greater_ratio(
@@ -214,14 +196,14 @@ def greater_effect(
     if not pairs:
         return nothing(contrast.needed)
     effects = [a.effect - b.effect for a, b in pairs]
-    if len(pairs) >= _FEWEST_UNITS:
+    if len(pairs) >= FEWEST_UNITS:
         test = statistics.paired(effects)
     else:
         tests = [_of_block(evidence, block) for pair in pairs for block in pair]
         test = _combined(fmean(effects), tests, len(pairs))
-    printed = _shown(test, contrast)
-    said = f"{len(pairs)} matched: {_numbers(printed)}."
-    outcome = _by_sign(_outcome(printed, unit, said), test, evidence.alpha)
+    printed = as_printed(test, contrast)
+    said = f"{len(pairs)} matched: {numbers(printed)}."
+    outcome = _by_sign(of_test(printed, unit, said), test, evidence.alpha)
     undecided = outcome.verdict == Verdict.UNDECIDABLE
     return replace(outcome, missing=evidence.more) if undecided else outcome
 
@@ -237,18 +219,18 @@ def by_comparison(
     test = evidence.compare(first, second)
     if test is None:
         return nothing(lacking)
-    outcome = _outcome(test, POINTS, f"{said} {_numbers(test)}.")
+    outcome = of_test(test, POINTS, f"{said} {numbers(test)}.")
     block = Block(tuple(first), tuple(second), ACCURACY)
     values = block.values
     grade = Grade(
         probability=statistics.probability(*values),
-        detectable=_detectable(test),
+        detectable=detectable(test),
     )
     outcome = _by_sign(replace(outcome, grade=grade), test, evidence.alpha, MARGIN)
     alpha = evidence.alpha
     goals = [Goal(abs(test.effect), alpha), Goal(MARGIN - abs(test.effect), 2 * alpha)]
     plans = [needs.of_block(evidence, block, goal) for goal in goals]
-    return _with_need(outcome, _cheapest(plans))
+    return _with_need(outcome, needs.cheapest(plans))
 
 
 def all_hold(parts: Mapping[str, Outcome]) -> Outcome:
@@ -321,28 +303,28 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
         f"{agreeing} of {len(blocks)} matched configurations {kind.said}, "
         f"{holding} {'is' if holding == 1 else 'are'} shown to (at least {required} have to be, "
         f"Holm-adjusted over configurations); {contrast.counted}. "
-        f"On average {_numbers(_shown(average, contrast))}."
+        f"On average {numbers(as_printed(average, contrast))}."
     )
-    grade = _grade(contrast, tests[weakest], average)
+    grade = grade_of(contrast, tests[weakest], average)
     decides = contrary if outside[0] else weakest
     test = tests[decides]
     named = f"{unit}, in {blocks[decides].name or 'the one configuration'}"
-    outcome = _outcome(_shown(test, contrast), named, said)
+    outcome = of_test(as_printed(test, contrast), named, said)
     outcome = replace(outcome, grade=grade, n=len(blocks), p_value=shown[weakest])
     if outside[0]:
-        text = f"{said} Shown to be contrary: {blocks[contrary].name}: {_numbers(test)}."
+        text = f"{said} Shown to be contrary: {blocks[contrary].name}: {numbers(test)}."
         p_value = min(1.0, 2 * against[contrary])
-        grade = replace(grade, detectable=_detectable(test, alpha / len(blocks)))
+        grade = replace(grade, detectable=detectable(test, alpha / len(blocks)))
         return replace(
             outcome, verdict=Verdict.REFUTED, p_value=p_value, explanation=text, grade=grade
         )
     if outside[1]:
-        outcome = _outcome(_shown(average, contrast), f"{unit}, on average", said)
+        outcome = of_test(as_printed(average, contrast), f"{unit}, on average", said)
         return replace(outcome, verdict=Verdict.REFUTED, p_value=mean_against, grade=grade)
     if holding >= required:
         return _covered(replace(outcome, verdict=Verdict.SUPPORTED), contrast)
     text = f"{said} {interaction(contrast)}".strip()
-    text += f" What decides, {blocks[weakest].name}: {_numbers(_shown(test, contrast))}."
+    text += f" What decides, {blocks[weakest].name}: {numbers(as_printed(test, contrast))}."
     untestable = sum(each.error is None for each in tests)
     if untestable:
         text += f" {untestable} cannot be tested: no deviation between seeds is known."
@@ -351,33 +333,8 @@ def _everywhere(evidence: Evidence, contrast: Contrast, kind: _Kind, unit: str) 
         unknown = [b for b, each in zip(blocks, tests, strict=True) if each.error is None]
         plan: list[MoreSeeds] | None = needs.first_seeds(unknown)
     else:
-        plan = _plan_everywhere(evidence, contrast, kind, shown, required)
+        plan = needs.everywhere(evidence, contrast, shown, required, kind.distance, kind.sides)
     return _with_need(outcome, plan)
-
-
-def _plan_everywhere(
-    evidence: Evidence,
-    contrast: Contrast,
-    kind: _Kind,
-    shown: Sequence[float],
-    required: int,
-) -> list[MoreSeeds] | None:
-    """Return the cheapest seeds that show enough configurations, or that show one contrary."""
-    alpha = evidence.alpha / len(contrast.blocks)
-    lacking = required - sum(p < evidence.alpha for p in shown)
-    supporting, refuting = [], []
-    for block, p_value in zip(contrast.blocks, shown, strict=True):
-        distance = kind.distance(block.effect)
-        if p_value < evidence.alpha:
-            continue
-        if distance > 0:
-            plan = needs.of_block(evidence, block, Goal(distance, alpha * 2 / kind.sides))
-            supporting += [plan] if plan is not None else []
-        elif plan := needs.of_block(evidence, block, Goal(-distance, alpha / 2)):
-            refuting.append(plan)
-    supporting.sort(key=_seconds)
-    enough = [each for plan in supporting[:lacking] for each in plan]
-    return _cheapest([enough if len(supporting) >= lacking else None, *refuting])
 
 
 def _on_average(
@@ -394,28 +351,28 @@ def _on_average(
     moved = replace(test, effect=test.effect - against)
     tails = statistics.above(moved, 0.0), statistics.below(moved, 0.0)
     p_value = _twice(min(p for p in tails if p is not None)) if test.error is not None else None
-    printed = _shown(replace(test, p_value=p_value), contrast)
-    said = f"{contrast.counted}: {_numbers(printed)}."
-    outcome = _outcome(printed, unit, said)
-    outcome = replace(outcome, n=len(units), grade=_grade(contrast, test, mean_test(contrast)))
+    printed = as_printed(replace(test, p_value=p_value), contrast)
+    said = f"{contrast.counted}: {numbers(printed)}."
+    outcome = of_test(printed, unit, said)
+    outcome = replace(outcome, n=len(units), grade=grade_of(contrast, test, mean_test(contrast)))
     outcome = _covered(_by_sign(outcome, moved, evidence.alpha, margin), contrast)
     if outcome.verdict == Verdict.UNDECIDABLE:
         outcome = replace(outcome, missing=_uncovered(contrast))
     goals = [Goal(abs(moved.effect), evidence.alpha)]
     goals += [Goal(margin - abs(test.effect), 2 * evidence.alpha)] if margin is not None else []
-    return _with_need(outcome, _cheapest(_plan_mean(evidence, contrast, goal) for goal in goals))
+    return _with_need(
+        outcome, needs.cheapest(needs.on_average(evidence, contrast, goal) for goal in goals)
+    )
 
 
 def _over(evidence: Evidence, contrast: Contrast) -> Comparison:
-    """Test the mean over configurations, or over these alone where they are few."""
-    several = len(contrast.units) >= _FEWEST_UNITS
+    """Test the mean over configurations.
+
+    Where they are few, how their effects spread is not known: the claim is then one on these
+    configurations alone, tested against the deviation between seeds.
+    """
+    several = len(contrast.units) >= FEWEST_UNITS
     return mean_test(contrast) if several else _of_these(evidence, contrast)
-
-
-def _plan_mean(evidence: Evidence, contrast: Contrast, goal: Goal) -> list[MoreSeeds] | None:
-    if len(contrast.blocks) == 1:
-        return needs.of_block(evidence, contrast.blocks[0], goal)
-    return needs.of_mean(evidence, contrast.units, goal)
 
 
 def _of_these(evidence: Evidence, contrast: Contrast) -> Comparison:
@@ -430,10 +387,7 @@ def _combined(effect: float, tests: Sequence[Comparison], count: int) -> Compari
     known = [(t.error, t.degrees) for t in tests if t.error is not None and t.degrees is not None]
     if len(known) < len(tests):
         return Comparison(effect, None, None, count, "seeds whose spread is not known")
-    variances = [error**2 / count**2 for error, _ in known]
-    error = math.sqrt(sum(variances))
-    weights = sum(v**2 / d for v, (_, d) in zip(variances, known, strict=True) if v)
-    degrees = error**4 / weights if weights else sum(d for _, d in known)
+    error, degrees = statistics.summed((e**2 / count**2, d) for e, d in known)
     method = "t test of these configurations alone, deviation between seeds"
     return statistics.student(effect, error, degrees, count, method)
 
@@ -450,68 +404,6 @@ def _adjusted(p_values: Iterable[float | None]) -> list[float]:
 
 def _known(p_value: float | None) -> float:
     return 1.0 if p_value is None else p_value
-
-
-def _grade(contrast: Contrast, test: Comparison, average: Comparison) -> Grade:
-    estimate = _estimate("t test over configurations", _shown(average, contrast))
-    analyses = tuple(_rescaled(each, contrast) for each in others(contrast))
-    zero = 1.0 if contrast.is_ratio else 0.0
-    sign = _sign(estimate, zero)
-    agree = all(_sign(each, zero) == sign for each in analyses) if analyses else None
-    win = fmean(statistics.probability(*block.values) for block in contrast.blocks)
-    detectable = _detectable(test)
-    if detectable is not None and contrast.is_ratio:
-        detectable = as_ratio(detectable)
-    return Grade(estimate, win, detectable, analyses=analyses, agree=agree)
-
-
-def _estimate(name: str, test: Comparison) -> Estimate:
-    return Estimate(name, test.effect, test.interval, test.p_value, test.n)
-
-
-def _rescaled(estimate: Estimate, contrast: Contrast) -> Estimate:
-    if not contrast.is_ratio:
-        return estimate
-    interval = estimate.interval and _ratios(estimate.interval)
-    return replace(estimate, effect=as_ratio(estimate.effect), interval=interval)
-
-
-def _ratios(interval: Interval) -> Interval:
-    return as_ratio(interval[0]), as_ratio(interval[1])
-
-
-def _sign(estimate: Estimate, zero: float) -> int:
-    """Return whether the interval lies above, below or about zero: 1, -1, 0."""
-    if estimate.interval is None:
-        return 0
-    low, high = estimate.interval
-    return (low > zero) - (high < zero)
-
-
-def _shown(test: Comparison, contrast: Contrast) -> Comparison:
-    """Return the test with effect and interval as they are printed: ratios for logarithms."""
-    if not contrast.is_ratio:
-        return test
-    interval = test.interval and _ratios(test.interval)
-    return replace(test, effect=as_ratio(test.effect), interval=interval)
-
-
-def _detectable(test: Comparison, alpha: float = ALPHA) -> float | None:
-    if test.error is None or test.degrees is None or test.degrees <= 0:
-        return None
-    return statistics.detectable(test.error, test.degrees, alpha)
-
-
-def _outcome(test: Comparison, unit: str, explanation: str) -> Outcome:
-    return Outcome(
-        Verdict.UNDECIDABLE,
-        effect=test.effect,
-        effect_unit=unit,
-        interval=test.interval,
-        p_value=test.p_value,
-        n=test.n,
-        explanation=explanation,
-    )
 
 
 def _by_sign(
@@ -550,54 +442,7 @@ def _with_need(outcome: Outcome, plan: list[MoreSeeds] | None) -> Outcome:
         more = f"more than {needs.MOST_SEEDS} seeds a configuration"
         return replace(outcome, missing=f"{more}, if the effects are as measured")
     grade = replace(outcome.grade, need=need)
-    return replace(outcome, missing=needed_runs(need), grade=grade)
-
-
-def needed_runs(need: Need) -> str:
-    """Describe a need: how many runs, of which cells, and how long that takes."""
-    time = "" if need.seconds is None else f", about {_duration(need.seconds)} on one core here"
-    cells = [
-        f"{each.seeds} of {named(each.params)}"
-        for each in sorted(need.cells, key=lambda each: -each.seeds)[:_NAMED]
-    ]
-    more = len(need.cells) - len(cells)
-    rest = f", and of {more} more configuration{'' if more == 1 else 's'}" if more else ""
-    runs = "1 more run" if need.runs == 1 else f"{need.runs} more runs"
-    return f"{runs}{time}: {'; '.join(cells)}{rest}"
-
-
-# Configurations that the text of a need names; the need itself has all.
-_NAMED = 4
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _seconds(plan: Sequence[MoreSeeds]) -> float:
-    return sum(each.seeds * (each.seconds or 0.0) for each in plan)
-
-
-def _cheapest(plans: Iterable[list[MoreSeeds] | None]) -> list[MoreSeeds] | None:
-    known = [plan for plan in plans if plan]
-    return min(known, key=_seconds, default=None)
-
-
-def _numbers(test: Comparison) -> str:
-    p_value = "" if test.p_value is None else f", p {_p(test.p_value)} before adjusting"
-    interval = (
-        ""
-        if test.interval is None
-        else f", 95% interval {test.interval[0]:.3g} to {test.interval[1]:.3g}"
-    )
-    size = "" if test.cohens_d is None else f", Cohen's d {test.cohens_d:.2f}"
-    return f"{test.effect:.3g}{interval} ({test.method}{p_value}{size})"
-
-
-def _p(p_value: float) -> str:
-    return "< 0.0001" if p_value < 0.0001 else f"= {p_value:.2g}"
+    return replace(outcome, missing=needs.described(need), grade=grade)
 
 
 def _p_or(default: float) -> Callable[[Outcome], float]:

@@ -6,7 +6,7 @@ from mnist_ops.compare.best_pairs import best_pairs
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.what_matters import effects_figure, pairs_figure, shares_figure
 from mnist_ops.compare.generic.configurations import Configuration, Grid, Score, label, shown
-from mnist_ops.compare.over_seeds import overlap
+from mnist_ops.compare.seed_noise import SeedNoise
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.what_matters import Factorial, factorial
 from mnist_ops.core import keys
@@ -18,8 +18,14 @@ def factorials(grid: Grid) -> dict[str, Factorial]:
     for dataset in grid.datasets:
         axes = [axis for axis in grid.axes if axis != keys.DATASET]
         frame = grid.runs(dataset)
-        cells = [cell for each in grid.of(dataset) for cell in each.cells]
-        taken = factorial(frame, axes, overlap(cells)) if axes and not frame.empty else None
+        if not axes or frame.empty:
+            continue
+        overlap = max(
+            SeedNoise.of(each.selection).overlap(cell)
+            for each in grid.of(dataset)
+            for cell in each.cells
+        )
+        taken = factorial(frame, axes, overlap)
         if taken is not None:
             found[shown(dataset) or "All configurations"] = taken
     return found

@@ -12,8 +12,8 @@ from mnist_ops.compare.findings import rules
 from mnist_ops.compare.findings.claim import Claim, Section
 from mnist_ops.compare.findings.contrast import contrast, put_apart
 from mnist_ops.compare.findings.evidence import Evidence
+from mnist_ops.compare.findings.outcome import Outcome
 from mnist_ops.compare.findings.printed import accuracies, largest, matched
-from mnist_ops.compare.findings.rules import Outcome
 from mnist_ops.compare.generic.configurations import in_words
 from mnist_ops.compare.paper import BuiltTable, Paper
 from mnist_ops.compare.published import (

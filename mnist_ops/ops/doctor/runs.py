@@ -267,7 +267,7 @@ def _other_instructions(runs: list[Run]) -> Iterable[Issue]:
             "instruction-set",
             f"{counted(count, 'run')} computed with {name}; new runs are computed with "
             f"{now or platform.machine()}",
-            f"harmless: rounding differs, as between seeds, and the report says so; {cure}",
+            f"rounding differs, so the same bits cannot be expected; the report says so; {cure}",
         )
 
 

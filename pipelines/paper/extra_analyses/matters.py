@@ -13,8 +13,8 @@ from mnist_ops.compare.figures.what_matters import (
 )
 from mnist_ops.compare.generic import Score
 from mnist_ops.compare.generic.configurations import grid_of, shown
-from mnist_ops.compare.over_seeds import overlap
-from mnist_ops.compare.render import minus
+from mnist_ops.compare.render import minus, p_text
+from mnist_ops.compare.seed_noise import SeedNoise
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champion import by_configuration
 from mnist_ops.compare.tables.labels import configuration, model_label
@@ -46,7 +46,8 @@ def _grids(selection: Selection) -> dict[str, Factorial]:
                 if cell.finished and not cell.variant and cell.params.get(keys.DATASET) == dataset
             )
             grid = grid_of(dataclasses.replace(selection, cells=cells), _SCORE)
-            found = factorial(grid.runs(), list(grid.axes), overlap(cells))
+            overlap = max(map(SeedNoise.of(selection).overlap, cells), default=0.0)
+            found = factorial(grid.runs(), list(grid.axes), overlap)
             if found is not None:
                 grids[f"{what} on {dataset}"] = found
     return grids
@@ -62,9 +63,9 @@ def _shares(grids: Mapping[str, Factorial]) -> Topic:
             p_value = next(
                 (t.p_value for t in grid.main if t.axes[0].replace("_", " ") == source), None
             )
-            rows.append((name, source, f"{100 * share:.1f}%", _p(p_value)))
+            rows.append((name, source, f"{100 * share:.1f}%", p_text(p_value)))
         rows += [
-            (name, " with ".join(axis.replace("_", " ") for axis in term.axes), percent, _p(p))
+            (name, " with ".join(axis.replace("_", " ") for axis in term.axes), percent, p_text(p))
             for term in grid.pairs
             if (p := term.p_value) is not None and p < 0.05 and term.share >= 0.01
             for percent in (f"{100 * term.share:.1f}% (of two together)",)
@@ -160,7 +161,7 @@ def _best(tables: Mapping[str, tuple[BestPairs, list[str]]]) -> Topic:
                     names[first],
                     names[second],
                     minus(f"{compared.effect:+.2f}{interval}"),
-                    _p(compared.p_value),
+                    p_text(compared.p_value),
                 )
             )
     counted = ", ".join(
@@ -179,9 +180,3 @@ def _best(tables: Mapping[str, tuple[BestPairs, list[str]]]) -> Topic:
         align="lllrr",
         figure=pairs_figure(tables),
     )
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"

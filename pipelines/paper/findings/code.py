@@ -7,11 +7,10 @@ import numpy as np
 
 from mnist_ops.compare import published
 from mnist_ops.compare.cells import Cell, identity
-from mnist_ops.compare.findings import rules
 from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Verdict
-from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.findings.outcome import Outcome, nothing
 from mnist_ops.compare.tables.measure import TO_PERCENT
 from mnist_ops.core import keys
 
@@ -39,7 +38,7 @@ def pin_memory_changes_nothing(evidence: Evidence) -> Outcome:
     cells = evidence.cells(RESNET_GRID, device="cpu")
     pairs = _pairs(cells, keys.PIN_MEMORY, True, False)
     if not pairs:
-        return rules.nothing("networks with pinned memory and without, on a CPU")
+        return nothing("networks with pinned memory and without, on a CPU")
     apart = [pair for pair in pairs if not any(evidence.copied(cell) for cell in pair)]
     copies = len(pairs) - len(apart)
     if not apart:
@@ -70,7 +69,7 @@ def gammas_are_one_kernel(evidence: Evidence) -> Outcome:
     cells = evidence.cells(SVM_GRID, dataset="FashionMNIST")
     pairs = _pairs(cells, keys.GAMMA, "scale", "auto")
     if not pairs:
-        return rules.nothing("finished SVMs on FashionMNIST with both rules for gamma")
+        return nothing("finished SVMs on FashionMNIST with both rules for gamma")
     outcome = _identical(evidence, pairs)
     differing = [pair for pair in pairs if _differ(evidence, pair)]
     if differing:
@@ -102,7 +101,7 @@ def weights_without_gradient(evidence: Evidence) -> Outcome:
         if keys.LIVE_PARAMETERS in cell.metrics and cell.metrics.get(keys.PARAMETERS, 0) > 0
     ]
     if not shares:
-        return rules.nothing(f"the metric {keys.LIVE_PARAMETERS} on a run of resnet18")
+        return nothing(f"the metric {keys.LIVE_PARAMETERS} on a run of resnet18")
     return Outcome(
         Verdict.SUPPORTED if min(shares) > 0.5 else Verdict.REFUTED,
         effect=min(shares),

@@ -6,7 +6,7 @@ from mnist_ops.compare.findings import rules
 from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.contrast import contrast
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.findings.outcome import Outcome
 from mnist_ops.compare.seed_noise import TRAIN_LOSS, TRAIN_TIME
 from mnist_ops.core import keys
 

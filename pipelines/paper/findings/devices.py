@@ -8,7 +8,7 @@ from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.contrast import Contrast, contrast
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Verdict
-from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.findings.outcome import Outcome, nothing
 from mnist_ops.compare.seed_noise import TRAIN_TIME
 from mnist_ops.core import keys
 from mnist_ops.study.specs import DEVICES
@@ -56,7 +56,7 @@ def large_model_needs_more_flops(evidence: Evidence) -> Outcome:
         cells = evidence.cells(RESNET_GRID, DEVICE_COMPARE, model=model)
         counts = [cell.metrics[keys.FLOPS] for cell in cells if keys.FLOPS in cell.metrics]
         if not counts or min(counts) <= 0:
-            return rules.nothing(f"a finished run of {model} with its FLOPs")
+            return nothing(f"a finished run of {model} with its FLOPs")
         flops[model] = fmean(counts)
     ratio = flops["resnet50"] / flops["resnet18"]
     same = round(ratio, 2) == _FLOPS_RATIO

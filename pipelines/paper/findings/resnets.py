@@ -9,7 +9,7 @@ from mnist_ops.compare.findings import rules
 from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.contrast import Contrast, contrast
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.findings.outcome import Outcome, nothing
 from mnist_ops.compare.seed_noise import ACCURACY, Score
 from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.measure import TO_PERCENT, Group, best, values_of
@@ -73,7 +73,7 @@ def peaks(
         sides = [trainings(cell for cell in cells if kind(cell)) for kind in (ours, theirs)]
         chosen = [best(side, keys.VAL_ACCURACY) for side in sides]
         if chosen[0] is None or chosen[1] is None:
-            parts[dataset] = rules.nothing("finished cells of both kinds")
+            parts[dataset] = nothing("finished cells of both kinds")
             continue
         on_test = [best(side, keys.TEST_ACCURACY) for side in sides]
         text = (

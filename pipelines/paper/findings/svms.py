@@ -9,7 +9,7 @@ from mnist_ops.compare.findings import rules
 from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.contrast import Contrast, contrast, merged
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.findings.rules import Outcome
+from mnist_ops.compare.findings.outcome import Outcome, nothing
 from mnist_ops.compare.seed_noise import ACCURACY, Score, SeedNoise
 from mnist_ops.compare.tables.champion import Champion
 from mnist_ops.compare.tables.measure import Group
@@ -56,7 +56,7 @@ def high_c_is_faster(evidence: Evidence) -> Outcome:
     """
     times = _over_c(evidence, _SOLVER_TIME, higher_first=False)
     if not times.blocks:
-        return rules.nothing(
+        return nothing(
             f"fits of SVMs at C = 0.1, 1 and 10 by scikit-learn's own solver, each timed (metric "
             f"{keys.SKLEARN_FIT_TIME_S}): the training times of these runs are of another solver, "
             "and mostly of kernel values, which C does not enter"
