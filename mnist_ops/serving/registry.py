@@ -44,7 +44,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 
 # Modules that `mnist_ops.serving.inference` imports; a served model contains copies of them.
-_SOURCES = (
+SOURCES = (
     "__init__.py",
     "core/__init__.py",
     "core/errors.py",
@@ -308,7 +308,7 @@ def _save(
 ) -> None:
     package = Path(mnist_ops.__file__).parent
     sources.mkdir()
-    for name in _SOURCES:
+    for name in SOURCES:
         (sources / name).parent.mkdir(parents=True, exist_ok=True)
         if (package / name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__")

@@ -181,7 +181,7 @@ class Spec:
         return {k: v for k, v in fields.items() if k not in _NO_PARAMS} | dict(self.arguments)
 
     def _fields(self) -> dict[str, Any]:
-        # `dataclasses.asdict` copies each value, which takes ten times as long.
+        # `dataclasses.asdict` copies each value, and a report asks for thousands.
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import pickle
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from model_fixtures import NETWORK, SVM, Malicious, fitted, write_model
 from safetensors.numpy import load_file, save_file
 from sklearn.svm import SVC
 
+import mnist_ops
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.data import split_of
 from mnist_ops.fitting import svm
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.resnet import train
-from mnist_ops.serving import inference
+from mnist_ops.serving import inference, registry
 from mnist_ops.serving.champions import refit
 from mnist_ops.serving.inference import (
     Classifier,
@@ -313,3 +316,15 @@ def test_images_of_many_pixels_have_a_detector_too() -> None:
     like = detector.alarms(images(100, 5), scores)
     assert np.mean([bool(names) for names in like]) < 0.2
     assert all("pattern" in names for names in detector.alarms(images(100, 40), scores))
+
+
+def test_a_served_model_has_every_module_that_it_imports() -> None:
+    script = "import mnist_ops.serving.inference, sys; "
+    script += "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('mnist_ops')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    package = Path(mnist_ops.__file__).parent
+    imported = {Path(file).relative_to(package) for file in done.stdout.split()}
+    sources = {Path(each) for each in registry.SOURCES}
+    assert imported
+    assert {file for file in imported if not sources & {file, *file.parents}} == set()

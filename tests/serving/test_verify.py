@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import specs
 import tracked_runs
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
@@ -16,7 +17,6 @@ from mnist_ops.core import keys
 from mnist_ops.serving.seed_noise import Noise, SeedNoise
 from mnist_ops.serving.verify import AGREES, DIFFERS, UNKNOWN, WITHIN_NOISE, Agreement, agreement
 from mnist_ops.study.results import Predictions
-from mnist_ops.study.specs import ResNetSpec
 
 SIZES = ["--workers", "0", "--device", "cpu", "--train-limit", "100", "--test-limit", "100"]
 MACHINES = ["svm_grid", "--datasets", "MNIST", "--set", "kernel=rbf", "--set", "gamma=auto"]
@@ -113,15 +113,7 @@ def test_an_accuracy_may_differ_by_what_seeds_explain() -> None:
 
 
 def test_seed_noise_is_of_the_family_or_of_the_test_images(client: MlflowClient) -> None:
-    cell = ResNetSpec(
-        study="resnet_grid",
-        dataset="MNIST",
-        model="resnet18",
-        batch_size=16,
-        optimizer="Adam",
-        learning_rate=0.001,
-        epochs=2,
-    )
+    cell = specs.RESNET
     for changes, accuracies in (
         ({"batch_size": 32}, (0.97, 0.99)),
         # Of another learning rate: the same family.

@@ -15,7 +15,7 @@ from mnist_ops.compare.findings.contrast import Contrast
 from mnist_ops.compare.findings.finding import Estimate
 from mnist_ops.compare.statistics import CONFIDENCE
 
-# Of the bootstrap: the interval's ends are then known to a twentieth of its width.
+# Of the bootstrap.
 _RESAMPLES = 2000
 # With fewer units, how their effects spread is not known.
 FEWEST_UNITS = 5
