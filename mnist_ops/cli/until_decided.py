@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _LISTED = 8
 # Lines of text are not wider, however wide the terminal is.
 _WIDTH = 80
+# In a narrower terminal words of the table would be cut.
+_TABLE_WIDTH = 72
+_HEADINGS = ("Claim", "Verdict now", "Effect", "Configs", "Seeds now", "More runs", "Time")
 _EXPLAINED = 240
 
 
@@ -65,12 +68,18 @@ def _print_plan(plan: Plan) -> None:
     if not plan.claims:
         answer(f"No claim is undecided at preset {plan.preset}.")
         return
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in ("Claim", "Verdict now", "Effect", "Configs", "Seeds now", "More runs", "Time"):
-        table.add_column(heading, overflow="fold")
-    for claim in plan.claims:
-        table.add_row(*_row(plan, claim))
-    console(stderr=False).print(table)
+    rows = [_row(plan, claim) for claim in plan.claims]
+    if console(stderr=False).width < _TABLE_WIDTH:
+        for row in rows:
+            named = zip(_HEADINGS, row, strict=True)
+            _wrapped(", ".join(f"{heading.lower()} {text}" for heading, text in named))
+    else:
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+        for heading in _HEADINGS:
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console(stderr=False).print(table)
     for claim in plan.claims:
         answer("")
         _wrapped(f"{claim.finding.id}: {claim.finding.claim}")
@@ -84,7 +93,7 @@ def _print_plan(plan: Plan) -> None:
     limit = "" if plan.hours is None else f", of {plan.hours:g} h"
     workers = "1 worker" if plan.workers == 1 else f"{plan.workers} workers"
     takes = duration(plan.seconds(plan.cells))
-    answer(f"In all {runs(len(plan.cells))}, about {takes} with {workers}{limit}.")
+    _wrapped(f"In all {runs(len(plan.cells))}, about {takes} with {workers}{limit}.")
     looks = {tuple(c.look.of_plan) for c in plan.active if c.look.plan != sequential.FIRST_SEEDS}
     for each in sorted(looks):
         _wrapped(_correction(each))

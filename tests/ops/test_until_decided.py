@@ -234,6 +234,11 @@ def test_the_command(
     assert "multiplied by 10, 2.5" in dry.stdout
     assert max(map(len, lines)) <= 80
     assert len(tracking.cell_runs(client)) == before
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = call("--until-decided", "2", "--dry-run").stdout.splitlines()
+    assert max(map(len, narrow)) <= 40
+    assert narrow[0].startswith("claim 2, verdict now undecidable,")
+    monkeypatch.delenv("COLUMNS")
     for_program = json.loads(call("--until-decided", "2", "--dry-run", "--json").stdout)
     (claim,) = for_program["claims"]
     seeds = [each["seeds_by_round"] for each in claim["configurations"]]
