@@ -13,9 +13,10 @@ from mnist_ops import tracking
 from mnist_ops.cli import main
 from mnist_ops.cli.status import lines
 from mnist_ops.core import keys
+from mnist_ops.core.durations import duration
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.ops.status import GridStatus, RunningFit, grid_status
-from mnist_ops.runner.eta import Fit, duration, seconds_left
+from mnist_ops.runner.eta import Fit, seconds_left
 from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.study.specs import SvmSpec, from_canonical
 

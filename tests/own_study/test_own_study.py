@@ -88,6 +88,8 @@ def test_changed_code_is_another_experiment(file: Path) -> None:
     file.write_text(text.replace("default_rng(0)", "default_rng(1)"))
     changed = good("run", "my_study.py", *IN_PROCESS, *ONE)
     assert "the images of shapes changed since" in changed.stderr
+    # Bytecode of the file would be taken for that of an edit of the same length within a second.
+    assert not list(file.parent.rglob("__pycache__"))
 
 
 def test_a_dry_run_for_a_program(file: Path) -> None:
