@@ -169,7 +169,11 @@ class Output:
     type=click.Choice(["auto", "off", *PRECISIONS[1:]]),
     help="Type that mixed precision computes in; auto is bfloat16 on a CPU, float16 on CUDA.",
 )
-@click.option("--plain", is_flag=True, help="Train torchvision's networks as they are: slower.")
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="Train torchvision's networks and fit scikit-learn's SVC as they are: slower.",
+)
 @click.option(
     "--device",
     default="auto",

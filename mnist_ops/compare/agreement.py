@@ -28,6 +28,7 @@ from mnist_ops.compare.tables.labels import configuration, model_label
 from mnist_ops.compare.tables.place import Place
 from mnist_ops.compare.tables.table import Table, Value
 from mnist_ops.core import keys
+from mnist_ops.study.specs import OFFICIAL
 
 if TYPE_CHECKING:
     from mnist_ops.compare.paper import Paper
@@ -102,7 +103,7 @@ def _sizes_of(paper: "Paper", name: str) -> list[str]:
     """Return the preset tags of runs of the paper's own size, also those with official images."""
     study = paper.study(name)
     presets = study.same_size(paper.preset)
-    return [*presets, *(study.official_label(p) for p in presets if p in study.presets)]
+    return [*presets, *(study.departed_label(p, OFFICIAL) for p in presets if p in study.presets)]
 
 
 def with_official(frame: pd.DataFrame, official: pd.DataFrame) -> pd.DataFrame:

@@ -37,7 +37,7 @@ from mnist_ops.compare.results import Results, Source
 from mnist_ops.compare.runs import PRESET, STATUS, STUDY
 from mnist_ops.compare.sections import BEYOND, RESULTS, SUMMARY, replace_sections, sections_in
 from mnist_ops.compare.selection import Selection, select
-from mnist_ops.study.specs import Spec
+from mnist_ops.study.specs import OFFICIAL, Spec
 
 Expected = Callable[[str], Sequence[Spec]]
 
@@ -277,7 +277,9 @@ def _results(source: Source, paper: Paper, selection: Selection, expected: Expec
 
     agreement = compare(selection)
     labels = [
-        s.official_label(selection.preset) for s in paper.studies if selection.preset in s.presets
+        study.departed_label(selection.preset, OFFICIAL)
+        for study in paper.studies
+        if selection.preset in study.presets
     ]
     for label in dict.fromkeys(labels):
         if on_official := at(label, lambda preset: ()):

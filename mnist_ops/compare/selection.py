@@ -28,7 +28,7 @@ from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.escaping import printable
 from mnist_ops.study.grids import Study
-from mnist_ops.study.specs import DEVICES, Spec
+from mnist_ops.study.specs import DEVICES, OFFICIAL, Spec
 
 # What a training time is that no training had which had its device for itself.
 _NOT_ITS_OWN = {
@@ -187,7 +187,9 @@ def _most_finished(ours: pd.DataFrame, studies: Iterable[Study], presets: Sequen
     The runs on official test images explain those of a preset: they are chosen only where there
     are no others.
     """
-    explaining = {study.official_label(name) for study in studies for name in study.presets}
+    explaining = {
+        study.departed_label(name, OFFICIAL) for study in studies for name in study.presets
+    }
     preferred = [*reversed(presets)]
     finished = ours[ours[STATUS] == "FINISHED"]
     counts = finished.groupby(PRESET)[FINGERPRINT].nunique()

@@ -12,7 +12,7 @@ from mnist_ops.study import lookup, model
 from mnist_ops.study.dataset import OwnData
 from mnist_ops.study.model import Model, check_name
 from mnist_ops.study.paper import OwnPaper
-from mnist_ops.study.specs import OFFICIAL, Spec
+from mnist_ops.study.specs import Spec
 
 # Fields of a spec that follow from the study's functions and data sets.
 _OF_CODE = ("data_digest", "code", "arguments")
@@ -53,7 +53,7 @@ class Choices:
         train_limit: replaces the preset's; 0 is all images.
         test_limit: likewise.
         precision: of networks: ``auto`` (by device), or one of `PRECISIONS`.
-        plain: train torchvision's networks without rewriting them.
+        plain: train torchvision's networks, and fit scikit-learn's `SVC`, as they are.
     """
 
     seeds: tuple[int, ...] | None = None
@@ -217,9 +217,9 @@ class Study:
             return preset
         return _own_label(limits, *cell.departures)
 
-    def official_label(self, preset: str) -> str:
-        """Return the preset tag of cells of `preset` with the official test images."""
-        return _own_label(self.preset(preset).limits, OFFICIAL)
+    def departed_label(self, preset: str, *departures: str) -> str:
+        """Return the preset tag of cells of `preset` with these departures (`Spec.departures`)."""
+        return _own_label(self.preset(preset).limits, *departures)
 
     def same_size(self, preset: str) -> tuple[str, ...]:
         """Return the presets with the size of `preset`, itself first."""

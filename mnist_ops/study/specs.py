@@ -30,6 +30,8 @@ KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
 SCHEDULES = CONSTANT, COSINE = ("constant", "cosine")
 AUGMENTATIONS = NO_AUGMENTATION, SHIFT, FLIP, SHIFT_FLIP = ("none", "shift", "flip", "shift-flip")
+# The departure of fits by the libraries as they are.
+PLAIN = "plain"
 # Source of the test images: drawn from all images, or the published test images.
 POOLED, OFFICIAL = PARTS = ("pooled", "official")
 
@@ -90,6 +92,7 @@ class Spec:
     timed_each: ClassVar[bool] = False
     # Whether a user's function may make the model.
     takes_functions: ClassVar[bool] = False
+    added: ClassVar[Mapping[str, Any]] = ADDED
 
     study: str
     dataset: str
@@ -154,7 +157,7 @@ class Spec:
     def canonical(self) -> str:
         """The spec as JSON with sorted keys, equal for equal experiments."""
         fields = self._fields() | {"family": self.family, "schema": SCHEMA}
-        fields = {k: v for k, v in fields.items() if k not in ADDED or v != ADDED[k]}
+        fields = {k: v for k, v in fields.items() if k not in self.added or v != self.added[k]}
         if self.arguments:
             fields["arguments"] = dict(self.arguments)
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
@@ -278,8 +281,7 @@ class ResNetSpec(Spec):
         if not 0 <= self.momentum < 1:
             raise InvalidInput(f"momentum must be from 0 to below 1, got {self.momentum!r}")
         for name in ("pin_memory", "plain"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise InvalidInput(f"{name} must be true or false, got {value!r}")
+            _flag(name, getattr(self, name))
         if self.precision == "float16" and self.device == "cpu":
             raise InvalidInput("precision float16 needs device cuda; a CPU computes in bfloat16")
 
@@ -363,7 +365,7 @@ class ResNetSpec(Spec):
     def departures(self) -> tuple[str, ...]:
         """Also another precision than the device's default, and the plain network."""
         precision = () if self.precision == DEFAULT_PRECISION[self.device] else (self.precision,)
-        return (*super().departures, *precision, *(("plain",) if self.plain else ()))
+        return (*super().departures, *precision, *((PLAIN,) if self.plain else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,20 +377,24 @@ class SvmSpec(Spec):
         C: inverse strength of the regularisation.
         gamma: ``scale`` (1 / (features * variance)), ``auto`` (1 / features), or a number.
         degree: of the polynomial kernel.
+        plain: whether scikit-learn's `SVC` fits each classifier on its own.
     """
 
     family: ClassVar[str] = "svm"
     timed_each: ClassVar[bool] = True
+    added: ClassVar[Mapping[str, Any]] = {**ADDED, "plain": False}
 
     model: str = "svm"
     kernel: str
     C: float
     gamma: str | float = "scale"
     degree: int = 3
+    plain: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _one_of("device", self.device, ("cpu",))
+        _flag("plain", self.plain)
         _one_of("kernel", self.kernel, KERNELS)
         _positive(self, "C")
         _whole("degree", self.degree, at_least=1)
@@ -407,6 +413,11 @@ class SvmSpec(Spec):
         """Key without C and the rule for gamma, as such cells share kernel values."""
         gamma = "scale" if isinstance(self.gamma, str) else self.gamma
         return dataclasses.replace(self, C=1.0, gamma=gamma).fingerprint
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """Also the plain fit."""
+        return (*super().departures, *((PLAIN,) if self.plain else ()))
 
     @property
     def name(self) -> str:
@@ -502,6 +513,11 @@ def _share(spec: Spec, field: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise InvalidInput(f"{field} must be from 0 to below 1, got {value!r}")
     object.__setattr__(spec, field, float(value))
+
+
+def _flag(field: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{field} must be true or false, got {value!r}")
 
 
 def _one_of(field: str, value: object, allowed: Iterable[str]) -> None:

@@ -46,7 +46,6 @@ METRICS = (
     keys.VAL_ACCURACY,
     keys.TRAIN_LOSS,
     keys.TRAIN_TIME_S,
-    keys.SKLEARN_FIT_TIME_S,
     keys.PREDICT_TIME_S,
     keys.IMAGES_PER_SECOND,
     keys.FLOPS,

@@ -74,6 +74,20 @@ def test_kernel_without_a_gram_matrix_is_fitted_plainly(images: Images) -> None:
     assert result.metrics[keys.SUPPORT_VECTORS] == len(classifier.support_)
 
 
+def test_a_plain_fit_is_scikit_learns_alone(images: Images) -> None:
+    spec = dataclasses.replace(SPEC, plain=True)
+    # With the default's value the field is no part of the fingerprint: older runs keep theirs.
+    assert "plain" not in SPEC.canonical
+    assert spec.fingerprint != SPEC.fingerprint
+    alone, shared = svm.fit_all([spec, SPEC], images)
+    assert np.array_equal(alone.predictions, shared.predictions)
+    # Shared fits have prepared pixels and inner products in common.
+    assert alone.metrics[keys.SHARED_TRAIN_TIME_S] == alone.metrics[keys.TRAIN_TIME_S]
+    notice = svm.plain_notice([spec])
+    assert notice is not None
+    assert "Gram" not in notice
+
+
 def test_notice_names_the_kernels_that_take_long() -> None:
     slow = dataclasses.replace(SPEC, kernel="laplacian")
     assert svm.plain_notice([SPEC]) is None

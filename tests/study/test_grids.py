@@ -104,6 +104,9 @@ def test_label_sets_changed_cells_apart() -> None:
     assert {official.label("paper", cell) for cell in official.cells("paper")} == {
         "custom-10000-2000-official"
     }
+    svms = STUDIES["svm_grid"]
+    alone = {svms.label("paper", cell) for cell in svms.cells("paper", Choices(plain=True))}
+    assert alone == {svms.departed_label("paper", "plain")} == {"custom-10000-2000-plain"}
 
 
 def test_networks_have_one_size_at_paper_and_rigorous() -> None:

@@ -39,8 +39,11 @@ CHUNK = 2**15
 
 
 def fits_plainly(spec: SvmSpec) -> bool:
-    """Return whether the kernel of `spec` does not follow from inner products."""
-    return spec.kernel not in GRAM_KERNELS
+    """Return whether scikit-learn fits `spec` alone: it asks for that, or its kernel does.
+
+    A kernel that does not follow from inner products has no Gram matrix to share.
+    """
+    return spec.plain or spec.kernel not in GRAM_KERNELS
 
 
 def plain_notice(specs: Iterable[Spec]) -> str | None:
@@ -50,9 +53,10 @@ def plain_notice(specs: Iterable[Spec]) -> str | None:
         return None
     kernels = ", ".join(dict.fromkeys(spec.kernel for spec in plain))
     cells = "1 cell" if len(plain) == 1 else f"{len(plain)} cells"
+    shared = "" if all(spec.plain for spec in plain) else "no Gram matrix can be shared, so "
     return (
-        f"{cells} with kernel {kernels}: no Gram matrix can be shared, so each is fitted by "
-        "scikit-learn alone, which takes minutes at 10,000 images"
+        f"{cells} with kernel {kernels}: {shared}each is fitted by scikit-learn alone, which takes "
+        "up to minutes at 10,000 images"
     )
 
 

@@ -1,4 +1,4 @@
-"""Kernels that share no Gram matrix: each fit is scikit-learn's own, with a kernel function."""
+"""Fits of scikit-learn's own, which share nothing; other kernels than its own as a function."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 
 from mnist_ops.data import Images, Split
 from mnist_ops.fitting.svm import memory
-from mnist_ops.fitting.svm.kernels import Matrix, fits_plainly, resolve_gamma
+from mnist_ops.fitting.svm.kernels import GRAM_KERNELS, Matrix, resolve_gamma
 from mnist_ops.fitting.svm.problem import check_classes, check_pixels, pixels
 from mnist_ops.study.specs import SvmSpec
 
@@ -26,7 +26,7 @@ def fit(spec: SvmSpec, images: Images, parts: Split) -> Pipeline:
     check_pixels(images)
     labels = images.labels[parts.train].numpy()
     check_classes(np.unique(labels))
-    if fits_plainly(spec):
+    if spec.kernel not in GRAM_KERNELS:
         needed = memory.plain_bytes(len(parts.train))
         memory.require(needed, memory.allowed_bytes(), len(parts.train))
     train = pixels(images, parts.train.numpy())
