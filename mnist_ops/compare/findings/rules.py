@@ -440,7 +440,7 @@ def _with_need(outcome: Outcome, plan: list[MoreSeeds] | None) -> Outcome:
     need = needs.total(plan or ())
     if need is None:
         # Without end they leave what overlapping splits have in common.
-        more = f"more than {needs.MOST_SEEDS} seeds a configuration, or images that no split has had"
+        more = f"more than {needs.MOST_SEEDS} seeds a configuration, or images that no split had"
         return replace(outcome, missing=f"{more}, if the effects are as measured")
     grade = replace(outcome.grade, need=need)
     return replace(outcome, missing=needs.described(need), grade=grade)
