@@ -19,7 +19,7 @@ from requirements import require
 
 from mnist_ops import tracking
 from mnist_ops.data.catalog import DATASETS
-from mnist_ops.tracking import claims
+from mnist_ops.tracking import claims, uploader
 
 pytest_plugins = ["transfer_fixtures"]
 
@@ -70,6 +70,12 @@ def store(client: MlflowClient) -> str:
     found = claims.find(client)
     assert found is not None
     return found
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The uploader comes to its last try in a second instead of 16."""
+    monkeypatch.setattr(uploader, "FIRST_PAUSE_S", 0.03)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from mnist_ops.tracking.journal import Journal
 from mnist_ops.tracking.journal_upload import State, Upload
 
 # Pause between two attempts on a store that fails: the first, and the longest.
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
 
 
 class Uploader:
@@ -34,7 +34,7 @@ class Uploader:
         self._changed = threading.Condition()
         self._ended = False
         self._next_try = 0.0
-        self._pause = _FIRST_PAUSE_S
+        self._pause = FIRST_PAUSE_S
         self._thread: threading.Thread | None = None
 
     def add(self, journal: Journal, *, claimed: bool) -> None:
@@ -82,7 +82,7 @@ class Uploader:
                 for upload in self._uploads:
                     if upload.state is State.CLAIMED_ELSEWHERE:
                         upload.state = State.PENDING
-                self._next_try, self._pause = 0.0, _FIRST_PAUSE_S
+                self._next_try, self._pause = 0.0, FIRST_PAUSE_S
                 self._changed.notify_all()
             self._changed.wait_for(
                 lambda: not self._to_send() or (self.last_error is not None and not retry),
@@ -133,10 +133,10 @@ class Uploader:
             with self._changed:
                 self.last_error = last_error
                 if last_error is None:
-                    self._pause = _FIRST_PAUSE_S
+                    self._pause = FIRST_PAUSE_S
                 else:
                     self._next_try = time.monotonic() + self._pause
-                    self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
+                    self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
                 self._uploads = [d for d in self._uploads if d.state is not State.DONE]
                 self._changed.notify_all()
 

@@ -85,6 +85,7 @@ def test_journal_without_a_line_is_removed(store: str, doctor: Doctor) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_refused_journal_is_offered_once_more(
     client: MlflowClient, store: str, doctor: Doctor
 ) -> None:
@@ -100,6 +101,7 @@ def test_refused_journal_is_offered_once_more(
     assert [run.info.status for run in client.search_runs([experiment])] == ["KILLED"]
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_store_that_refuses_again_is_said(client: MlflowClient, store: str, doctor: Doctor) -> None:
     experiment = client.create_experiment("deleted")
     client.delete_experiment(experiment)

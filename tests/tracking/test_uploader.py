@@ -235,6 +235,7 @@ def test_a_run_that_was_deleted_is_made_again(processes: Processes, client: Mlfl
     assert tracking.history(client, run_id, keys.TRAIN_LOSS) == [(1, 1.5), (2, 0.7)]
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_what_the_store_refuses_is_kept(processes: Processes, client: MlflowClient) -> None:
     tracker = processes.start()
     client.delete_experiment("0")
