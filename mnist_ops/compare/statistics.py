@@ -15,6 +15,7 @@ images to training images.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import fmean, variance
 from typing import Any
 
@@ -144,7 +145,13 @@ def student_interval(mean: float, deviation: float, degrees: float) -> Interval:
     if deviation == 0:
         # scipy gives no numbers for a distribution without width.
         return mean, mean
-    low, high = stats.t.interval(CONFIDENCE, degrees, loc=mean, scale=deviation)
+    low, high = _standard_interval(degrees)
+    return low * deviation + mean, high * deviation + mean
+
+
+@cache
+def _standard_interval(degrees: float) -> Interval:
+    low, high = stats.t.interval(CONFIDENCE, degrees)
     return float(low), float(high)
 
 
@@ -283,8 +290,13 @@ def detectable(error: float, degrees: float, alpha: float = ALPHA) -> float:
 
     From the noncentral t distribution: `scipy.special.nctdtrinc`.
     """
+    return _detectable_errors(degrees, alpha) * error
+
+
+@cache
+def _detectable_errors(degrees: float, alpha: float) -> float:
     critical = stats.t.isf(alpha / 2, degrees)
-    return float(special.nctdtrinc(degrees, 1 - POWER, critical)) * error
+    return float(special.nctdtrinc(degrees, 1 - POWER, critical))
 
 
 def found(effect: float, error: float, degrees: float, alpha: float = ALPHA) -> bool:

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from mnist_ops.study.specs import ResNetSpec, Spec
 from pipelines.paper import PAPER
 
 PRESET = "paper"
-CELLS = [spec for spec in expected(PRESET) if spec.device == "cpu"]
+EXPECTED = expected(PRESET)
+CELLS = [spec for spec in EXPECTED if spec.device == "cpu"]
+REASONS = cuda_not_measured(EXPECTED)
 # Deviation between seeds in points, as of the recorded runs: that of the training, by model and
 # data set, and that of the test images, which all networks of a seed share.
 TRAINING = {
@@ -55,10 +58,16 @@ def of_small_networks(points: float) -> Effect:
 
 def findings(number: int, seeds: int, effect: Effect = none) -> list[Finding]:
     """Return the findings on store `number` with so many seeds a configuration."""
-    specs = [dataclasses.replace(spec, seed=seed) for spec in CELLS for seed in range(seeds)]
+    specs = _specs(seeds)
     rows = list(_rows(specs, np.random.default_rng((number, seeds)), effect))
-    cells = select(frame(rows), lambda preset: specs, cuda_not_measured(expected(PRESET)), PRESET)
+    cells = select(frame(rows), lambda preset: specs, REASONS, PRESET)
     return all_findings(evidence(cells), PAPER.claims)
+
+
+@cache
+def _specs(seeds: int) -> list[Spec]:
+    """Return the cells of every store: what they remember of themselves is computed once."""
+    return [dataclasses.replace(spec, seed=seed) for spec in CELLS for seed in range(seeds)]
 
 
 def is_false(finding: Finding) -> bool:
