@@ -19,7 +19,7 @@ import pandas as pd
 
 from mnist_ops.compare import agreement as published_numbers
 from mnist_ops.compare import extra_analyses, page
-from mnist_ops.compare.files import publish
+from mnist_ops.compare.files import CannotWrite, publish
 from mnist_ops.compare.findings import all_findings, baseline
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Finding, verdicts
@@ -222,6 +222,11 @@ def summarize(
         NoRuns: there are no runs, or none at `preset`.
         CannotWrite: the report cannot be written; an older one in `out` is as it was.
     """
+    if out.is_file():
+        raise CannotWrite(
+            f"cannot write the report to {out}: it is not a folder; choose another place"
+        )
+
     # plotly takes a second to import: who only reads findings does without it.
     from mnist_ops.compare.figures.export import export
 

@@ -31,7 +31,7 @@ from mnist_ops.fitting.checkpoints import Checkpoint
 from mnist_ops.serving.inference import Classifier, ModelRefused, preprocessing
 
 # A case that hangs ends the test.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SEED = 20_261_124
 CASES = {

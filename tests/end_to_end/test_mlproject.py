@@ -92,6 +92,7 @@ def test_each_study_works_alone(
     assert (project / "report" / "index.html").exists()
 
 
+@pytest.mark.timeout(1800)
 def test_the_whole_study_is_one_command(project: Path) -> None:
     tiny = _parameters(train_limit="10", test_limit="10", device="cpu")
     mlflow_run(project, "main", "--experiment-name", "mnist-ops", *tiny)
