@@ -34,7 +34,6 @@ _WIDTH = 80
 # In a narrower terminal words of the table would be cut.
 _TABLE_WIDTH = 72
 _HEADINGS = ("Claim", "Verdict now", "Effect", "Configs", "Seeds now", "More runs", "Time")
-_EXPLAINED = 240
 
 
 def until_decided(
@@ -129,8 +128,8 @@ def _lines(claim: ClaimPlan) -> list[str]:
     more = len(claim.added) - len(lines)
     lines += [f"and of {more} more configurations"] if more else []
     if claim.obstacle:
-        now = textwrap.shorten(claim.finding.explanation, _EXPLAINED, placeholder=" ...")
-        return [*lines, f"Now: {now}", f"Nothing is run: {claim.obstacle}."]
+        now, _, _ = claim.finding.explanation.partition(". ")
+        return [*lines, f"Now: {now.removesuffix('.')}.", f"Nothing is run: {claim.obstacle}."]
     if claim.look.plan == sequential.FIRST_SEEDS:
         return [*lines, "These show how much seeds differ. What is then undecided gets a plan."]
     numbers = range(claim.look.round, claim.look.rounds + 1)

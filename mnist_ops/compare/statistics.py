@@ -36,6 +36,8 @@ POWER = 0.8
 # From so many seeds on the spread of a configuration's own is used. Student's quantile is 12.7 for
 # two seeds and 4.3 for three: ranges that hold nearly anything. For five it is 2.8.
 ENOUGH_SEEDS = 5
+# With fewer configurations, how their effects spread is not known.
+FEWEST_UNITS = 5
 
 Interval = tuple[float, float]
 
@@ -221,19 +223,52 @@ def of_sides(first: Side, second: Side) -> Comparison:
     n = len(first.values) + len(second.values)
     if first.deviation is None or second.deviation is None:
         return Comparison(effect, None, None, n, "seeds whose spread is not known")
-    common = [seed for seed in first.values if seed in second.values]
+    common = _common(first, second)
     if len(common) >= ENOUGH_SEEDS:
-        values = [[side.values[seed] for seed in common] for side in (first, second)]
-        covariance = max(0.0, float(np.cov(values[0], values[1])[0, 1]))
-        shared = len(common) / (len(first.values) * len(second.values))
-        overlap = min(first.overlap, second.overlap)
-        own = [variance(each.values.values()) for each in (first, second)]
-        counts = [1 / len(each.values) + each.overlap for each in (first, second)]
-        total = own[0] * counts[0] + own[1] * counts[1] - 2 * covariance * (shared + overlap)
-        error = math.sqrt(max(0.0, total))
+        error = _error_on_common(first, second, len(first.values), len(second.values), len(common))
         return student(effect, error, len(common) - 1, n, "t test on common seeds")
     error, degrees = summed((side.variance(), side.degrees) for side in (first, second))
     return student(effect, error, degrees, n, "t test, deviation between seeds")
+
+
+def planned(first: Side, second: Side, seeds: int) -> tuple[float, float]:
+    """Return the standard error of a difference and its degrees of freedom, with more seeds.
+
+    They are those that `of_sides` will find if deviations and covariance stay as they are. A
+    covariance that fewer than `ENOUGH_SEEDS` common seeds tell of is taken for 0.
+
+    Args:
+        first: one configuration, whose deviation is known.
+        second: the other one, likewise.
+        seeds: how many a side has then, if it has not more already; new ones are common to both.
+    """
+    n, m = (max(seeds, len(side.values)) for side in (first, second))
+    common = _common(first, second)
+    in_common = len(common) + min(n - len(first.values), m - len(second.values))
+    if len(common) >= ENOUGH_SEEDS:
+        return _error_on_common(first, second, n, m, in_common), in_common - 1
+    error, degrees = summed(
+        (side.variance(k), max(side.degrees, k - 1 if k >= ENOUGH_SEEDS else 0))
+        for side, k in ((first, n), (second, m))
+    )
+    return error, in_common - 1 if in_common >= ENOUGH_SEEDS else degrees
+
+
+def _common(first: Side, second: Side) -> list[Any]:
+    return [seed for seed in first.values if seed in second.values]
+
+
+def _error_on_common(first: Side, second: Side, n: int, m: int, in_common: int) -> float:
+    """Return the standard error of a difference of n and m seeds, of which some are common."""
+    common = _common(first, second)
+    values = [[side.values[seed] for seed in common] for side in (first, second)]
+    covariance = max(0.0, float(np.cov(values[0], values[1])[0, 1]))
+    shared = in_common / (n * m) + min(first.overlap, second.overlap)
+    own = sum(
+        variance(side.values.values()) * (1 / k + side.overlap)
+        for side, k in ((first, n), (second, m))
+    )
+    return math.sqrt(max(0.0, own - 2 * covariance * shared))
 
 
 def summed(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:

@@ -156,6 +156,22 @@ def test_common_seeds_are_the_paired_test():
     assert found.degrees == 4
 
 
+@pytest.mark.parametrize("overlap", [0.0, 2 / 7])
+@pytest.mark.parametrize("size", [3, 8])
+def test_what_is_planned_is_what_the_test_finds(size, overlap):
+    rng = np.random.default_rng(size)
+    images = rng.normal(size=size)
+    pair = [own(list(images + rng.normal(size=size)), overlap) for _ in range(2)]
+    error, degrees = statistics.planned(*pair, size)
+    found = statistics.of_sides(*pair)
+    assert (error, degrees) == pytest.approx((found.error, found.degrees))
+    more, further = statistics.planned(*pair, 2 * size)
+    assert more < error
+    assert further == 2 * size - 1
+    # Without end, the splits' overlap is left.
+    assert (statistics.planned(*pair, 10**9)[0] > 0.01) == (overlap > 0)
+
+
 def test_overlapping_splits_are_corrected_for_as_by_nadeau_and_bengio():
     first, second = [0.1, 0.4, 0.2, 0.3, 0.9], [0.0, 0.2, 0.1, 0.25, 0.6]
     ratio = 14_000 / 49_000

@@ -72,29 +72,29 @@ def test_a_large_effect_ends_after_the_first_round(decider: Decider, client: Mlf
     plan = decider.plan([], None, None)
     assert [claim.finding.id for claim in plan.claims] == ["2", "3"]
     (claim, _) = plan.active
-    assert claim.look == Look(1, 1, 2)
+    assert claim.look == Look(1, 1, 3)
     assert claim.is_sure
     result = decider.run(decider.plan(["2"], "three", None), Recorder())
     (ended,) = result.ended
     assert ended.finding.verdict == Verdict.SUPPORTED
-    assert ended.how == "after round 1 of 2"
+    assert ended.how == "after round 1 of 3"
     first_round = [cell.seed for cell in claim.cells(1) if cell.model == "rather_right"]
     assert seeds_of(client, "rather_right") == [*decided_study.FIRST, *first_round]
     # The next ones by number.
     assert first_round == list(range(3, 3 + len(first_round)))
     # Who judges the same runs later corrects for the looks as well: half of the 5% are the plan's,
-    # and a fifth of that its first look's, of two.
+    # and a tenth of that its first look's, of three.
     claims = decider.plan(["1", "2", "3"], None, None).claims
     found = [claim.finding for claim in claims]
     assert found[1] == ended.finding
     assert claims[1].obstacle == "it is decided already"
-    assert "multiplied by 10" in found[1].explanation
+    assert "multiplied by 20" in found[1].explanation
     one, two, three = (finding.p_value_unadjusted for finding in found)
-    adjusted = statistics.holm([one, min(1.0, 10 * two), three])
+    adjusted = statistics.holm([one, min(1.0, 20 * two), three])
     assert [finding.p_value for finding in found] == pytest.approx(adjusted)
     runs = tracking.cell_runs(client)
     asked = runs[runs["until_decided"].notna()]
-    assert set(asked["until_decided"]) == {'{"2": [1, 1, 2]}'}
+    assert set(asked["until_decided"]) == {'{"2": [1, 1, 3]}'}
     assert set(asked[keys.SEED].astype(int)) == set(first_round)
 
 
@@ -231,7 +231,7 @@ def test_the_command(
     assert "Nothing is run: it is decided already." in dry.stdout
     assert "  by round, 1: " in dry.stdout
     assert "with 1 worker, of 2 h." in dry.stdout
-    assert "multiplied by 10, 2.5" in dry.stdout
+    assert "multiplied by 20, 10, 2.86" in dry.stdout
     assert max(map(len, lines)) <= 80
     assert len(tracking.cell_runs(client)) == before
     monkeypatch.setenv("COLUMNS", "40")
@@ -245,7 +245,7 @@ def test_the_command(
     assert len(tracking.cell_runs(client)) == before
     done = call("--until-decided", "2", "--workers", "0")
     assert done.exit_code == 0, done.output
-    assert "2: supported (after round 1 of 2, effect " in done.stdout
+    assert "2: supported (after round 1 of 3, effect " in done.stdout
     assert len(tracking.cell_runs(client)) == before + sum(len(each[0]) for each in seeds)
     again = call("--until-decided", "2", "--workers", "0", "--json")
     assert json.loads(again.stdout)["ended"][0]["how"] == "it is decided already"

@@ -13,12 +13,10 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from mnist_ops.compare.findings.contrast import Contrast
 from mnist_ops.compare.findings.finding import Estimate
-from mnist_ops.compare.statistics import CONFIDENCE
+from mnist_ops.compare.statistics import CONFIDENCE, FEWEST_UNITS
 
 # Of the bootstrap.
 _RESAMPLES = 2000
-# With fewer units, how their effects spread is not known.
-FEWEST_UNITS = 5
 
 
 def others(contrast: Contrast) -> tuple[Estimate, ...]:

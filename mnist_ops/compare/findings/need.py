@@ -10,7 +10,7 @@ from mnist_ops.compare import statistics
 from mnist_ops.compare.cells import Cell, identifying
 from mnist_ops.compare.findings.contrast import Block, Contrast, named
 from mnist_ops.compare.findings.evidence import Evidence
-from mnist_ops.compare.statistics import ENOUGH_SEEDS, Side
+from mnist_ops.compare.statistics import FEWEST_UNITS
 from mnist_ops.compare.tables.measure import Group, values_of
 from mnist_ops.core import keys
 from mnist_ops.core.durations import duration
@@ -86,24 +86,26 @@ def total(parts: Iterable[MoreSeeds]) -> Need | None:
 
 def first_seeds(blocks: Sequence[Block]) -> list[MoreSeeds]:
     """Return the seeds with which a deviation becomes known, of each side."""
-    return [
-        more for block in blocks for more in _to(block, _FIRST_SEEDS, _FIRST_SEEDS) if more.seeds
-    ]
+    return _with_seeds(blocks, _FIRST_SEEDS)
 
 
-def of_block(evidence: Evidence, block: Block, goal: Goal) -> list[MoreSeeds] | None:
-    """Return the fewest seeds of both sides that reach the goal; None if `MOST_SEEDS` do not."""
-    sides = evidence.side(block.first, block.score), evidence.side(block.second, block.score)
-    if sides[0] is None or sides[1] is None or goal.distance <= 0:
+def of_blocks(evidence: Evidence, blocks: Sequence[Block], goal: Goal) -> list[MoreSeeds] | None:
+    """Return the fewest seeds that reach the goal for the mean over these very configurations.
+
+    None if `MOST_SEEDS` of each side do not.
+    """
+    sides = [(evidence.side(b.first, b.score), evidence.side(b.second, b.score)) for b in blocks]
+    known = [(a, b) for a, b in sides if a is not None and b is not None]
+    if len(known) < len(blocks) or goal.distance <= 0:
         return None
-    if sides[0].deviation is None or sides[1].deviation is None:
-        return first_seeds([block])
-    smallest = min(len(side.values) for side in sides if side)
-    for n in range(smallest + 1, MOST_SEEDS + 1):
-        counts = [max(n, len(side.values)) for side in sides if side]
-        error, degrees = _planned(sides[0], sides[1], counts[0], counts[1])
+    if any(side.deviation is None for pair in known for side in pair):
+        return first_seeds(blocks)
+    fewest = min(len(side.values) for pair in known for side in pair)
+    for n in range(fewest + 1, MOST_SEEDS + 1):
+        parts = (statistics.planned(a, b, n) for a, b in known)
+        error, degrees = statistics.summed((e**2 / len(blocks) ** 2, d) for e, d in parts)
         if statistics.found(goal.distance, error, degrees, goal.alpha):
-            return _to(block, counts[0], counts[1])
+            return _with_seeds(blocks, n)
     return None
 
 
@@ -117,7 +119,7 @@ def of_mean(
     blocks = [block for unit in units for block in unit]
     sides = [(evidence.side(b.first, b.score), evidence.side(b.second, b.score)) for b in blocks]
     known = [(a, b) for a, b in sides if a is not None and b is not None]
-    if len(units) < 2 or goal.distance <= 0:
+    if goal.distance <= 0:
         return None
     if any(a.deviation is None or b.deviation is None for a, b in known):
         return first_seeds(blocks)
@@ -131,18 +133,13 @@ def of_mean(
         )
         error = math.sqrt((true + noise) / len(units))
         if statistics.found(goal.distance, error, len(units) - 1, goal.alpha):
-            return [more for block in blocks for more in _to(block, n, n) if more.seeds]
+            return _with_seeds(blocks, n)
     return None
 
 
-def _planned(first: Side, second: Side, n: int, m: int) -> tuple[float, float]:
-    error = math.sqrt(first.variance(n) + second.variance(m))
-    own = [count - 1 for count in (n, m) if count >= ENOUGH_SEEDS]
-    return error, sum(own) if len(own) > 1 else max(*own, first.degrees, second.degrees)
-
-
-def _to(block: Block, n: int, m: int) -> list[MoreSeeds]:
-    return [_more(block.first, n, block), _more(block.second, m, block)]
+def _with_seeds(blocks: Sequence[Block], n: int) -> list[MoreSeeds]:
+    sides = ((cells, block) for block in blocks for cells in (block.first, block.second))
+    return [more for cells, block in sides if (more := _more(cells, n, block)).seeds]
 
 
 def configuration_of(cell: Cell) -> dict[str, Any]:
@@ -184,9 +181,9 @@ def everywhere(
         if p_value < evidence.alpha:
             continue
         if distance > 0:
-            plan = of_block(evidence, block, Goal(distance, alpha * 2 / sides))
+            plan = of_blocks(evidence, [block], Goal(distance, alpha * 2 / sides))
             supporting += [plan] if plan is not None else []
-        elif plan := of_block(evidence, block, Goal(-distance, alpha / 2)):
+        elif plan := of_blocks(evidence, [block], Goal(-distance, alpha / 2)):
             refuting.append(plan)
     supporting.sort(key=_seconds)
     enough = [each for plan in supporting[:lacking] for each in plan]
@@ -195,8 +192,8 @@ def everywhere(
 
 def on_average(evidence: Evidence, contrast: Contrast, goal: Goal) -> list[MoreSeeds] | None:
     """Return the fewest seeds that reach the goal for the mean over the configurations."""
-    if len(contrast.blocks) == 1:
-        return of_block(evidence, contrast.blocks[0], goal)
+    if len(contrast.units) < FEWEST_UNITS:
+        return of_blocks(evidence, contrast.blocks, goal)
     return of_mean(evidence, contrast.units, goal)
 
 

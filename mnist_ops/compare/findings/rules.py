@@ -16,7 +16,6 @@ from statistics import fmean
 
 from mnist_ops.compare import statistics
 from mnist_ops.compare.findings import need as needs
-from mnist_ops.compare.findings.analyses import FEWEST_UNITS
 from mnist_ops.compare.findings.contrast import Block, Contrast, mean_test
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Grade, Verdict
@@ -32,7 +31,7 @@ from mnist_ops.compare.findings.outcome import (
     of_test,
 )
 from mnist_ops.compare.seed_noise import ACCURACY
-from mnist_ops.compare.statistics import ALPHA, Comparison
+from mnist_ops.compare.statistics import ALPHA, FEWEST_UNITS, Comparison
 from mnist_ops.compare.tables.measure import Group
 
 # What share of the configurations "consistently" and "always" ask for.
@@ -229,7 +228,7 @@ def by_comparison(
     outcome = _by_sign(replace(outcome, grade=grade), test, evidence.alpha, MARGIN)
     alpha = evidence.alpha
     goals = [Goal(abs(test.effect), alpha), Goal(MARGIN - abs(test.effect), 2 * alpha)]
-    plans = [needs.of_block(evidence, block, goal) for goal in goals]
+    plans = [needs.of_blocks(evidence, [block], goal) for goal in goals]
     return _with_need(outcome, needs.cheapest(plans))
 
 
