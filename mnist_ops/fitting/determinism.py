@@ -6,6 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
+# The rounding of parallel sums depends on the number of threads. One thread everywhere keeps a
+# cell reproducible with any number of workers.
+THREADS = 1
+
 
 class _Settings:
     """The settings of the process before its first thread changed them, and how many use ours."""

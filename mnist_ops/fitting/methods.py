@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mnist_ops.data import Images
 from mnist_ops.fitting.checkpoints import Checkpoint
+from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.study import lookup
 from mnist_ops.study.method import method_of
 from mnist_ops.study.results import FitResult, OnEpoch
@@ -37,6 +38,33 @@ def fit(cells: Sequence[Spec], images: Images, work: Work) -> None:
         InvalidInput, TooManyImages, TrainingDiverged, Stopped, DiskFull: as the fits do.
     """
     lookup.load(method_of(cells[0]).fit)(cells, images, work)
+
+
+def fit_one(cell: Spec, images: Images, keep_model: bool, on_step: Callable[[], None]) -> FitResult:
+    """Fit `cell` alone, as a worker does, and return its result.
+
+    Args:
+        cell: its spec.
+        images: its pooled data set.
+        keep_model: whether the result has the fitted model.
+        on_step: called between two steps of a training.
+
+    Raises:
+        InvalidInput, TooManyImages, TrainingDiverged: as the fits do.
+    """
+    results: list[FitResult] = []
+
+    def stop() -> bool:
+        """Return False: it is asked between two steps, and never is it time to stop."""
+        on_step()
+        return False
+
+    def keep(cell: Spec, result: FitResult) -> None:
+        results.append(result)
+
+    with reproducible(THREADS):
+        fit([cell], images, Work(keep, stop=stop, keep_model=keep_model))
+    return results[0]
 
 
 def cost(cell: Spec) -> float:

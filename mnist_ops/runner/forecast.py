@@ -9,11 +9,10 @@ from mnist_ops import data
 from mnist_ops.core.durations import duration
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.fitting import methods
-from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.runner.fit_groups import FitGroup, grouped
 from mnist_ops.runner.plan import Plan
 from mnist_ops.runner.settings import Settings
-from mnist_ops.runner.task import THREADS
 from mnist_ops.runner.workers.local import usable_cores
 
 # More cells than this are not run before the user has seen how long they take.

@@ -18,16 +18,13 @@ from mnist_ops.core.errors import (
 from mnist_ops.data import Images, load
 from mnist_ops.fitting import methods
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S, Checkpoint
-from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.study import grids
 from mnist_ops.study.results import EpochResult, FitResult
 from mnist_ops.study.specs import Spec
 from mnist_ops.tracking import provenance
 
-# The rounding of parallel sums depends on the number of threads. One thread everywhere keeps a
-# cell reproducible with any number of workers.
-THREADS = 1
 # Longest wait for an upload: a working store takes less, and an outage is not waited for here.
 UPLOAD_S = 5.0
 

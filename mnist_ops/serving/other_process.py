@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from mnist_ops.core.errors import MnistOpsError
-from mnist_ops.runner.workers.local import main_not_imported
+from mnist_ops.core.main_module import main_not_imported
 from mnist_ops.study import grids, lookup
 
 _STEP = b""

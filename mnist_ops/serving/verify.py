@@ -16,8 +16,6 @@ from mnist_ops import data, tracking
 from mnist_ops.core import instruction_set, keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.fitting import methods
-from mnist_ops.fitting.determinism import reproducible
-from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import other_process, registry
 from mnist_ops.serving.seed_noise import Noise, SeedNoise
 from mnist_ops.study.method import method_of
@@ -216,21 +214,9 @@ def compute(
     if instructions not in ("", instruction_set.current()):
         variables = instruction_set.environment(instructions)
         arguments = (spec, images, keep_model)
-        fitted: FitResult = other_process.call(_computed, arguments, variables, on_step)
+        fitted: FitResult = other_process.call(methods.fit_one, arguments, variables, on_step)
         return fitted
-    results: list[FitResult] = []
-
-    def stop() -> bool:
-        """Return False: it is asked between two steps, and never is it time to stop."""
-        on_step()
-        return False
-
-    def keep(cell: Spec, result: FitResult) -> None:
-        results.append(result)
-
-    with reproducible(THREADS):
-        methods.fit([spec], images, methods.Work(keep, stop=stop, keep_model=keep_model))
-    return results[0]
+    return methods.fit_one(spec, images, keep_model, on_step)
 
 
 def instructions(run: Run, spec: Spec, asked: str = instruction_set.AUTO) -> Instructions:
@@ -310,8 +296,3 @@ def _chosen(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
             raise InvalidInput(f"no finished run is called {name}")
         chosen |= {run.info.run_id: run for run in found}
     return list(chosen.values())
-
-
-def _computed(spec: Spec, images: data.Images, keep_model: bool, on_step: Step) -> FitResult:
-    """Call `compute`, in the process of `other_process`."""
-    return compute(spec, images, on_step, keep_model=keep_model)

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,9 +22,10 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from mnist_ops.core import cancellation, instruction_set
 from mnist_ops.core.errors import Stopped, one_line
+from mnist_ops.core.main_module import main_not_imported
 from mnist_ops.fitting import svm
+from mnist_ops.fitting.determinism import THREADS
 from mnist_ops.runner.allocator import fast_allocator
-from mnist_ops.runner.task import THREADS
 from mnist_ops.runner.workers import start
 from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUnavailable
 
@@ -160,22 +160,6 @@ def _block_interrupts() -> None:
     """Block Ctrl-C in this thread and in the threads and processes that it starts."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-
-@contextmanager
-def main_not_imported() -> Iterator[None]:
-    """Keep worker processes from importing the main script, which may have no ``__main__`` guard.
-
-    They are sent nothing that is defined in it.
-    """
-    main = vars(sys.modules["__main__"])
-    hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-    main.pop("__file__", None)
-    main["__spec__"] = None
-    try:
-        yield
-    finally:
-        main |= hidden
 
 
 def environment() -> dict[str, str]:

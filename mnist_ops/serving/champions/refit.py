@@ -14,9 +14,8 @@ from torch import Tensor
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.data import Images, split_of
-from mnist_ops.fitting.determinism import reproducible
+from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.fitting.resnet import feed
-from mnist_ops.runner.task import THREADS
 from mnist_ops.serving import verify
 from mnist_ops.serving.inference import Description, out_of_distribution, scorer
 from mnist_ops.serving.inference.out_of_distribution import Detector
