@@ -53,9 +53,6 @@ _SCORES = (keys.TEST_ACCURACY, keys.TEST_F1, keys.VAL_ACCURACY)
 BOOKKEEPING = frozenset(
     {keys.AMP, keys.N_TRAIN, keys.N_VAL, keys.N_TEST, keys.DATA_PARTS, keys.PLAIN}
 )
-# A run that is not of the grid has only those of its params that the store keeps; these do not
-# make it one of another configuration.
-_NOT_OF_CONFIGURATION = BOOKKEEPING | {keys.SEED, keys.PRECISION}
 
 # The params that no table is about unless the study's grid varies them.
 _RARELY_VARIED = (
@@ -113,13 +110,6 @@ class Cell:
             for name, value in self.usual.items()
             if self.params.get(name, value) != value
         )
-
-    @property
-    def configuration(self) -> tuple[tuple[str, str], ...]:
-        """Return what the cells of one configuration share: its study, and all but the seed."""
-        params = sorted((name, str(value)) for name, value in self.params.items())
-        named = [pair for pair in params if pair[0] not in _NOT_OF_CONFIGURATION]
-        return (("study", self.study), *named)
 
     def key(self, *names: str) -> tuple[Any, ...]:
         """Return the values of the params `names`; None for those that the cell does not have."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mnist_ops.compare.cells import Cell
+from mnist_ops.compare.cells import Cell, identity
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.grid import having
 from mnist_ops.compare.tables.labels import configuration, model_label
@@ -43,4 +43,4 @@ def champion(selection: Selection, study: str, dataset: str, metric: str) -> Cha
 
 def by_configuration(cells: Group) -> list[list[Cell]]:
     """Return the cells by configuration: those of one differ in nothing but the seed."""
-    return list(grouped(cells, lambda cell: cell.configuration).values())
+    return list(grouped(cells, lambda cell: identity(cell, keys.SEED)).values())
