@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_ops.cli.options import answer, cells, log
+from mnist_ops.cli.terminal import answer_in_words
 
 if TYPE_CHECKING:
     from mnist_ops.runner.plan import Plan
@@ -42,9 +43,9 @@ def print_reports(reports: "Sequence[StudyReport]", more: Sequence[str]) -> None
         parts += [f"{len(report.failed_before)} failed before"] if report.failed_before else []
         reasons = Counter(report.not_measured.values())
         parts += [f"{cells(count)} {why}" for why, count in reasons.items()]
-        answer(f"{report.study}: {', '.join(parts)}")
+        answer_in_words(f"{report.study}: {', '.join(parts)}")
     for line in more:
-        answer(line)
+        answer_in_words(line)
 
 
 def report_fields(report: "StudyReport") -> dict[str, Any]:

@@ -6,11 +6,12 @@ import importlib
 import os
 import platform
 import shlex
+import shutil
 import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,35 @@ from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.paths import state_dir
 from mnist_ops.core.redaction import redacted
 
+# Click's help is this wide at least.
+_LEAST_WIDTH = 50
+
+
+class _Help(click.HelpFormatter):
+    """Help that fits narrower terminals as well: texts stand below long options there."""
+
+    def __init__(self, *, width: int | None = None, max_width: int | None = None):
+        columns = shutil.get_terminal_size().columns - 2
+        super().__init__(width=columns if columns < _LEAST_WIDTH else width, max_width=max_width)
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write names and their texts."""
+        super().write_dl(rows, col_max if self.width >= _LEAST_WIDTH else 10, col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Help
+
 
 class Commands(click.Group):
     """Lazy group: a command's module is imported when it is called or its help is asked.
 
     Every error that a user can cause ends in one line and the right exit code.
     """
+
+    context_class = _Context
 
     def __init__(self, *args: Any, summaries: Mapping[str, str], **kwargs: Any):
         """`summaries`: the commands, and the line of each in the group's help."""
@@ -48,6 +72,7 @@ class Commands(click.Group):
         # `import` cannot be a module's name.
         name = {"import": "import_runs"}.get(cmd_name, cmd_name)
         command: click.Command = getattr(importlib.import_module(f"mnist_ops.cli.{name}"), name)
+        command.context_class = _Context
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

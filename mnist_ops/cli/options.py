@@ -64,12 +64,14 @@ def json_option(command: F) -> F:
 
 def instruction_set_option(help_text: str) -> Callable[[F], F]:
     """Return the option ``--instruction-set``, a name of oneDNN's or ``auto``."""
+    # The choices by themselves are wider than a terminal.
     return click.option(
         "--instruction-set",
+        metavar="NAME",
         type=click.Choice([instruction_set.AUTO, *instruction_set.SETS]),
         default=instruction_set.AUTO,
         show_default=True,
-        help=help_text,
+        help=f"{help_text} One of {instruction_set.AUTO}, {', '.join(instruction_set.SETS)}.",
     )
 
 

@@ -278,7 +278,7 @@ def run(
     if len(names) != 1:
         raise click.UsageError("Name one study." if names else "Missing argument 'STUDY'.")
     (study,) = names
-    studies, choices, preset = which.studies(study), which.choices, which.preset or _PRESET
+    studies, preset = which.studies(study), which.preset or _PRESET
 
     settings = _settings(preset, which, computing, places)
 
@@ -317,7 +317,8 @@ def run(
         except MnistOpsError as error:
             log(f"the report is not among the artifacts of run {reports[0].run_id}: {error}")
     if output.with_champions:
-        fitted = [cell.dataset for each in studies for cell in each.cells(preset, choices)]
+        plans = plan_locally(studies, settings)
+        fitted = [cell.dataset for each in plans for cell in each.cells]
         for became in register(list(dict.fromkeys(fitted)), None, places.data_dir):
             for line in lines(became):
                 tell(line)

@@ -10,6 +10,7 @@ import click
 
 from mnist_ops.cli.options import GroupedCommand, answer, json_option, log, study_option
 from mnist_ops.cli.sources import from_option, runs_of
+from mnist_ops.cli.terminal import answer_in_words
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study.grids import Study
 
@@ -151,7 +152,7 @@ def summarize(which: Runs, output: Output, against: Baseline) -> None:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
         for line in report.lines():
-            answer(line)
+            answer_in_words(line)
         answer(f"Report: {report.page.absolute()}")
     if output.open_page and _has_desktop():
         click.launch(str(report.page))

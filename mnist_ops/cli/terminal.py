@@ -1,5 +1,6 @@
 """Consoles and progress bars."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -7,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress
 from rich.segment import Segment
 
-from mnist_ops.cli.options import log
+from mnist_ops.cli.options import answer, log
 from mnist_ops.core.escaping import printable
 from mnist_ops.study.specs import Spec
 
@@ -50,6 +51,16 @@ def console(*, stderr: bool = True, quiet: bool = False) -> Console:
         quiet: print nothing.
     """
     return _PlainTexts(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def answer_in_words(text: str) -> None:
+    """Print a sentence of the command's result; a terminal breaks it between words."""
+    terminal = console(stderr=False)
+    width = terminal.width if terminal.is_terminal else len(text) + 1
+    for line in textwrap.wrap(
+        text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    ):
+        answer(line)
 
 
 class _PlainTexts(Console):

@@ -17,7 +17,7 @@ from mnist_ops.cli.options import (
     study_option,
 )
 from mnist_ops.cli.sources import from_option, runs_of
-from mnist_ops.cli.terminal import training_bar
+from mnist_ops.cli.terminal import answer_in_words, training_bar
 from mnist_ops.core import instruction_set as instructions
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.study.grids import Study
@@ -73,7 +73,7 @@ def verify(
             left_out=log,
         ):
             repeats.append(found)
-            (log if as_json else answer)(_line(found))
+            (log if as_json else answer_in_words)(_line(found))
     if as_json:
         found_fields = [
             asdict(r) | {"verdict": r.agreement.verdict, "confirms": r.confirms} for r in repeats

@@ -35,6 +35,9 @@ _AGREEMENT_FIGURE = "published-against-measured"
 # Of the runs that a note is about, so many are named on the page.
 NAMES_SHOWN = 200
 
+# A table of more rows is folded where a figure shows them.
+_ROWS_BESIDE_FIGURE = 12
+
 # The kinds of not finished, as the attributes of a coverage and as CSS classes.
 _KINDS = ("failed", "unfinished", "not_measured", "missing")
 
@@ -114,6 +117,7 @@ def render(
         sections=sections,
         beyond=_BEYOND,
         topics=results.topics,
+        rows_beside_figure=_ROWS_BESIDE_FIGURE,
         findings=[(finding, finding_texts(finding)) for finding in findings],
         verdicts=_verdicts(findings),
         agreement=rows,

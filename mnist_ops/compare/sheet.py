@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnist_ops.compare.judged import Judgement, Judgements
 from mnist_ops.compare.render import is_numeric, minus, plain, readable
@@ -54,7 +54,7 @@ def lay_out(table: Table, judged: Judgements) -> Sheet:
 
     Deviation and number of values stand behind their mean. What would repeat is left out: keys
     that are the same in all rows, a best on test that is the measured value in all rows, and rows
-    that differ in a key of two truth values alone.
+    that differ in one key of truth values, or one whose rows are joined, alone.
     """
     spread = {column.name for column in table.columns} & {
         f"{stem}_{part}" for stem in _stems(table) for part in ("std", "n")
@@ -75,7 +75,7 @@ def lay_out(table: Table, judged: Judgements) -> Sheet:
         tuple(_body_cell(table, column, row, css[column.name], judged, index) for column in columns)
         for index, row in enumerate(rows)
     ]
-    merged = _without_repeats(body, [_is_truth(table, column) for column in columns])
+    merged = _without_repeats(body, [_is_joined(table, column) for column in columns])
     notes = [*table.notes, *_constant_note(table, constant), *_reasons(table)]
     if repeated:
         notes.append("Best on test is the measured value in all rows where it is not shown.")
@@ -123,26 +123,30 @@ def _reasons(table: Table) -> list[str]:
     return [f"{word[:1].upper()}{word[1:]}." for word in dict.fromkeys(words)]
 
 
-def _is_truth(table: Table, column: Column) -> bool:
-    return column.is_key and all(isinstance(v, bool) for v in table.frame[column.name])
+def _is_joined(table: Table, column: Column) -> bool:
+    truths = column.is_key and all(isinstance(v, bool) for v in table.frame[column.name])
+    return column.is_joined or truths
 
 
 def _without_repeats(
-    rows: Sequence[tuple[BodyCell, ...]], truths: Sequence[bool]
+    rows: Sequence[tuple[BodyCell, ...]], is_joined: Sequence[bool]
 ) -> list[tuple[BodyCell, ...]]:
-    """Join rows that differ in one truth value alone: it reads ``False, True`` then."""
-    if True not in truths:
+    """Join rows that read the same but in one joined key: it reads ``False, True`` then."""
+    if True not in is_joined:
         return list(rows)
-    place = truths.index(True)
-    merged: dict[tuple[BodyCell, ...], list[BodyCell]] = {}
+    place = is_joined.index(True)
+    alike: dict[tuple[str, ...], list[tuple[BodyCell, ...]]] = {}
     for row in rows:
-        merged.setdefault((*row[:place], *row[place + 1 :]), []).append(row[place])
-    found = []
-    for rest, cells in merged.items():
-        text = ", ".join(cell.text for cell in cells)
-        joined = BodyCell(text, cells[0].css, True, cells[0].label)
-        found.append((*rest[:place], joined, *rest[place:]))
-    return found
+        texts = tuple(cell.text for cell in row)
+        alike.setdefault((*texts[:place], *texts[place + 1 :]), []).append(row)
+    return [
+        (
+            *first[:place],
+            replace(first[place], text=", ".join(row[place].text for row in (first, *others))),
+            *first[place + 1 :],
+        )
+        for first, *others in alike.values()
+    ]
 
 
 def _name(cells: Sequence[BodyCell]) -> str:

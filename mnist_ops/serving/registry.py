@@ -6,6 +6,7 @@ another machine needs torch, torchvision, scikit-learn and safetensors only, and
 which the model was registered.
 """
 
+import json
 import shutil
 import tempfile
 import time
@@ -22,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import (
+    MLFLOW_MODEL_VERSIONS,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
     MLFLOW_SOURCE_NAME,
@@ -206,13 +208,15 @@ def register(
         },
     }
     run_id = _open_run(client, description.spec, cell, note)
+    about = f"{description.spec.description}. {note}"
     try:
         logged = client.create_logged_model(
             cell.info.experiment_id,
             # Not the cell's name: MLflow allows no dots, which learning rates have.
             f"{description.spec.model}-{description.spec.dataset.lower()}",
             source_run_id=run_id,
-            tags=tags,
+            tags=tags | {MLFLOW_RUN_NOTE: about},
+            params=cell.data.params,
         )
         with tempfile.TemporaryDirectory() as temporary:
             saved = Path(temporary) / "model"
@@ -253,9 +257,12 @@ def register(
             source=f"models:/{logged.model_id}",
             run_id=run_id,
             tags=tags,
-            description=f"{description.spec.description}. {note}",
+            description=about,
             model_id=logged.model_id,
         )
+        # By this tag MLflow's page of the model names its versions.
+        versions = json.dumps([{"name": made.name, "version": made.version}])
+        client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: versions})
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from mnist_ops.cli import COMMANDS, main
 from mnist_ops.cli.summarize import FORMATS
+from mnist_ops.cli.terminal import answer_in_words
 from mnist_ops.core import keys
 from mnist_ops.ops.reports import attach_report, write_report
 
@@ -31,6 +32,25 @@ def one_line(result: Result, code: int) -> str:
     assert "Traceback" not in result.output
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("mnist-ops: ")]
     return line
+
+
+def test_help_fits_a_terminal_of_40_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    for name in ["", *COMMANDS]:
+        told = call(*filter(None, [name]), "--help").stdout
+        assert max(map(len, told.splitlines())) <= 40, name
+
+
+def test_a_terminal_breaks_sentences_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "Best on MNIST: 78.52% (74.75 to 81.85)"
+    monkeypatch.setenv("COLUMNS", "20")
+    answer_in_words(told)
+    assert capsys.readouterr().out == f"{told}\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    answer_in_words(told)
+    assert capsys.readouterr().out == "Best on MNIST:\n  78.52% (74.75 to\n  81.85)\n"
 
 
 def test_every_command_has_help() -> None:

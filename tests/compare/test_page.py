@@ -259,6 +259,9 @@ def test_tables_have_results_in_one_column_and_leave_out_what_repeats():
     assert "In all rows: Epochs 5." in sheet
     # Rows with and without pinned memory, of which the study prints nothing.
     assert "False, True" in re.search(r'<figure id="table-04">.*?</figure>', text, re.S)[0]
+    # The best by validation that is the best on test as well.
+    best = re.search(r'<figure id="table-11">.*?</figure>', text, re.S)[0]
+    assert best.count(", test (the study&#39;s way)") == 2 * best.count("<tr data-name") == 8
 
 
 def test_colours_say_whether_numbers_agree():

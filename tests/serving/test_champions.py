@@ -16,6 +16,7 @@ import yaml
 from champion_fixtures import HERE, NETWORK_CELL, SVM_CELL, call, run
 from data_fixtures import fixture_images
 from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 from model_fixtures import SVM, Malicious, fitted
 from PIL import Image
 
@@ -214,13 +215,24 @@ def test_the_best_of_each_family_is_registered(small_data: Path, client: MlflowC
         assert float(tags[f"{keys.METRIC}.test_accuracy"]) == logged[keys.TEST_ACCURACY]
 
 
-def test_after_a_grid_on_request(small_data: Path, client: MlflowClient) -> None:
-    sizes = ["--train-limit", "60", "--test-limit", "40", "--set", "C=1"]
-    result = call("run", *SVM_CELL, *HERE, *sizes, "--champion", "--json")
+@pytest.mark.parametrize(
+    "cell", [[*SVM_CELL, "--set", "C=1"], NETWORK_CELL], ids=["svm", "network"]
+)
+def test_after_a_grid_on_request(cell: list[str], small_data: Path, client: MlflowClient) -> None:
+    sizes = ["--train-limit", "60", "--test-limit", "40"]
+    result = call("run", *cell, *HERE, *sizes, "--champion", "--json")
     assert result.exit_code == 0, result.output
     assert "champion is version 1: the first" in result.stderr
     assert json.loads(result.stdout)[0]["finished"]
-    assert registry.aliased(client, "mnist-ops-mnist", "champion") is not None
+    version = client.get_model_version_by_alias("mnist-ops-mnist", "champion")
+    # What MLflow's page of the model shows.
+    logged = client.get_logged_model(version.source.removeprefix("models:/"))
+    refit_of = client.get_run(version.tags[keys.REFIT_OF])
+    assert logged.params == refit_of.data.params
+    assert logged.tags[MLFLOW_RUN_NOTE] == version.description
+    assert json.loads(logged.tags[MLFLOW_MODEL_VERSIONS]) == [
+        {"name": version.name, "version": version.version}
+    ]
 
 
 def test_a_store_without_runs_has_no_champion(small_data: Path) -> None:

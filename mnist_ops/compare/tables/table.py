@@ -51,6 +51,7 @@ class Column:
         kind: how its numbers are written.
         is_key: says which row it is, rather than what was found.
         is_difference: measured less published.
+        is_joined: rows that differ in this key alone are one row of the page.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     kind: Kind = PLAIN
     is_key: bool = False
     is_difference: bool = False
+    is_joined: bool = False
 
     @property
     def heading(self) -> str:

@@ -242,7 +242,7 @@ def _figure(frame: pd.DataFrame) -> Figure:
         type="log",
         range=[math.log10(low), high],
         dtick=1,
-        title_text="Published difference (points), logarithmic",
+        title_text="Points, logarithmic",
     )
     drawing.update_yaxes(
         tickmode="array",

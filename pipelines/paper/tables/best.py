@@ -50,7 +50,7 @@ def improvement_table(selection: Selection, printed: Published) -> Table:
     columns = [
         Column(keys.DATASET, "Dataset", is_key=True),
         Column("method", "Method", is_key=True),
-        Column("chosen_on", "Chosen on", is_key=True),
+        Column("chosen_on", "Chosen on", is_key=True, is_joined=True),
         Column("configuration_measured", "measured", "Configuration"),
         Column("configuration_published", "published", "Configuration"),
         *compared_columns("accuracy_pct", "Accuracy (%)", PERCENT, spread=_spread(selection)),
@@ -77,7 +77,7 @@ def best_table(selection: Selection, printed: Published) -> Table:
     spread = _spread(selection)
     columns = [
         Column("task", "Task", is_key=True),
-        Column("chosen_on", "Chosen on", is_key=True),
+        Column("chosen_on", "Chosen on", is_key=True, is_joined=True),
         Column("configuration_measured", "measured", "Best Configuration"),
         Column("configuration_published", "published", "Best Configuration"),
         *compared_columns("accuracy_pct", "Accuracy (%)", PERCENT, spread=spread),
