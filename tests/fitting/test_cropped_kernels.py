@@ -163,21 +163,21 @@ def test_training_is_the_original_networks(optimizer: str) -> None:
                 assert torch.equal(weights[unused], start[f"{name}.weight"][unused].double())
 
 
-@pytest.mark.parametrize("steps", [50, pytest.param(200, marks=pytest.mark.slow)])
-def test_float32_losses_differ_by_rounding(steps: int) -> None:
+@pytest.mark.slow
+def test_float32_losses_differ_by_rounding() -> None:
     """Training amplifies rounding; what another order of torch's own sums does is the measure."""
     original, fast = network_pair("resnet18")
     other = models.build(network_spec("resnet18", 0)).to(memory_format=torch.channels_last)
     plain, ours, reordered = (
-        torch.tensor(train(network, steps, "SGD", torch.float32))
+        torch.tensor(train(network, 200, "SGD", torch.float32))
         for network in (original, fast, other)
     )
     ours_off, torch_off = (plain - ours).abs(), (plain - reordered).abs()
-    print(
-        f"largest difference in {steps} steps: {ours_off.max():.2e}, torch's {torch_off.max():.2e}"
-    )
     assert ours_off[:3].max() < 1e-4
-    assert ours_off.mean() < 5 * torch_off.mean()
+    for steps in (50, 200):
+        ours_max, torch_max = ours_off[:steps].max(), torch_off[:steps].max()
+        print(f"largest difference in {steps} steps: {ours_max:.2e}, torch's {torch_max:.2e}")
+        assert ours_off[:steps].mean() < 5 * torch_off[:steps].mean()
 
 
 def test_files_are_exchanged_with_the_original_network() -> None:
