@@ -145,7 +145,8 @@ def test_a_round_that_takes_longer_than_the_budget_is_stopped(
 ) -> None:
     first_runs("three")
     # Runs take far longer than their fits, which the estimate is made of.
-    plan = decider.plan(["2"], None, 0.05 / 3600)
+    whole = decider.plan(["2"], None, None)
+    plan = decider.plan(["2"], None, 1.01 * whole.seconds(whole.cells) / 3600)
     assert plan.active
     (ended,) = decider.run(plan, Recorder()).ended
     assert ended.finding.verdict == Verdict.UNDECIDABLE
