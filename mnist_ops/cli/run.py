@@ -202,7 +202,8 @@ class Output:
 )
 @click.option(
     "--streams",
-    type=click.IntRange(min=1),
+    # As many as torch has streams.
+    type=click.IntRange(1, 32),
     default=1,
     show_default=True,
     help="Trainings side by side on a CUDA device; above 1 their times are not a cell's own.",

@@ -7,22 +7,25 @@ from collections.abc import Iterator
 import pytest
 import torch
 from data_fixtures import fixture_images
-from model_fixtures import NETWORK
+from specs import RESNET
 from torch import Tensor
 
 from mnist_ops.data import split_of
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import cuda_graph
+from mnist_ops.fitting.fast.step import Prepared
 from mnist_ops.fitting.resnet import train
+from mnist_ops.fitting.resnet.device import MAX_STREAMS, own_stream
 from mnist_ops.study.specs import ResNetSpec
 
-SPEC = dataclasses.replace(NETWORK, epochs=1, train_limit=70, test_limit=40)
+SPEC = dataclasses.replace(RESNET, epochs=1, train_limit=70, test_limit=40)
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with reproducible(threads=1):
+def as_in_a_training() -> Iterator[None]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with own_stream(device), reproducible(threads=1):
         yield
 
 
@@ -98,6 +101,98 @@ def test_without_a_graph_the_training_goes_on(
     assert graph is None
     assert "no CUDA graph" in caplog.text
     check_same(after_an_epoch(trainer), after_an_epoch(eager))
+
+
+@pytest.mark.parametrize("rate", [0.001, 1e-5])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_a_graph_that_is_another_step_is_told(optimizer: str, rate: float) -> None:
+    spec = dataclasses.replace(SPEC, optimizer=optimizer, learning_rate=rate, precision="float32")
+    batches = [slice(0, 16), slice(0, 16), slice(16, 32)]
+    trainers = [trainer_of(spec) for _ in batches]
+    before = [w.detach().clone() for w in weights_of(trainers[0])]
+    for trainer, batch in zip(trainers, batches, strict=True):
+        trainer.take_step(trainer.train_index[batch])
+    expected, again, of_other_batch = map(weights_of, trainers)
+    noise = torch.Generator().manual_seed(0)
+    rounded = [
+        old + (new - old) * (1 + 1e-3 * torch.randn(old.shape, generator=noise))
+        for old, new in zip(before, expected, strict=True)
+    ]
+    assert cuda_graph.alike(before, again, expected)
+    assert cuda_graph.alike(before, rounded, expected)
+    assert not cuda_graph.alike(before, of_other_batch, expected)
+    assert not cuda_graph.alike(before, before, expected)
+    assert not cuda_graph.alike(
+        before, [2 * new - old for old, new in zip(before, expected, strict=True)], expected
+    )
+
+
+def weights_of(trainer: train.Trainer) -> list[Tensor]:
+    return [
+        weight for group in trainer.prepared.optimizer.param_groups for weight in group["params"]
+    ]
+
+
+def test_an_optimizer_is_capturable_only_while_it_is_captured() -> None:
+    adam, sgd = (trainer_of(dataclasses.replace(SPEC, optimizer=name)) for name in ("Adam", "SGD"))
+    for trainer, expected in ((adam, [True]), (sgd, [])):
+        groups = trainer.prepared.optimizer.param_groups
+        with cuda_graph.capturable(trainer.prepared.optimizer):
+            assert [g["capturable"] for g in groups if "capturable" in g] == expected
+        assert not any(g.get("capturable") for g in groups)
+
+
+def test_a_first_step_that_overflows_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty_like(tensor: Tensor, **options: object) -> Tensor:
+        return torch.full_like(tensor, torch.nan)
+
+    def prepared() -> Prepared:
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, fused=True)
+        return Prepared(network, optimizer, torch.device("cpu"), torch.float16)
+
+    found, expected = prepared(), prepared()
+    # What memory holds that torch has taken and not written.
+    monkeypatch.setattr(torch, "empty_like", empty_like)
+    pixels, labels = torch.ones(2, 1, 2, 2), torch.tensor([0, 1])
+    found.step(pixels * torch.inf, labels)
+    for each in (found, expected):
+        each.scaler.load_state_dict(expected.scaler.state_dict())
+        each.step(pixels, labels)
+    for a, b in zip(found.network.parameters(), expected.network.parameters(), strict=True):
+        assert torch.isfinite(a).all()
+        assert torch.equal(a, b)
+
+
+@CUDA
+def test_trainings_that_run_have_streams_of_their_own() -> None:
+    device, ours = torch.device("cuda"), torch.cuda.current_stream()
+    for _ in range(MAX_STREAMS + 1):
+        with own_stream(device), own_stream(device):
+            assert torch.cuda.current_stream() != ours
+
+
+@CUDA
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_a_device_computes_what_a_cpu_does(optimizer: str, plain: bool, graph: bool) -> None:
+    spec = dataclasses.replace(
+        SPEC, optimizer=optimizer, precision="float32", plain=plain, learning_rate=1e-4
+    )
+    trainer = trainer_of(dataclasses.replace(spec, device="cuda"))
+    on_cpu = trainer_of(spec)
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        if graph:
+            trainer.capture()
+            assert trainer.prepared.graphs
+        found, expected = after_an_epoch(trainer), after_an_epoch(on_cpu)
+    assert found[0] == pytest.approx(expected[0], rel=1e-2)
+    for name, value in expected[1].items():
+        assert torch.allclose(found[1][name].cpu().float(), value.float(), rtol=5e-2, atol=2e-3), (
+            name
+        )
 
 
 @CUDA

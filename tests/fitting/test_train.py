@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 from data_fixtures import fixture_images
-from model_fixtures import NETWORK
 from sklearn.metrics import accuracy_score, f1_score
-from specs import network_spec
+from specs import RESNET, network_spec
 from torch.nn import functional
 
 from mnist_ops.core import keys
@@ -25,7 +24,7 @@ from mnist_ops.study.specs import ResNetSpec
 
 DIGITS = DATASETS["MNIST"]
 
-SPEC = dataclasses.replace(NETWORK, train_limit=64, test_limit=40)
+SPEC = dataclasses.replace(RESNET, train_limit=64, test_limit=40)
 
 
 @pytest.fixture(scope="module")

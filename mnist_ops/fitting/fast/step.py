@@ -43,6 +43,9 @@ class Prepared:
         self.network = network
         self.optimizer = optimizer
         self.scaler = torch.amp.GradScaler(device.type, enabled=compute == torch.float16)
+        if self.scaler.is_enabled() and isinstance(optimizer, torch.optim.SGD):
+            # torch makes them at the first step without writing them where the losses overflow.
+            _begin_velocities(optimizer)
         self.graphs: dict[int, cuda_graph.Step] = {}
         self._device = device
         self._compute = compute
@@ -115,6 +118,12 @@ class Prepared:
         kept = self.network.state_dict(keep_vars=True).keys()
         tensors = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
         return {name: tensor.detach() for name, tensor in tensors.items() if name in kept}
+
+
+def _begin_velocities(optimizer: torch.optim.SGD) -> None:
+    for group in optimizer.param_groups:
+        for weight in group["params"] if group["momentum"] else ():
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
 
 
 def prepare(network: nn.Module, image_shape: tuple[int, ...], spec: ResNetSpec) -> Prepared:

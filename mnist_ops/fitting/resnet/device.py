@@ -6,6 +6,11 @@ from contextlib import contextmanager
 
 import torch
 
+# Streams of trainings that have ended. torch has 32, and then gives the first ones again, whether
+# they are in use or not: what one training does would end up in the graph that another captures.
+MAX_STREAMS = 32
+_free: list[torch.cuda.Stream] = []
+
 
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
@@ -16,15 +21,19 @@ def own_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    stream = torch.cuda.Stream(device)
+    try:
+        stream = _free.pop()
+    except IndexError:
+        stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     try:
         with torch.cuda.stream(stream):
             yield
     finally:
-        # Streams come from a pool: whoever gets this one next may reuse the memory that is freed
-        # here, so that nothing of it may still be computing.
+        # Whoever gets this stream next may reuse the memory that is freed here, so that nothing of
+        # it may still be computing.
         stream.synchronize()
+        _free.append(stream)
 
 
 class Clock:
