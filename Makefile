@@ -12,6 +12,10 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # TORCH=cpu installs the build for CPUs, which is much smaller.
 TORCH ?=
 PRESET ?= quick
+# Of `make gpu`: the device, and the minutes that a call may take; the Python that its kit is for.
+DEVICE ?= cuda
+MINUTES ?= 9
+GPU_PYTHON ?= 3.12
 RECORDED := mlruns/recorded
 PAGES := build/pages
 
@@ -21,7 +25,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export GIT_PYTHON_REFRESH ?= quiet
 
 .DEFAULT_GOAL := help
-.PHONY: install run test test-slow soak soak-edges lint bench bench-accuracy team audit report results commands site clean help
+.PHONY: install run test test-slow soak soak-edges lint bench bench-accuracy gpu-kit gpu team audit report results commands site clean help
 
 $(RUNNABLE): pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -74,6 +78,13 @@ bench: $(INSTALLED) ## Speed, on this machine: prints figures, asserts none (QUI
 
 bench-accuracy: $(INSTALLED) ## Fast against plain, 5 seeds, 2 whole epochs: hours; goes on where it was
 	python -m tests.benchmarks.accuracy
+
+gpu-kit: $(INSTALLED) ## What `make gpu` needs on a machine without a network (GPU_PYTHON=3.12)
+	python tests/support/gpu_kit.py --python $(GPU_PYTHON)
+
+# Nothing is installed there: the Python that has torch runs it.
+gpu: ## Proof of the CUDA code with the kit: tests, runs, benchmark (DEVICE=cpu tries it)
+	@$(or $(PYTHON),python3) tests/support/gpu_proof.py --device $(DEVICE) --minutes $(MINUTES) --out build/gpu-$(DEVICE)
 
 team: $(INSTALLED) ## The study on PostgreSQL, S3 and sign-in (on loopback), its tables against SQLite's
 	python tests/support/team_study.py --preset $(PRESET)
