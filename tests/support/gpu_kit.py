@@ -44,14 +44,17 @@ PRESENT = [
 ]
 # Imported by MLflow's server, its plots and its other clients, by Dask's dashboard, or by reports.
 NOT_IMPORTED = [
-    "aiohttp",
     "aiohappyeyeballs",
+    "aiohttp",
     "aiosignal",
     "attrs",
+    "blinker",
     "bokeh",
     "contourpy",
     "cycler",
     "docker",
+    "flask",
+    "flask-cors",
     "fonttools",
     "formulaic",
     "frozenlist",
@@ -62,17 +65,23 @@ NOT_IMPORTED = [
     "h11",
     "huey",
     "interface-meta",
+    "itsdangerous",
     "kiwisolver",
     "matplotlib",
     "multidict",
     "patsy",
     "plotly",
+    "prettytable",
     "propcache",
     "pyarrow",
+    "pyasn1-modules",
+    "pycparser",
     "pyparsing",
     "skops",
     "statsmodels",
     "uvicorn",
+    "wcwidth",
+    "werkzeug",
     "xyzservices",
     "yarl",
 ]
@@ -126,8 +135,9 @@ def install(target: Path, python: str, machine: str, work: Path) -> list[str]:
     )
     chosen = packed(json.loads(report.read_text(encoding="utf-8")))
     _pip("install", "--no-deps", "--no-compile", *there, *chosen)
-    # The pages of MLflow's server, half of it all.
-    shutil.rmtree(target / "mlflow" / "server" / "js", ignore_errors=True)
+    # The pages of MLflow's server, half of it all, and the libraries' own tests.
+    for folder in (target / "mlflow" / "server" / "js", *target.rglob("tests")):
+        shutil.rmtree(folder, ignore_errors=True)
     return chosen
 
 
@@ -154,7 +164,7 @@ def archive(path: Path, folder: Path, names: Iterable[str]) -> None:
         return None if "__pycache__" in member.name else member
 
     with (
-        lzma.open(path, "wb", preset=lzma.PRESET_DEFAULT) as compressed,
+        lzma.open(path, "wb", preset=8) as compressed,
         tarfile.open(fileobj=compressed, mode="w") as tar,
     ):
         for name in sorted(names):
