@@ -4,11 +4,13 @@ import signal
 import time
 from collections.abc import Callable
 
+import dask
 import psutil
 import pytest
 from distributed import Client, LocalCluster
 
 from mnist_ops.runner.workers import worker_watch
+from mnist_ops.runner.workers.local import local_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +43,42 @@ def test_silent_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         assert lines[1:] == [f"worker {worker} answers again"]
         assert watch.answering() == both
         running.cancel()
+
+
+def test_a_local_worker_goes_on_after_a_suspension() -> None:
+    # The least that Dask takes is five seconds.
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": "1s"}),
+        local_cluster(1, None, lambda line: None) as client,
+    ):
+        (pid,) = client.run(_pid).values()
+        computing = client.submit(time.sleep, 1)
+        worker = psutil.Process(pid)
+        worker.suspend()
+        time.sleep(12)
+        worker.resume()
+        assert computing.result(60) is None
+        assert list(client.run(_pid).values()) == [pid]
+
+
+def test_that_no_worker_is_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_watch, "LOOK_EVERY_S", 0.5)
+    lines: list[str] = []
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        watch = worker_watch.WorkerWatch(client, lines.append)
+        cluster.scale(0)
+        _look_until(watch, lambda: bool(lines))
+        assert lines == [
+            "no worker is left: if none comes back, stop with Ctrl-C and run the same command"
+        ]
+        cluster.scale(1)
+        client.wait_for_workers(1, timeout=60)
+        time.sleep(1)
+        watch.look()
+        assert len(lines) == 1
 
 
 def _pid() -> int:

@@ -85,6 +85,9 @@ def local_cluster(
 
     settings = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        # After a suspension Dask would restart them all, within 30 s or not at all. A process that
+        # dies is noticed without.
+        "distributed.scheduler.worker-ttl": None,
         "distributed.nanny.pre-spawn-environ": environment()
         | svm.worker_environment(workers, svm_memory_gb),
     }

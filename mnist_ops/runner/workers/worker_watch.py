@@ -26,6 +26,7 @@ class WorkerWatch:
         # Address -> last heartbeat by the scheduler's clock, and the time when it was first seen.
         self._seen: dict[str, tuple[float, float]] = {}
         self._looked = time.monotonic()
+        self._has_any = True
 
     def look(self) -> None:
         """Check the workers, unless the last check was only seconds ago."""
@@ -37,6 +38,11 @@ class WorkerWatch:
             self._seen.clear()
         self._looked = now
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        if self._has_any and not workers:
+            self._log(
+                "no worker is left: if none comes back, stop with Ctrl-C and run the same command"
+            )
+        self._has_any = bool(workers)
         for address in self._seen.keys() - workers.keys():
             del self._seen[address]
             if address in self.workers:
@@ -68,6 +74,6 @@ class WorkerWatch:
             return "it computes nothing"
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return (
-            f"it has {', '.join(names[:_NAMED])}{more}, which other workers get when the "
-            "scheduler gives it up (by default after 5 minutes)"
+            f"it has {', '.join(names[:_NAMED])}{more}, which other workers get if the scheduler "
+            "gives it up"
         )
