@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DEFAULT_OUT = ROOT / "build" / "gpu-kit"
 LIBRARIES, MANIFEST = "libraries.tar.xz", "kit.json"
-# All that a session may carry to a lent machine, the project's files included.
+# What a rented machine takes in one upload, the project's files included.
 ROOM_MIB = 64
 
 # A machine for training has these, and what they need.
