@@ -42,7 +42,6 @@ TRAIN_LOSS = "train_loss"
 TRAIN_TIME_S = "train_time_s"
 # Seconds that the fit took in its grid, without the parts that it shared with earlier cells.
 SHARED_TRAIN_TIME_S = "shared_train_time_s"
-# Seconds of scikit-learn's own fit of an SVM, kernel values included, where that was measured.
 PREDICT_TIME_S = "predict_time_s"
 IMAGES_PER_SECOND = "images_per_second"
 FLOPS = "flops"

@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.study import dataset as datasets
 from mnist_ops.study import lookup
@@ -30,8 +31,6 @@ KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian")
 GAMMAS = ("scale", "auto")
 SCHEDULES = CONSTANT, COSINE = ("constant", "cosine")
 AUGMENTATIONS = NO_AUGMENTATION, SHIFT, FLIP, SHIFT_FLIP = ("none", "shift", "flip", "shift-flip")
-# The departure of fits by the libraries as they are.
-PLAIN = "plain"
 # Source of the test images: drawn from all images, or the published test images.
 POOLED, OFFICIAL = PARTS = ("pooled", "official")
 
@@ -365,7 +364,7 @@ class ResNetSpec(Spec):
     def departures(self) -> tuple[str, ...]:
         """Also another precision than the device's default, and the plain network."""
         precision = () if self.precision == DEFAULT_PRECISION[self.device] else (self.precision,)
-        return (*super().departures, *precision, *((PLAIN,) if self.plain else ()))
+        return (*super().departures, *precision, *((keys.PLAIN,) if self.plain else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,7 +416,7 @@ class SvmSpec(Spec):
     @property
     def departures(self) -> tuple[str, ...]:
         """Also the plain fit."""
-        return (*super().departures, *((PLAIN,) if self.plain else ()))
+        return (*super().departures, *((keys.PLAIN,) if self.plain else ()))
 
     @property
     def name(self) -> str:

@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import dask
 import psutil
@@ -19,10 +20,7 @@ def test_silent_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_watch, "UNRESPONSIVE_AFTER_S", 4.0)
     monkeypatch.setattr(worker_watch, "LOOK_EVERY_S", 0.5)
     lines: list[str] = []
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
+    with _clustered(2) as client:
         watch = worker_watch.WorkerWatch(client, lines.append)
         both = watch.answering()
         worker = both[0]
@@ -64,21 +62,27 @@ def test_a_local_worker_goes_on_after_a_suspension() -> None:
 def test_that_no_worker_is_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_watch, "LOOK_EVERY_S", 0.5)
     lines: list[str] = []
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
+    with _clustered(1) as client:
         watch = worker_watch.WorkerWatch(client, lines.append)
-        cluster.scale(0)
+        client.cluster.scale(0)
         _look_until(watch, lambda: bool(lines))
         assert lines == [
             "no worker is left: if none comes back, stop with Ctrl-C and run the same command"
         ]
-        cluster.scale(1)
+        client.cluster.scale(1)
         client.wait_for_workers(1, timeout=60)
         time.sleep(1)
         watch.look()
         assert len(lines) == 1
+
+
+@contextmanager
+def _clustered(workers: int) -> Iterator[Client]:
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 def _pid() -> int:

@@ -14,7 +14,6 @@ from mnist_ops.compare.seed_noise import ACCURACY, TRAIN_TIME, Score, SeedNoise
 from mnist_ops.compare.tables.champion import Champion
 from mnist_ops.compare.tables.measure import Group
 from mnist_ops.core import keys
-from mnist_ops.study.specs import PLAIN
 
 from .. import printed
 from ..studies import DATASETS, PRESET, STUDIES, SVM_GRID
@@ -56,7 +55,7 @@ def high_c_is_faster(evidence: Evidence) -> Outcome:
     preset = evidence.selection.preset
     study = next(each for each in STUDIES if each.name == SVM_GRID)
     known = preset in study.presets
-    plain = evidence.at(study.departed_label(preset, PLAIN)) if known else None
+    plain = evidence.at(study.departed_label(preset, keys.PLAIN)) if known else None
     if plain is not None:
         evidence = replace(evidence, selection=plain)
     times = _over_c(evidence, TRAIN_TIME, higher_first=False)
