@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # TORCH=cpu installs the build for CPUs, which is much smaller.
 TORCH ?=
 PRESET ?= quick
+# Further options of `make bench`, such as --torch and --against.
+BENCH ?=
 # Of `make gpu`: the device, and the minutes that a call may take; the Python that its kit is for.
 DEVICE ?= cuda
 MINUTES ?= 9
@@ -73,8 +75,8 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter
 	mypy
 	lint-imports
 
-bench: $(INSTALLED) ## Speed, on this machine: prints figures, asserts none (QUICK=1: training, 5 minutes)
-	python -m tests.benchmarks$(if $(QUICK),.bench_resnet --quick)
+bench: $(INSTALLED) ## Speed, on this machine: prints figures, asserts none (QUICK=1: the main ones)
+	python -m tests.benchmarks $(if $(QUICK),--quick) $(BENCH)
 
 bench-accuracy: $(INSTALLED) ## Fast against plain, 5 seeds, 2 whole epochs: hours; goes on where it was
 	python -m tests.benchmarks.accuracy

@@ -44,8 +44,9 @@ _ITEMS_SHOWN = 3
 def doctor(fix: bool, force: bool, undo: bool, data_dir: Path | None, as_json: bool) -> None:
     """Check everything that a grid rests on; show each problem and its fix.
 
-    Store and runs, journals and checkpoints, artifacts and data sets, versions, room on disk. What
-    a running process uses is left alone. The exit code is 0 when there is no problem, notes aside.
+    Store and runs, journals and checkpoints, artifacts and data sets, versions, torch's kernels,
+    room on disk. What a running process uses is left alone. The exit code is 0 when there is no
+    problem, notes aside.
 
     Each change of a --fix is recorded, and --undo takes the last --fix back; once more, the one
     before.

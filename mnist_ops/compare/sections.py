@@ -4,7 +4,7 @@ Each stands between two comments, on lines of their own, and is replaced there: 
 is its author's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mnist_ops.compare.files import publish
@@ -28,7 +28,7 @@ def sections_in(path: Path) -> list[str]:
     Raises:
         InvalidInput: the file cannot be read, has none, or marks that are no pairs.
     """
-    return [name for name, _, _ in _found(path, _lines(path))]
+    return [name for name, _, _ in _found(path, _lines(path), NAMES)]
 
 
 def replace_sections(path: Path, texts: Mapping[str, str]) -> None:
@@ -41,7 +41,7 @@ def replace_sections(path: Path, texts: Mapping[str, str]) -> None:
     lines = _lines(path)
     new: list[str] = []
     end = 0
-    for name, begin, next_end in _found(path, lines):
+    for name, begin, next_end in _found(path, lines, texts):
         new += [*lines[end : begin + 1], "\n", texts[name], "\n"]
         end = next_end
     publish({path.name: "".join([*new, *lines[end:]]).encode()}, path.parent)
@@ -56,17 +56,18 @@ def _lines(path: Path) -> list[str]:
         raise InvalidInput(f"{path} is no text in UTF-8") from None
 
 
-def _found(path: Path, lines: list[str]) -> list[tuple[str, int, int]]:
+def _found(path: Path, lines: list[str], known: Collection[str]) -> list[tuple[str, int, int]]:
     """Name, line of the first mark and line of the second of each section."""
-    wanted = {mark: name for name in NAMES for mark in marks(name)}
+    wanted = {mark: name for name in known for mark in marks(name)}
     places = [(n, line.strip()) for n, line in enumerate(lines) if line.strip() in wanted]
     names = [wanted[mark] for _, mark in places[::2]]
     pairs = [mark for name in dict.fromkeys(names) for mark in marks(name)]
     if not places or [mark for _, mark in places] != pairs:
-        begin, end = marks(RESULTS)
+        first, *others = sorted(known, key=lambda name: name != RESULTS)
+        begin, end = marks(first)
+        also = f"; or such with {' or '.join(others)} for {first}" if others else ""
         raise InvalidInput(
-            f"{path} needs the lines {begin} and {end}, once each, in this order; or such with "
-            f"{SUMMARY} or {BEYOND} for {RESULTS}"
+            f"{path} needs the lines {begin} and {end}, once each, in this order{also}"
         )
     return [
         (name, first, second)

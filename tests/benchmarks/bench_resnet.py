@@ -1,37 +1,39 @@
-"""Training a ResNet: this project against the script a user would write, on the whole machine.
+"""Training a ResNet: this project against what a user would run instead, on the whole machine.
 
-Ours runs as the project does, one single-threaded worker a core; the opponent (`plain_resnet`) as
-one process with torch's own threads, in the better of float32 and bfloat16. All processes stay up
-and take turns of a few seconds (A B A B ...), and a ratio is that of two neighbouring turns: what
-else happens on the machine meets both. Turns in which other programs took more than a tenth of a
-core are left out: threads that wait for one another suffer from them many times as much as ours,
-which would flatter us. Where fewer than three pairs remain, no ratio is given.
+Ours runs as the project does, one single-threaded worker a core. The opponents (`opponents`), each
+in the better of float32 and bfloat16 as a short trial finds it: the script of PyTorch's tutorials
+and one with its images in memory, with torch's own threads; the latter as a single-threaded process
+a core; Lightning's trainer, where it is installed (``pip install -e '.[bench]'``). With ``--torch``
+the scripts also run under another Python, with the torch that it has, in the same turns: no ratio
+is then a regression of one version. How turns are taken, and which count: `turns`. Beside each
+stand the kernels of oneDNN that a step takes.
 
 Beside the ratio: the peak memory of a worker; the share of the floor, which is what the machine's
 own rates of one large matrix product and of a copy, measured in the same minutes, leave as the
 shortest step; and what the whole grid of the study costs at the measured rates, where cells that
 are one fit group are trained once.
+
+    python -m tests.benchmarks.bench_resnet --quick --torch /tmp/torch-2.12/bin/python
 """
 
 import argparse
+import importlib.util
 import itertools
-import json
 import os
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 
-from mnist_ops.data import default_data_dir, load, split
+from mnist_ops.data import default_data_dir, ensure, load, split
 from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import cropped_kernels, kernel_check
@@ -39,16 +41,26 @@ from mnist_ops.fitting.resnet import models, train
 from mnist_ops.runner.fit_groups import grouped
 from mnist_ops.runner.workers import local
 from mnist_ops.study.specs import ResNetSpec
-from mnist_ops.tracking import provenance
 from pipelines import resnet_grid
+from tests.benchmarks import turns
+from tests.benchmarks.opponents.serve import serve
+from tests.benchmarks.turns import Contestant
 
 DIGITS = DATASETS["MNIST"]
 
 DEFAULT_OUT = Path("build/benchmarks/resnet.json")
 DATASET = "MNIST"
-WARM_UP_STEPS = 5
-DISTURBED_CORES = 0.1
-FEWEST_PAIRS = 3
+OURS = "mnist-ops"
+# Its name in tables, its script, and whether it is a process a core.
+OPPONENTS = (
+    ("tutorial script", "tutorial", False),
+    ("smart script", "smart", False),
+    ("smart script, a process a core", "smart", True),
+)
+LIGHTNING = ("Lightning", "lightning_trainer", False)
+PRECISIONS = ("float32", "bfloat16")
+# Of its time a step may spend so much in reference kernels before it is said.
+REFERENCE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,155 +89,120 @@ BYTES_A_WEIGHT = {"Adam": 12 + 12 + 4 + 6, "SGD": 8 + 8 + 4 + 6}
 TRAINING_IMAGES = 49_000
 
 
-def our_steps(case: Case, precision: str, plain: bool) -> Iterator[object]:
+def our_training(*, on_step: Callable[[], None], plain: bool = False, **training: Any) -> None:
     """Train without end as a worker of the project does."""
-    spec = ResNetSpec(
-        study="benchmark",
-        dataset=DATASET,
-        learning_rate=0.001,
-        epochs=1,
-        precision=precision,
-        plain=plain,
-        **asdict(case),
-    )
-    images = load(DATASET)
+    spec = ResNetSpec(study="benchmark", learning_rate=0.001, epochs=1, plain=plain, **training)
+    images = load(spec.dataset)
     trainer = train.Trainer(spec, images, split(images.labels, 0))
     trainer.prepared.network.train()
     while True:
         for index in trainer.draw_batches():
-            yield trainer.take_step(index)
+            trainer.take_step(index)
+            on_step()
 
 
-def opponents_steps(case: Case, precision: str) -> Iterator[object]:
-    from tests.benchmarks.plain_resnet import training
+def our_worker(core: int) -> None:
+    """A process of ours, on the core of this number."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    serve(our_training)
 
-    return training(
-        case.model, DATASET, default_data_dir(), case.batch_size, case.optimizer, precision
-    )
+
+def ours() -> Contestant:
+    """The project's workers."""
+    command = [sys.executable, "-m", __spec__.name, "--core"]
+    commands = [[*command, str(core)] for core in local.usable_cores()]
+    return Contestant(OURS, commands, os.environ | local.environment())
 
 
-def serve(request: dict[str, Any]) -> None:
-    """The life of a process: for each number of seconds on stdin, train so long and report."""
-    case = Case(**request["case"])
-    if request["ours"]:
-        torch.set_num_threads(1)
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {request["core"]})
-        steps = our_steps(case, request["precision"], request["plain"])
+def opponents(pythons: list[str]) -> list[Contestant]:
+    """All opponents under this Python, and the scripts under the `pythons`."""
+    ensure(DATASET, log=print)
+    wanted = [
+        (*opponent, python) for python in (sys.executable, *pythons) for opponent in OPPONENTS
+    ]
+    if importlib.util.find_spec("pytorch_lightning"):
+        wanted.insert(len(OPPONENTS), (*LIGHTNING, sys.executable))
     else:
-        steps = opponents_steps(case, request["precision"])
-    for _ in range(WARM_UP_STEPS):
-        next(steps)
-    memory = psutil.Process()
-    peak = 0
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        start, count = time.perf_counter(), 0
-        while (seconds := time.perf_counter() - start) < float(line):
-            next(steps)
-            count += 1
-        peak = max(peak, memory.memory_info().rss)
-        rate = count * case.batch_size / seconds
-        print(json.dumps({"images_per_second": rate, "memory": peak}), flush=True)
-
-
-class Contestant:
-    """Processes that train side by side, in turns."""
-
-    def __init__(self, case: Case, precision: str, *, ours: bool, plain: bool = False):
-        self.precision = precision
-        request = {"case": asdict(case), "precision": precision, "ours": ours, "plain": plain}
-        environment = dict(os.environ)
-        if ours:
-            environment |= local.environment()
-        self.processes = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    __spec__.name,
-                    "--serve",
-                    json.dumps(request | {"core": core}),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env=environment,
-            )
-            for core in (local.usable_cores() if ours else [None])
-        ]
-        for process in self.processes:
-            self._answer(process)
-
-    def turn(self, seconds: float) -> dict[str, float]:
-        """Images a second of all, peak bytes of one, and cores that other programs took."""
-        before, start = self._cpu(), time.perf_counter()
-        for process in self.processes:
-            assert process.stdin
-            process.stdin.write(f"{seconds}\n")
-            process.stdin.flush()
-        answers = [self._answer(process) for process in self.processes]
-        after, took = self._cpu(), time.perf_counter() - start
-        return {
-            "images_per_second": sum(answer["images_per_second"] for answer in answers),
-            "memory": max(answer["memory"] for answer in answers),
-            "others": max(0.0, ((after[0] - before[0]) - (after[1] - before[1])) / took),
-        }
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-    def _cpu(self) -> tuple[float, float]:
-        """CPU seconds of the whole machine, and of these processes."""
-        machine = psutil.cpu_times()
-        own = [psutil.Process(process.pid).cpu_times() for process in self.processes]
-        return (
-            sum(machine) - machine.idle - getattr(machine, "iowait", 0.0),
-            sum(times.user + times.system for times in own),
-        )
-
-    @staticmethod
-    def _answer(process: subprocess.Popen[str]) -> Any:
-        assert process.stdout
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a benchmark's process ended with {process.wait()}")
-        return json.loads(line)
-
-
-def compare(case: Case, precision: str, pairs: int, seconds: float) -> dict[str, Any]:
-    """Ours in `precision` against both forms of the opponent."""
-    ours = Contestant(case, precision, ours=True)
-    opponents = [Contestant(case, p, ours=False) for p in ("float32", "bfloat16")]
-    try:
-        turns = [[c.turn(seconds) for c in (ours, *opponents)] for _ in range(pairs)]
-    finally:
-        for contestant in (ours, *opponents):
-            contestant.close()
-    quiet = [t for t in turns if max(turn["others"] for turn in t) < DISTURBED_CORES]
-    counted = quiet if len(quiet) >= FEWEST_PAIRS else []
-    ratios = [
-        t[0]["images_per_second"] / max(turn["images_per_second"] for turn in t[1:])
-        for t in counted
+        print("Lightning is left out, as it is not installed: pip install -e '.[bench]'")
+    root = default_data_dir()
+    return [
+        Contestant.opponent(name, script, root, python, a_core=a_core)
+        for name, script, a_core, python in wanted
     ]
-    rates = [
-        statistics.median(t[i]["images_per_second"] for t in counted or turns) for i in range(3)
-    ]
+
+
+@dataclass(frozen=True)
+class Length:
+    """How often, and how long in seconds, each contestant trains."""
+
+    rounds: int
+    seconds: float
+    others_cores: float
+
+
+def compare(
+    case: Case, mine: Contestant, others: list[Contestant], length: Length
+) -> dict[str, Any]:
+    """Ours, in bfloat16, against each of the others in its better precision."""
+    training = {"dataset": DATASET, **asdict(case)}
+    precisions = _better_precisions(training, others, length.seconds / 3)
+    prepare({other: training | {"precision": precisions[other]} for other in others})
+    prepare({mine: training | {"precision": "bfloat16"}})
+    pairs: dict[Contestant, list[tuple[dict[str, float], dict[str, float]]]] = {
+        other: [] for other in others
+    }
+    for _ in range(length.rounds):
+        # Each opponent is the neighbour of a turn of ours, which stands between every two.
+        own = mine.turn(length.seconds)
+        for number, other in enumerate(others):
+            theirs = other.turn(length.seconds)
+            if number % 2:
+                own = mine.turn(length.seconds)
+            pairs[other].append((own, theirs))
+    everything = [turn for found in pairs.values() for pair in found for turn in pair]
+    # Two pairs may have a turn of ours in common.
+    mine_alone = {id(own): own for found in pairs.values() for own, _ in found}.values()
     return {
         **asdict(case),
-        "precision": precision,
-        "ratio": statistics.median(ratios) if ratios else None,
-        "ratio_low": min(ratios, default=None),
-        "ratio_high": max(ratios, default=None),
-        "pairs": len(ratios),
-        "others_cores": statistics.median(turn["others"] for t in turns for turn in t),
-        "images_per_second": rates[0],
-        "opponent_float32": rates[1],
-        "opponent_bfloat16": rates[2],
-        "worker_memory_mb": max(t[0]["memory"] for t in turns) / 1e6,
+        "others_cores": statistics.median(turn["others"] for turn in everything),
+        "images_per_second": turns.spread([turn["images_per_second"] for turn in mine_alone]),
+        "worker_memory_mb": max(turn["memory"] for turn in mine_alone) / 1e6,
+        "torch": mine.torch,
+        "kernels": mine.kernels(),
+        "opponents": [
+            {
+                "name": other.name,
+                "torch": other.torch,
+                "precision": precisions[other],
+                "images_per_second": turns.spread([t["images_per_second"] for _, t in found]),
+                "memory_mb": max(theirs["memory"] for _, theirs in found) / 1e6,
+                "ratio": turns.ratios(found, length.others_cores),
+                "kernels": other.kernels(),
+            }
+            for other, found in pairs.items()
+        ],
     }
+
+
+def prepare(trainings: dict[Contestant, dict[str, Any]]) -> None:
+    """Let each build and warm up its training, all at once."""
+    for contestant, training in trainings.items():
+        contestant.prepare(training)
+    for contestant in trainings:
+        contestant.prepared()
+
+
+def _better_precisions(
+    training: dict[str, Any], others: list[Contestant], seconds: float
+) -> dict[Contestant, str]:
+    rates: dict[Contestant, dict[str, float]] = {other: {} for other in others}
+    for precision in PRECISIONS:
+        prepare({other: training | {"precision": precision} for other in others})
+        for other in others:
+            rates[other][precision] = other.turn(seconds)["images_per_second"]
+    return {other: max(found, key=found.__getitem__) for other, found in rates.items()}
 
 
 def floor(seconds: float = 0.5) -> dict[str, float]:
@@ -307,15 +284,6 @@ def weights_times_pixels(model: str) -> int:
     return count
 
 
-def our_rate(case: Case, precision: str, seconds: float) -> float:
-    """Images a second of all cores together, without an opponent."""
-    ours = Contestant(case, precision, ours=True)
-    try:
-        return statistics.median(ours.turn(seconds)["images_per_second"] for _ in range(3))
-    finally:
-        ours.close()
-
-
 def grid_hours(rates: dict[Case, float]) -> dict[str, float]:
     """Hours of the `paper` grid's trainings on the cores that `rates`, in images/s, were had on."""
     cells = resnet_grid.STUDY.with_axes({"device": ("cpu",)}).cells("paper")
@@ -339,65 +307,89 @@ def _has_kernels() -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="three cases, and each ours once: 5 minutes"
-    )
-    parser.add_argument("--pairs", type=int, default=0, help="turns of each side")
+    parser.add_argument("--quick", action="store_true", help="three cases, each ours once: minutes")
+    parser.add_argument("--rounds", type=int, default=0, help="turns of each opponent")
     parser.add_argument("--seconds", type=float, default=0, help="length of a turn")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="where the figures go")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        serve(json.loads(options.serve))
-        return
-    pairs = options.pairs or (4 if options.quick else 9)
-    seconds = options.seconds or (1.5 if options.quick else 3.0)
-    figures: dict[str, Any] = {
-        "machine": provenance.tags("cpu"),
-        "kernels": _has_kernels(),
-        "floor": floor(),
-        "cores": len(local.usable_cores()),
-        "cases": [],
-    }
-    print("One core:", ", ".join(f"{name} {rate:.0f}" for name, rate in figures["floor"].items()))
-    print(
-        f"{'model':9} {'batch':>5} {'with':5} {'ours/s':>8} {'fp32/s':>7} {'bf16/s':>7} "
-        f"{'ratio':>6} {'(lowest to highest, n)':24} {'others':>6} {'worker MB':>9} {'of floor':>8}"
+    parser.add_argument(
+        "--torch", action="append", default=[], metavar="PYTHON", help="runs the scripts, too"
     )
-    rates: dict[Case, float] = {}
-    for case in QUICK_CASES if options.quick else CASES:
-        row = compare(case, "bfloat16", pairs, seconds)
-        possible = figures["cores"] * case.batch_size / shortest_step(case, figures["floor"])
-        row |= {
-            "floor_images_per_second": possible,
-            "share_of_floor": row["images_per_second"] / possible,
-        }
-        figures["cases"].append(row)
-        rates[case] = row["images_per_second"]
-        ratio, spread = "-", "(others took the cores)"
-        if row["ratio"]:
-            ratio = f"{row['ratio']:.2f}"
-            spread = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f}, {row['pairs']})"
-        print(
-            f"{case.model:9} {case.batch_size:5} {case.optimizer:5} "
-            f"{row['images_per_second']:8.0f} {row['opponent_float32']:7.0f} "
-            f"{row['opponent_bfloat16']:7.0f} {ratio:>6} {spread:24} "
-            f"{row['others_cores']:6.2f} {row['worker_memory_mb']:9.0f} "
-            f"{row['share_of_floor']:8.0%}",
-            flush=True,
-        )
-    for case in CASES:
-        if case not in rates:
-            rates[case] = our_rate(case, "bfloat16", seconds)
-    figures["rates"] = [asdict(case) | {"images_per_second": rates[case]} for case in CASES]
-    figures["grid"] = grid_hours(rates)
+    parser.add_argument(
+        "--others",
+        type=float,
+        default=turns.OTHERS_CORES,
+        help="cores that other programs may take in a turn that counts",
+    )
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="where the figures go")
+    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.core is not None:
+        our_worker(options.core)
+        return
+    length = Length(
+        options.rounds or (4 if options.quick else 9),
+        options.seconds or (1.2 if options.quick else 3.0),
+        options.others,
+    )
+    cores = len(local.usable_cores())
+    rates_of_core = floor()
+    print("One core:", ", ".join(f"{name} {rate:.0f}" for name, rate in rates_of_core.items()))
+    rows, rates = [], {}
+    with ExitStack() as stack:
+        mine, others = ours(), opponents(options.torch)
+        for contestant in (mine, *others):
+            stack.callback(contestant.close)
+        for contestant in (mine, *others):
+            contestant.ready()
+        for case in QUICK_CASES if options.quick else CASES:
+            row = compare(case, mine, others, length)
+            possible = cores * case.batch_size / shortest_step(case, rates_of_core)
+            row["share_of_floor"] = row["images_per_second"]["median"] / possible
+            rows.append(row)
+            rates[case] = row["images_per_second"]["median"]
+            print_case(row)
+        for case in CASES:
+            if case not in rates:
+                prepare({mine: {"dataset": DATASET, **asdict(case), "precision": "bfloat16"}})
+                own = [mine.turn(length.seconds)["images_per_second"] for _ in range(3)]
+                rates[case] = statistics.median(own)
+    grid = grid_hours(rates)
     print(
         "The paper grid: {cells} cells, {trainings} trainings, {hours:.1f} hours on {cores} cores, "
-        "evaluation left out".format(cores=figures["cores"], **figures["grid"])
+        "evaluation left out".format(cores=cores, **grid)
     )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(figures, indent=2) + "\n")
-    print(f"Figures: {options.out}")
+    turns.write(
+        options.out,
+        {
+            "kernels": _has_kernels(),
+            "floor": rates_of_core,
+            "cores": cores,
+            "cases": rows,
+            "rates": [asdict(case) | {"images_per_second": rates[case]} for case in CASES],
+            "grid": grid,
+        },
+    )
+
+
+def print_case(row: dict[str, Any]) -> None:
+    """Print a case: ours, then each opponent."""
+    print(
+        f"{row['model']}, batch {row['batch_size']}, {row['optimizer']}: "
+        f"{row['images_per_second']['median']:.0f} images/s, {row['share_of_floor']:.0%} of the "
+        f"floor, {row['worker_memory_mb']:.0f} MB a worker; others took "
+        f"{row['others_cores']:.2f} cores"
+    )
+    for each in (row | {"name": OURS, "precision": "bfloat16", "ratio": None}, *row["opponents"]):
+        kernels = each["kernels"]
+        named = ", ".join(
+            f"{name} {share:.0%}" for name, share in list(kernels["implementations"].items())[:3]
+        )
+        print(
+            f"  {each['name']:31} torch {each['torch']:12} {each['precision']:8} "
+            f"{each['images_per_second']['median']:6.0f}/s  {turns.shown(each['ratio']):26} {named}"
+        )
+        if kernels["reference"] > REFERENCE_SHARE:
+            print(f"    a reference kernel takes {kernels['reference']:.0%} of its step")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

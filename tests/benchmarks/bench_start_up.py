@@ -3,62 +3,77 @@
 Each case of `start_up` runs in a process of its own, on a store that has one run, and computes
 nothing that takes longer than its imports.
 
-    python -m tests.benchmarks.bench_start_up --repeats 5
+    python -m tests.benchmarks.bench_start_up --repeats 5 --against FOLDER_OF_AN_OLDER_CHECKOUT
 """
 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 # Beside the tests, whose cases it measures.
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import start_up
 
+from tests.benchmarks import turns
+
+ROOT = Path(__file__).parents[2]
+
 
 def main() -> None:
     """Measure, print, and store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("bench_start_up.json"), help="JSON file")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="an older checkout, in turns")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/benchmarks/start_up.json"), help="JSON file"
+    )
     options = parser.parse_args()
+    sides = {"now": ROOT} | ({"before": options.against.absolute()} if options.against else {})
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        for side in sides:
+            (Path(folder) / side).mkdir()
         for case in [*start_up.BARE, *start_up.ON_STORE]:
-            runs = [_measured(case, Path(folder)) for _ in range(options.repeats)]
-            row = {
-                "case": case,
-                "imported": runs[0]["imported"],
-                "cpu_s": median(run["cpu_s"] for run in runs),
-                "cpu_s_range": [f([run["cpu_s"] for run in runs]) for f in (min, max)],
-                "memory_mb": max(run["memory_mb"] for run in runs),
-            }
-            rows.append(row)
-            low, high = row["cpu_s_range"]
-            print(
-                f"{case:32} {row['cpu_s']:6.2f} s of CPU ({low:.2f} to {high:.2f}) "
-                f"{row['memory_mb']:6} MB  {', '.join(row['imported'])}",
-                flush=True,
+            runs = turns.in_turns(
+                {
+                    side: partial(_measured, case, checkout, Path(folder) / side)
+                    for side, checkout in sides.items()
+                },
+                options.repeats,
             )
-    figures = {
-        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
-        "repeats": options.repeats,
-        "cases": rows,
+            row = {"case": case} | {side: _row(found) for side, found in runs.items()}
+            rows.append(row)
+            for side in sides:
+                print(
+                    f"{case:32} {side:6} CPU seconds {turns.shown(row[side]['cpu_s']):26} "
+                    f"{row[side]['memory_mb']:5} MB  {', '.join(row[side]['imported'])}",
+                    flush=True,
+                )
+    turns.write(options.out, {"against": turns.commit(options.against), "cases": rows})
+
+
+def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "imported": runs[0]["imported"],
+        "cpu_s": turns.spread([run["cpu_s"] for run in runs]),
+        "memory_mb": max(run["memory_mb"] for run in runs),
     }
-    options.out.write_text(json.dumps(figures, indent=2))
 
 
-def _measured(case: str, folder: Path) -> dict[str, object]:
-    environment = os.environ | {"MLFLOW_TRACKING_URI": "", "MNIST_OPS_STATE": str(folder / "state")}
+def _measured(case: str, checkout: Path, folder: Path) -> dict[str, Any]:
+    """Run a case, which finds mnist-ops in `checkout`, in a folder whose store it uses."""
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": "",
+        "MNIST_OPS_STATE": str(folder / "state"),
+        "PYTHONPATH": str(checkout),
+    }
     done = subprocess.run(
         [sys.executable, start_up.__file__, case],
         cwd=folder,
@@ -67,7 +82,9 @@ def _measured(case: str, folder: Path) -> dict[str, object]:
         text=True,
         check=True,
     )
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    assert found["error"] in ("", "Exit(0)", "Exit(1)"), found
+    return found
 
 
 if __name__ == "__main__":

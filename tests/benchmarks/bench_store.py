@@ -11,11 +11,9 @@ with sign-in and artifacts in S3, which is what a team has; without, straight to
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 # Beside the tests, whose parts it is made of.
@@ -25,6 +23,7 @@ import parallel_writers
 import services
 
 from mnist_ops import tracking
+from tests.benchmarks import turns
 
 
 def main() -> None:
@@ -33,10 +32,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--writers", type=int, default=20)
     parser.add_argument("--server", action="store_true", help="through the tracking server")
-    parser.add_argument("--out", type=Path, default=Path("bench_store.json"), help="JSON file")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/benchmarks/store.json"), help="JSON file"
+    )
     options = parser.parse_args()
     if services.MISSING:
-        sys.exit(f"nothing to measure: {services.MISSING}")
+        print(f"nothing to measure: {services.MISSING}")
+        return
     each = -(-options.runs // options.writers)
     runs = each * options.writers
     with ExitStack() as stack:
@@ -57,8 +59,6 @@ def main() -> None:
         rate = parallel_writers.write(store, options.writers, each)
         read_s = parallel_writers.check(store, runs)
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "store": "server, PostgreSQL, S3, sign-in" if options.server else "PostgreSQL",
         "writers": options.writers,
         "runs": runs,
@@ -66,8 +66,8 @@ def main() -> None:
         "read_s": read_s,
         "read_a_second": runs / read_s,
     }
-    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))
+    turns.write(options.out, report)
     print(f"{runs:,} runs by {options.writers} writers: none lost, none doubled")
 
 

@@ -1,10 +1,10 @@
 """SVM grid against scikit-learn's `SVC`: same images, same cores, same moment.
 
 Each repetition draws a split of its own (its number is the seed), fits all configurations with
-`mnist_ops.fitting.svm` and with the opponent (`plain_svm`) one right after the other, and compares
-times, predictions and support vectors. Ours runs on processes of one thread, as the engine's
-workers are,
-started and with the images loaded before the clock; the opponent on joblib's. Peak memory is that
+`mnist_ops.fitting.svm` and with each opponent (`plain_svm`: scikit-learn, and scikit-learn-intelex
+where it is installed: ``pip install -e '.[bench]'``) one right after the other, and compares times,
+predictions and support vectors. Ours runs on processes of one thread, as the engine's workers are,
+started and with the images loaded before the clock; the opponents on joblib's. Peak memory is that
 of our worker processes together, without the file pages (of libraries) that they share. Beside
 the ratio of wall clock stands that of processor time, which other work on the machine hardly moves.
 
@@ -13,18 +13,18 @@ the ratio of wall clock stands that of processor time, which other work on the m
 """
 
 import argparse
+import importlib.util
 import json
 import os
-import platform
-import statistics
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -37,9 +37,10 @@ from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting import svm
 from mnist_ops.study.results import FitResult
 from mnist_ops.study.specs import SvmSpec
-from tests.benchmarks import plain_svm
+from tests.benchmarks import plain_svm, turns
 
 Configuration = tuple[str, str, float]
+OPPONENTS = {"scikit-learn": "sklearn.svm", "scikit-learn-intelex": "sklearnex.svm"}
 
 
 def main() -> None:
@@ -53,9 +54,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--memory-gb", type=float, default=4.0, help="of all processes together")
     parser.add_argument("--only", nargs="+", metavar="KERNEL,GAMMA,C", type=_configuration)
-    parser.add_argument("--alone", action="store_true", help="leave the opponent out")
-    parser.add_argument("--serial", action="store_true", help="the opponent without joblib, too")
-    parser.add_argument("--out", type=Path, default=Path("bench_svm.json"), help="JSON file")
+    parser.add_argument("--alone", action="store_true", help="leave the opponents out")
+    parser.add_argument("--serial", action="store_true", help="opponents without joblib, too")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/benchmarks/svm.json"), help="JSON file"
+    )
     options = parser.parse_args()
 
     os.environ |= svm.worker_environment(options.jobs, options.memory_gb)
@@ -69,8 +72,6 @@ def main() -> None:
             for number in range(options.repeats)
         ]
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
         "jobs": options.jobs,
         "memory_gb": options.memory_gb,
         "train_limit": options.train_limit,
@@ -78,14 +79,13 @@ def main() -> None:
         "measured": measured,
         "summary": {name: _summary(measured, name) for name in options.datasets},
     }
-    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report["summary"], indent=2))
-    print(f"stored in {options.out}")
+    turns.write(options.out, report)
 
 
 def _measure(
     pool: ProcessPoolExecutor, dataset: str, seed: int, options: argparse.Namespace
-) -> dict[str, object]:
+) -> dict[str, Any]:
     configurations = tuple(options.only or plain_svm.CONFIGURATIONS)
     specs = [
         SvmSpec(
@@ -108,7 +108,7 @@ def _measure(
         ours_s = time.perf_counter() - start
     ours_cpu_s = _cpu_s() - before
     ours = [together[spec] for spec in specs]
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "dataset": dataset,
         "seed": seed,
         "ours_s": ours_s,
@@ -123,51 +123,54 @@ def _measure(
     if options.alone:
         return row
     arrays = _arrays(specs[0])
-    before = _cpu_s()
-    plain_s, plain = plain_svm.run(joblib.Parallel(n_jobs=options.jobs), configurations, *arrays)
-    plain_cpu_s = _cpu_s() - before
-    row["plain_parallel_s"], row["plain_cpu_s"] = plain_s, plain_cpu_s
-    if options.serial:
-        row["plain_serial_s"], _ = plain_svm.run(joblib.Parallel(n_jobs=1), configurations, *arrays)
-        plain_s = min(plain_s, float(str(row["plain_serial_s"])))
-    row["ratio"] = plain_s / ours_s
-    row["cpu_ratio"] = plain_cpu_s / ours_cpu_s
-    row["agreement"] = [
-        float(np.mean(mine.predictions == theirs))
-        for mine, (theirs, _) in zip(ours, plain, strict=True)
-    ]
-    row["support_vector_difference"] = [
-        int(mine.metrics[keys.SUPPORT_VECTORS]) - count
-        for mine, (_, count) in zip(ours, plain, strict=True)
-    ]
-    print(
-        f"  scikit-learn {plain_s:.1f} s: {row['ratio']:.1f} times, processor time "
-        f"{row['cpu_ratio']:.1f} times; agreement "
-        f"{row['agreement']}; support vectors {row['support_vector_difference']}",
-        flush=True,
-    )
+    opponents = {}
+    for name, package in OPPONENTS.items():
+        if importlib.util.find_spec(package.partition(".")[0]) is None:
+            print(f"{name} is left out, as it is not installed: pip install -e '.[bench]'")
+            continue
+        before = _cpu_s()
+        run = partial(plain_svm.run, package, configurations=configurations, arrays=arrays)
+        wall_s, results = run(joblib.Parallel(n_jobs=options.jobs))
+        cpu_s = _cpu_s() - before
+        if options.serial:
+            wall_s = min(wall_s, run(joblib.Parallel(n_jobs=1))[0])
+        opponents[name] = found = {
+            "s": wall_s,
+            "cpu_s": cpu_s,
+            "ratio": wall_s / ours_s,
+            "cpu_ratio": cpu_s / ours_cpu_s,
+            "agreement": [
+                float(np.mean(mine.predictions == theirs))
+                for mine, (theirs, _) in zip(ours, results, strict=True)
+            ],
+            "support_vector_difference": [
+                int(mine.metrics[keys.SUPPORT_VECTORS]) - count
+                for mine, (_, count) in zip(ours, results, strict=True)
+            ],
+        }
+        print(
+            f"  {name} {wall_s:.1f} s: {found['ratio']:.1f} times, processor time "
+            f"{found['cpu_ratio']:.1f} times; agreement {found['agreement']}; support vectors "
+            f"{found['support_vector_difference']}",
+            flush=True,
+        )
+    row["opponents"] = opponents
     return row
 
 
-def _summary(measured: list[dict[str, object]], dataset: str) -> dict[str, object]:
+def _summary(measured: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
     rows = [row for row in measured if row["dataset"] == dataset]
-    summary: dict[str, object] = {
-        "n": len(rows),
-        "ours_s": _spread([float(str(row["ours_s"])) for row in rows]),
-        "peak_gb": max(float(str(row["ours_peak_gb"])) for row in rows),
-    }
-    for name in ("ratio", "cpu_ratio"):
-        if values := [float(str(row[name])) for row in rows if name in row]:
-            summary[name] = _spread(values)
-    return summary
-
-
-def _spread(values: list[float]) -> dict[str, float]:
     return {
-        "mean": statistics.mean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
-        "min": min(values),
-        "max": max(values),
+        "ours_s": turns.spread([row["ours_s"] for row in rows]),
+        "peak_gb": max(row["ours_peak_gb"] for row in rows),
+        "opponents": {
+            name: {
+                number: turns.spread([row["opponents"][name][number] for row in rows])
+                for number in ("s", "ratio", "cpu_ratio")
+            }
+            | {"agreement": min(min(row["opponents"][name]["agreement"]) for row in rows)}
+            for name in rows[0].get("opponents", ())
+        },
     }
 
 
@@ -239,15 +242,6 @@ def _peak_memory() -> Iterator[dict[str, float]]:
 def _configuration(text: str) -> Configuration:
     kernel, gamma, penalty = text.split(",")
     return kernel, gamma, float(penalty)
-
-
-def _machine() -> dict[str, object]:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
-    return {"cpu": model, "cores": os.cpu_count(), "load": os.getloadavg()}
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ times of its steps, before, while, and after.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.benchmarks import turns
 from tests.support.faults import Server
 
 PAPER_IMAGES = 49_000
@@ -38,15 +36,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=["resnet18", "resnet50"])
     parser.add_argument("--outage", type=float, default=60, help="seconds; 0 leaves it out")
-    parser.add_argument("--out", type=Path, default=Path("bench_tracking.json"), help="JSON file")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/benchmarks/tracking.json"), help="JSON file"
+    )
     options = parser.parse_args()
     out = options.out.absolute()
 
-    found: dict[str, object] = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-    }
+    found: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MNIST_OPS_STATE"] = f"{folder}/state"
         os.chdir(folder)
@@ -54,7 +50,7 @@ def main() -> None:
             found[model] = overhead(model, options.repeats, options.share, options.epochs)
         if options.outage:
             found["outage"] = outage(Path(folder), options.outage)
-    out.write_text(json.dumps(found, indent=2) + "\n")
+    turns.write(out, found)
 
 
 def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, object]:

@@ -1,15 +1,16 @@
 """The opponent: what a user of scikit-learn writes, at its best.
 
-`SVC` with defaults and a kernel cache of 1 GB, one fit a configuration, joblib over the cores.
-Pixels are standardised once, outside the clock, and workers get them as shared memory maps.
+`SVC` with defaults and a kernel cache of 1 GB, one fit a configuration, joblib over the cores; of
+scikit-learn, or of scikit-learn-intelex, which has the same class on Intel's library. Pixels are
+standardised once, outside the clock, and workers get them as shared memory maps.
 """
 
+import importlib
 import itertools
 import time
 
 import joblib
 import numpy as np
-from sklearn.svm import SVC
 
 # The grid of pipelines/svm_grid.py: kernel, gamma, C.
 CONFIGURATIONS = tuple(
@@ -18,6 +19,7 @@ CONFIGURATIONS = tuple(
 
 
 def fit_predict(
+    package: str,
     configuration: tuple[str, str, float],
     x_train: np.ndarray,
     y_train: np.ndarray,
@@ -25,23 +27,24 @@ def fit_predict(
 ) -> tuple[np.ndarray, int]:
     """Predicted classes, and the number of support vectors."""
     kernel, gamma, penalty = configuration
-    classifier = SVC(kernel=kernel, gamma=gamma, C=penalty, cache_size=1000)
+    classifier = importlib.import_module(package).SVC(
+        kernel=kernel, gamma=gamma, C=penalty, cache_size=1000
+    )
     classifier.fit(x_train, y_train)
     return classifier.predict(x_test), len(classifier.support_)
 
 
 def run(
+    package: str,
     pool: joblib.Parallel,
     configurations: tuple[tuple[str, str, float], ...],
-    x_train: np.ndarray,
-    y_train: np.ndarray,
-    x_test: np.ndarray,
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[float, list[tuple[np.ndarray, int]]]:
-    """Seconds for all configurations, and what each gave."""
+    """Seconds for all configurations, and what each gave; arrays as `fit_predict` takes them."""
     start = time.perf_counter()
     results = list(
         pool(
-            joblib.delayed(fit_predict)(configuration, x_train, y_train, x_test)
+            joblib.delayed(fit_predict)(package, configuration, *arrays)
             for configuration in configurations
         )
     )

@@ -159,13 +159,20 @@ class Doctor:
         return undo_last(self.context())
 
     def issues(self) -> dict[str, Issue]:
-        """Return the findings by kind, without those of the programs installed here."""
+        """Return the findings by kind, without those of this machine."""
         return {
             issue.kind: issue
             for diagnosis in self.examine()
             for issue in diagnosis.seen.issues
             if issue.kind
-            not in ("no-compiler", "no-kernels", "no-allocator", "no-images", "disk-little")
+            not in (
+                "no-compiler",
+                "no-kernels",
+                "no-allocator",
+                "no-images",
+                "disk-little",
+                "reference-kernel",
+            )
         }
 
     def fix(self, *, force: bool = False) -> dict[str, str]:

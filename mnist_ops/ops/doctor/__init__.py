@@ -20,6 +20,7 @@ from mnist_ops.ops.doctor.environment import check_environment
 from mnist_ops.ops.doctor.fixes import Fixes
 from mnist_ops.ops.doctor.issue import Examination, Issue, Severity
 from mnist_ops.ops.doctor.journals import check_journals
+from mnist_ops.ops.doctor.kernels import check_kernels
 from mnist_ops.ops.doctor.other_stores import check_other_stores
 from mnist_ops.ops.doctor.runs import check_claims, check_finished_runs, check_open_runs
 from mnist_ops.ops.doctor.store import check_store
@@ -45,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     check_environment,
     check_disk,
     check_datasets,
+    check_kernels,
     check_store,
     check_deleted,
     check_journals,

@@ -1,0 +1,1 @@
+"""What a user would run instead. Nothing here imports mnist-ops: any Python with torch runs it."""
