@@ -1,9 +1,9 @@
 """Data sets: got from somewhere, verified, pooled and split.
 
 `ensure` makes the files present and intact, `status` says what lies where, `pixels` reads some
-images, and `load` holds them as one resident tensor. `split` gives the indices of train, validation
+images, and `load` holds them as one resident array. `split` gives the indices of train, validation
 and test, and `split_of` those of a spec. What data sets there are says `catalog`. Each is imported
-when it is first used: only tensors need torch.
+when it is first used: splits need scikit-learn.
 """
 
 from typing import TYPE_CHECKING

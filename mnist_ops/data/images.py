@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mnist_ops.data import idx
@@ -32,8 +31,8 @@ class Images:
     """
 
     name: str
-    images: torch.Tensor
-    labels: torch.Tensor
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
     n_train: int
     digest: str
     class_names: tuple[str, ...]
@@ -44,7 +43,7 @@ class Images:
 def load(name: str, data_dir: Path | None = None) -> Images:
     """Verify the files of a data set and read them; once a process, then from memory.
 
-    All callers get the same tensors: do not write into them.
+    All callers get the same arrays: do not write into them.
 
     Args:
         name: Name of the data set.
@@ -61,11 +60,11 @@ def load(name: str, data_dir: Path | None = None) -> Images:
 @cache
 def _load(name: str, root: Path) -> Images:
     info = dataset.named(name)
-    parts = [tuple(map(torch.from_numpy, part)) for part in idx.read(name, root)]
+    parts = idx.read(name, root)
     return Images(
         name=name,
         images=mapped([images for images, _ in parts], f"{name}-{info.digest}"),
-        labels=torch.cat([labels for _, labels in parts]).long(),
+        labels=np.concatenate([labels for _, labels in parts]).astype(np.int64),
         n_train=len(parts[0][0]),
         digest=info.digest,
         class_names=info.class_names,
@@ -76,11 +75,11 @@ def _load(name: str, root: Path) -> Images:
 def _own(info: Dataset) -> Images:
     assert info.content is not None
     content = info.content
-    pixels = torch.from_numpy(np.ascontiguousarray(content.images))
+    pixels = np.ascontiguousarray(content.images)
     return Images(
         name=info.name,
         images=mapped([pixels], f"{info.name}-{info.digest}"),
-        labels=torch.from_numpy(content.labels),
+        labels=content.labels,
         n_train=len(pixels) if content.n_train is None else content.n_train,
         digest=info.digest,
         class_names=info.class_names,

@@ -8,16 +8,18 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from platformdirs import user_cache_path
-from torch import Tensor
 
 from mnist_ops.core import atomic_files
+
+Array = NDArray[np.uint8]
 
 logger = logging.getLogger(__name__)
 
 
-def mapped(parts: Sequence[Tensor], name: str) -> Tensor:
+def mapped(parts: Sequence[Array], name: str) -> Array:
     """`parts`, one after the other, mapped from a file of the cache; it is written where need be.
 
     Args:
@@ -25,7 +27,7 @@ def mapped(parts: Sequence[Tensor], name: str) -> Tensor:
         name: of the file: stands for the content.
 
     Returns:
-        The parts as one tensor; in memory of this process alone where there is no room for a file,
+        The parts as one array; in memory of this process alone where there is no room for a file,
         or no right to write one: sharing saves memory, and no more.
     """
     path = user_cache_path("mnist-ops") / "pixels" / name
@@ -33,32 +35,32 @@ def mapped(parts: Sequence[Tensor], name: str) -> Tensor:
         if not _holds(path, parts):
             _write(path, parts)
         return _map(path, parts)
-    except (OSError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         logger.info("pixels are not shared between processes: %s", error)
-        return torch.cat(list(parts))
+        return np.concatenate(parts)
 
 
-def _holds(path: Path, parts: Sequence[Tensor]) -> bool:
+def _holds(path: Path, parts: Sequence[Array]) -> bool:
     """Return whether the file has the values of `parts`; its name alone is never trusted."""
-    if not path.is_file() or path.stat().st_size != sum(part.numel() for part in parts):
+    if not path.is_file() or path.stat().st_size != sum(part.size for part in parts):
         return False
-    found = _map(path, parts).split([len(part) for part in parts])
-    return all(torch.equal(*pair) for pair in zip(found, parts, strict=True))
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    found = np.split(_map(path, parts), ends)
+    return all(np.array_equal(*pair) for pair in zip(found, parts, strict=True))
 
 
-def _map(path: Path, parts: Sequence[Tensor]) -> Tensor:
-    # Not shared for writing: who writes into the tensor gets pages of their own.
-    size = sum(part.numel() for part in parts)
-    flat = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    return flat.view(-1, *parts[0].shape[1:])
+def _map(path: Path, parts: Sequence[Array]) -> Array:
+    # Not shared for writing: who writes into the array gets pages of their own.
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    return np.memmap(path, np.uint8, mode="c", shape=shape)
 
 
-def _write(path: Path, parts: Sequence[Tensor]) -> None:
+def _write(path: Path, parts: Sequence[Array]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Put in place in one piece: other processes may be writing it too, or mapping the old one.
     with atomic_files.work_folder(path.parent) as folder:
         fresh = folder / path.name
         with fresh.open("wb") as file:
             for part in parts:
-                file.write(part.numpy().data)
+                file.write(part.data)
         fresh.replace(path)

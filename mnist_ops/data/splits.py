@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
@@ -21,9 +20,9 @@ MAX_SEED = 2**32 - 1
 class Split:
     """Three disjoint sets of indices into the pooled images, each int64 of shape (n,)."""
 
-    train: torch.Tensor
-    val: torch.Tensor
-    test: torch.Tensor
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
 
 
 def split_of(spec: Spec, images: Images) -> Split:
@@ -41,7 +40,7 @@ def split_of(spec: Spec, images: Images) -> Split:
 
 
 def split(
-    labels: torch.Tensor,
+    classes: NDArray[np.int64],
     seed: int,
     train_limit: int = 0,
     val_limit: int = 0,
@@ -56,7 +55,7 @@ def split(
     A limited part is stratified too, and a part of every larger one of the same seed.
 
     Args:
-        labels: The class of each image, int64 of shape (n,).
+        classes: The class of each image, int64 of shape (n,).
         seed: 0 to 2**32 - 1; the same seed gives the same split.
         train_limit: Number of training images to keep, 0 for all.
         val_limit: Number of validation images to keep, 0 for all.
@@ -74,7 +73,6 @@ def split(
     """
     if not 0 <= seed <= MAX_SEED:
         raise InvalidInput(f"seed is {seed}: allowed are 0 to {MAX_SEED}")
-    classes = labels.numpy()
     n_test, n_val = round(TEST_SHARE * len(classes)), round(VAL_SHARE * len(classes))
     draw = np.random.default_rng(seed)
     val: NDArray[np.int64] | None = None
@@ -132,13 +130,13 @@ def _held_out(
 
 def _limited(
     part: NDArray[np.int64], classes: NDArray[np.int64], limit: int, limit_name: str
-) -> torch.Tensor:
+) -> NDArray[np.int64]:
     names = np.unique(classes)
     own = classes[part]
     if missing := set(names.tolist()) - set(own.tolist()):
         raise InvalidInput(f"{len(classes)} images are too few: a part has none of {missing}")
     if limit == 0:
-        return torch.from_numpy(part)
+        return part
     if not len(names) <= limit <= len(part):
         allowed = f"0 (all) or {len(names)} to {len(part)}"
         raise InvalidInput(f"{limit_name} is {limit}: allowed are {allowed}")
@@ -149,4 +147,5 @@ def _limited(
         mine = own == name
         place[mine] = np.arange(mine.sum()) / mine.sum()
     kept = np.sort(np.argsort(place, kind="stable")[:limit])
-    return torch.from_numpy(part[kept])
+    kept_part: NDArray[np.int64] = part[kept]
+    return kept_part

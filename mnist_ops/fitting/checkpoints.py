@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mnist_ops.core import atomic_files
 from mnist_ops.core.paths import SET_ASIDE
 
@@ -60,6 +58,9 @@ class Checkpoint:
         Raises:
             DiskFull: there is no room; the file that was there stays.
         """
+        # Where nothing is saved, as by short fits, it need not be imported, which takes seconds.
+        import torch
+
         began = time.monotonic()
         buffer = io.BytesIO()
         torch.save({"identity": self.identity, "state": state}, buffer)
@@ -118,6 +119,8 @@ class Checkpoint:
             raise NotUsable("it is damaged")
         if found[1] != self.identity:
             raise NotUsable("it is of another training, processor or version")
+        import torch
+
         found = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         # Under a head that was changed, with the digest that belongs to it.
         if found["identity"] != self.identity:

@@ -4,8 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 # The rounding of parallel sums depends on the number of threads. One thread everywhere keeps a
 # cell reproducible with any number of workers.
 THREADS = 1
@@ -30,6 +28,9 @@ def reproducible(threads: int) -> Iterator[None]:
     Sums over threads depend on how many there are, so a fit is only the same again on as many.
     Where several threads are in such a block, the last to leave restores.
     """
+    # The main process needs the number alone, and torch takes seconds to import.
+    import torch
+
     with _settings.lock:
         if not _settings.users:
             _settings.before = torch.get_num_threads(), torch.backends.cudnn.deterministic

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mnist_ops.core import keys
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.data import Images, split_of
+from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.study.model import with_code
 from mnist_ops.study.results import FitResult, scores
 from mnist_ops.study.specs import EstimatorSpec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _SEEDS = ("seed", "random_state")
 
 
+@reproducible(THREADS)
 def fit(cells: Sequence[EstimatorSpec], images: Images, work: "Work") -> None:
     """Fit each of `cells` to pixels from 0 to 1, float32, shape (n, features).
 
@@ -60,9 +62,10 @@ def _fitted(cell: EstimatorSpec, images: Images) -> FitResult:
     parts = split_of(cell, images)
     estimator = made(cell)
 
-    def part(index: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        pixels = images.images[index].flatten(1).float().div_(255).numpy()
-        return pixels, images.labels[index].numpy()
+    def part(index: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        pixels = images.images[index].reshape(len(index), -1).astype(np.float32)
+        pixels /= 255
+        return pixels, images.labels[index]
 
     def predict(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
         found = np.asarray(estimator.predict(pixels))
@@ -91,7 +94,7 @@ def _fitted(cell: EstimatorSpec, images: Images) -> FitResult:
     return FitResult(
         predictions=predicted,
         labels=labels.astype(np.uint8),
-        test_index=parts.test.numpy().astype(np.int32),
+        test_index=parts.test.astype(np.int32),
         n_train=len(parts.train),
         n_val=len(parts.val),
         metrics=scores(labels.astype(np.uint8), predicted)

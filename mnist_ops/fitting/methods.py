@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from mnist_ops.data import Images
 from mnist_ops.fitting.checkpoints import Checkpoint
-from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.study import lookup
 from mnist_ops.study.method import method_of
 from mnist_ops.study.results import FitResult, OnEpoch
@@ -62,8 +61,7 @@ def fit_one(cell: Spec, images: Images, keep_model: bool, on_step: Callable[[], 
     def keep(cell: Spec, result: FitResult) -> None:
         results.append(result)
 
-    with reproducible(THREADS):
-        fit([cell], images, Work(keep, stop=stop, keep_model=keep_model))
+    fit([cell], images, Work(keep, stop=stop, keep_model=keep_model))
     return results[0]
 
 

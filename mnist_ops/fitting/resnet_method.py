@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 
 from mnist_ops.data import Images
+from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.fitting.methods import Work
-from mnist_ops.fitting.resnet import models, train
+from mnist_ops.study.model import named
 from mnist_ops.study.results import FitResult
 from mnist_ops.study.specs import ResNetSpec
 
 
+@reproducible(THREADS)
 def fit(cells: Sequence[ResNetSpec], images: Images, work: Work) -> None:
     """Train once, as long as the longest cell; the shorter ones get their results on the way."""
+    # It takes seconds, which costs need not wait for.
+    from mnist_ops.fitting.resnet import train
 
     def on_result(epochs: int, result: FitResult) -> None:
         for cell in cells:
@@ -34,10 +38,8 @@ def fit(cells: Sequence[ResNetSpec], images: Images, work: Work) -> None:
 
 
 def cost(cell: ResNetSpec) -> float:
-    """Return operations of the training images' pass, weighed by the batch size, times epochs."""
-    if cell.code or cell.data_digest:
-        # Whoever watches a grid has neither a user's network nor the images.
-        return float(cell.epochs)
+    """Return what a pass over the images costs, weighed by the batch size, times epochs."""
+    # Who watches a grid does not have a user's network.
+    of_pass = 1.0 if cell.code else named(cell.model).cost
     # A step has a part that does not shrink with its batch.
-    per_image = models.complexity(cell).flops * (1 + 8 / cell.batch_size)
-    return per_image * cell.epochs
+    return of_pass * (1 + 8 / cell.batch_size) * cell.epochs

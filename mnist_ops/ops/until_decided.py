@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-import torch
 
 from mnist_ops import compare, tracking
 from mnist_ops.compare.cells import Cell
@@ -26,7 +25,7 @@ from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.compare.findings.need import MoreSeeds, configuration_of
 from mnist_ops.compare.findings.sequential import Look
 from mnist_ops.compare.runs import START_TIME, typed
-from mnist_ops.core import cancellation, keys
+from mnist_ops.core import cancellation, cuda, keys
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.ops.claim_plans import Added, ClaimPlan, Ended, Plan, Result, union, within_budget
 from mnist_ops.ops.reports import source_of
@@ -177,7 +176,7 @@ class Decider:
         look = Look(number, over + 1, rounds)
         added = tuple(replace(each, cells=each.cells[over:]) for each in planned)
         needs_cuda = any(cell.device == "cuda" for each in added for c in each.cells for cell in c)
-        is_here = torch.cuda.is_available() or self._settings.scheduler
+        is_here = cuda.is_available() or self._settings.scheduler
         obstacle = "its runs need a CUDA device: none is here" if needs_cuda and not is_here else ""
         return ClaimPlan(finding, look, added, is_sure, obstacle)
 

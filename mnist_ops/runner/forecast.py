@@ -9,7 +9,6 @@ from mnist_ops import data
 from mnist_ops.core.durations import duration
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.fitting import methods
-from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.runner.fit_groups import FitGroup, grouped
 from mnist_ops.runner.plan import Plan
 from mnist_ops.runner.settings import Settings
@@ -63,13 +62,12 @@ def _fit_seconds(group: FitGroup, settings: Settings) -> float:
     changes: dict[str, Any] = {"train_limit": few, "test_limit": len(images.class_names)}
     changes |= {"epochs": 1} if hasattr(spec, "epochs") else {}
     trial = dataclasses.replace(spec, **changes)
-    with reproducible(THREADS):
-        start = time.perf_counter()
-        methods.fit([trial], images, methods.Work(lambda cell, result: None))
-        first_s = time.perf_counter() - start
-        # Once more: the first compiles kernels and fills caches.
-        start = time.perf_counter()
-        methods.fit([trial], images, methods.Work(lambda cell, result: None))
-        seconds = min(first_s, time.perf_counter() - start)
+    start = time.perf_counter()
+    methods.fit([trial], images, methods.Work(lambda cell, result: None))
+    first_s = time.perf_counter() - start
+    # Once more: the first compiles kernels and fills caches.
+    start = time.perf_counter()
+    methods.fit([trial], images, methods.Work(lambda cell, result: None))
+    seconds = min(first_s, time.perf_counter() - start)
     n_train = len(data.split_of(spec, images).train)
     return seconds * n_train / few * spec.length

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from mnist_ops.core import cuda
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.runner.own_code import check_models
 from mnist_ops.runner.settings import Settings
@@ -48,7 +47,7 @@ def plan(study: Study, settings: Settings, *, has_cuda: bool) -> Plan:
 
 def plan_locally(studies: Sequence[Study], settings: Settings) -> list[Plan]:
     """Plan `studies` for this machine, as a run without a scheduler does."""
-    has_cuda = torch.cuda.is_available()
+    has_cuda = cuda.is_available()
     plans = [plan(study, settings, has_cuda=has_cuda) for study in studies]
     check_models(cell for each in plans for cell in each.cells)
     return plans

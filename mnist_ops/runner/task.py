@@ -18,7 +18,6 @@ from mnist_ops.core.errors import (
 from mnist_ops.data import Images, load
 from mnist_ops.fitting import methods
 from mnist_ops.fitting.checkpoints import DEFAULT_EVERY_S, Checkpoint
-from mnist_ops.fitting.determinism import THREADS, reproducible
 from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.study import grids
 from mnist_ops.study.results import EpochResult, FitResult
@@ -163,8 +162,7 @@ class _Work:
             self._open_runs(images.digest, claimed=claimed)
             if self.runs:
                 self.report(_progress(self.group, 0))
-                with reproducible(THREADS):
-                    self._fit(images)
+                self._fit(images)
                 self.checkpoint.discard()
         except Exception as error:
             self._end_early(error)

@@ -27,6 +27,7 @@ class Model:
             `EstimatorSpec` fits has none. Further arguments are given by name.
         arguments: name -> default of each argument that may be an axis.
         code: the digest of a user's function; empty for a model with a name of its own.
+        cost: of a pass over one image, compared with a model of cost 1.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Model:
     build: Callable[..., Any]
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     code: str = ""
+    cost: float = 1.0
 
 
 def named(name: str) -> Model:

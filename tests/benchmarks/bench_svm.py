@@ -178,10 +178,10 @@ def _arrays(spec: SvmSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = data.load(spec.dataset)
     parts = data.split_of(spec, images)
     scaler = StandardScaler()
-    pixels = images.images.flatten(1).numpy().astype(np.float64)
-    x_train = scaler.fit_transform(pixels[parts.train.numpy()])
-    x_test = scaler.transform(pixels[parts.test.numpy()])
-    return x_train, images.labels[parts.train].numpy(), x_test
+    pixels = images.images.reshape(len(images.images), -1).astype(np.float64)
+    x_train = scaler.fit_transform(pixels[parts.train])
+    x_test = scaler.transform(pixels[parts.test])
+    return x_train, images.labels[parts.train], x_test
 
 
 def _groups(specs: list[SvmSpec]) -> list[list[SvmSpec]]:

@@ -78,7 +78,7 @@ def overhead(model: str, repeats: int, share: float, epochs: int) -> dict[str, o
     parent = tracking.Parent("0" * 32, "0")
 
     def untracked() -> None:
-        with reproducible(task.THREADS):
+        with reproducible(threads=1):
             train.fit(spec, images)
 
     def tracked(seed: int) -> None:

@@ -42,7 +42,7 @@ def with_champion(small_data: Path, home: Path) -> Path:
 
 def images_of_test() -> np.ndarray:
     images = fixture_images("MNIST")
-    return images.images[split(images.labels, 0, 420, 0, 100).test].numpy()
+    return images.images[split(images.labels, 0, 420, 0, 100).test]
 
 
 def write_all(folder: Path, images: np.ndarray) -> Path:

@@ -7,8 +7,12 @@ import sys
 import pytest
 import start_up
 
+from mnist_ops.core import cuda
+
 # Of what MLflow does not bring.
-_SVM_WORKER = {"dask", "distributed", "sklearn", "torch"}
+_SVM_WORKER = {"dask", "distributed", "sklearn"}
+# Whether there is a CUDA device tells torch alone, if there is a driver for one.
+_DEVICE = {"torch"} if cuda.is_available() else set()
 ALLOWED = {
     "help": set(),
     "help of each command": set(),
@@ -16,16 +20,16 @@ ALLOWED = {
     "comparison": {"pandas", "statsmodels"},
     "registered model": set(),
     "tracking": set(),
-    # Of a grid that runs it needs the costs of fits, and so the networks.
     "status": set(),
     "doctor": set(),
     "sync": set(),
     "export": set(),
     "summarize": {"plotly", "statsmodels"},
-    "run --dry-run": {"dask", "distributed", "torch"},
+    "run --dry-run": {"dask", "distributed"} | _DEVICE,
+    "main process of a grid": {"dask", "distributed"} | _DEVICE,
     "worker, support vector machines": _SVM_WORKER,
     # torch's optimizers import torch._dynamo, with torchvision or without.
-    "worker, networks": _SVM_WORKER | {"fvcore", "torch._dynamo", "torchvision"},
+    "worker, networks": _SVM_WORKER | {"fvcore", "torch", "torch._dynamo", "torchvision"},
 }
 
 

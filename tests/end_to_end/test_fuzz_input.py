@@ -234,7 +234,7 @@ def test_export_files(
 
 
 def test_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    digit = Image.fromarray(fixture_images("MNIST").images[0].numpy())
+    digit = Image.fromarray(fixture_images("MNIST").images[0])
     good = {}
     for suffix in ("png", "jpg", "gif", "bmp", "tiff", "webp"):
         path = home / f"good.{suffix}"
@@ -259,7 +259,7 @@ def test_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_model_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_model(SVM, home)
-    images = fixture_images("MNIST").images[:5].numpy()
+    images = fixture_images("MNIST").images[:5]
     good = {path: path.read_bytes() for path in folder.iterdir()}
     # What is not loaded to answer, but read beside it.
     good = {path: content for path, content in good.items() if "predictions" not in path.name}

@@ -36,7 +36,8 @@ def network_pair(model: str, seed: int = 0) -> tuple[nn.Module, nn.Module]:
 def batch(n: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     """Real images, normalised, and their labels."""
     images = fixture_images("MNIST")
-    return (images.images[:n, None].to(dtype) / 255 - 0.13) / 0.31, images.labels[:n]
+    pixels = torch.from_numpy(images.images[:n, None]).to(dtype)
+    return (pixels / 255 - 0.13) / 0.31, torch.from_numpy(images.labels[:n])
 
 
 def loss_of(network: nn.Module, n: int, dtype: torch.dtype) -> Tensor:

@@ -37,6 +37,7 @@ def test_relative_complexity_is_the_published_one() -> None:
         / models.complexity(network_spec("resnet18")).flops
     )
     assert f"{ratio:.2f}" == "2.37"
+    assert MODELS["resnet50"].cost / MODELS["resnet18"].cost == pytest.approx(ratio, rel=0.01)
 
 
 def test_study_convention_by_hand() -> None:

@@ -27,8 +27,8 @@ def images() -> Images:
 
 def by_hand(spec: SvmSpec, images: Images) -> tuple[SVC, np.ndarray]:
     parts = split_of(spec, images)
-    pixels = images.images.flatten(1).numpy().astype(float)
-    labels = images.labels.numpy()
+    pixels = images.images.reshape(len(images.images), -1).astype(float)
+    labels = images.labels
     classifier = SVC(kernel=spec.kernel, C=spec.C, gamma=spec.gamma, degree=spec.degree)
     pipeline = make_pipeline(StandardScaler(), classifier)
     pipeline.fit(pixels[parts.train], labels[parts.train])
@@ -63,11 +63,11 @@ def test_gives_what_scikit_learn_gives(dataset: str, changes: dict[str, object])
 def test_kernel_without_a_gram_matrix_is_fitted_plainly(images: Images) -> None:
     spec = dataclasses.replace(SPEC, kernel="laplacian", gamma=0.001)
     parts = split_of(spec, images)
-    pixels = images.images.flatten(1).numpy().astype(float)
+    pixels = images.images.reshape(len(images.images), -1).astype(float)
     scaler = StandardScaler().fit(pixels[parts.train])
     train, test = (scaler.transform(pixels[index]) for index in (parts.train, parts.test))
     classifier = SVC(kernel="precomputed", C=spec.C)
-    classifier.fit(laplacian_kernel(train, gamma=0.001), images.labels[parts.train].numpy())
+    classifier.fit(laplacian_kernel(train, gamma=0.001), images.labels[parts.train])
     result = svm.fit(spec, images)
     expected = classifier.predict(laplacian_kernel(test, train, gamma=0.001))
     assert np.array_equal(result.predictions, expected)

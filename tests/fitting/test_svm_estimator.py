@@ -30,7 +30,7 @@ def images() -> Images:
 def pixels_of(images: Images, spec: SvmSpec, part: str) -> tuple[np.ndarray, np.ndarray]:
     parts = split_of(spec, images)
     index = getattr(parts, part)
-    return images.images[index].flatten(1).numpy(), images.labels[index].numpy()
+    return images.images[index].reshape(len(index), -1), images.labels[index]
 
 
 def plain(spec: SvmSpec, images: Images) -> Pipeline:

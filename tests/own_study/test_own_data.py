@@ -54,7 +54,7 @@ def test_an_npz_file_with_official_test_images(home: Path) -> None:
     np.savez("mine.npz", images=pixels, labels=labels, n_train=24, class_names=["a", "b", "c"])
     images = loaded(data.npz("mine", "mine.npz"))
     assert (images.n_train, images.class_names) == (24, ("a", "b", "c"))
-    assert np.array_equal(images.images.numpy(), pixels)
+    assert np.array_equal(images.images, pixels)
 
 
 def test_torchvision_s_classes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_groups_are_in_one_part(home: Path) -> None:
     assert images.groups is not None
     for seed in range(5):
         found = data.split(images.labels, seed, groups=images.groups)
-        parts = [found.train.numpy(), found.val.numpy(), found.test.numpy()]
+        parts = [found.train, found.val, found.test]
         assert sorted(np.concatenate(parts)) == list(range(150))
         held = [set(images.groups[part].tolist()) for part in parts]
         assert sum(map(len, held)) == len(set().union(*held)) == len(set(images.groups.tolist()))

@@ -297,7 +297,7 @@ def test_mlflow_loads_it_without_pickle_and_with_its_own_code(
     champion: registry.Version, home: Path
 ) -> None:
     """As on another machine: this project is not there, and unpickling is not allowed."""
-    images = fixture_images("MNIST").images[:50].numpy()
+    images = fixture_images("MNIST").images[:50]
     np.save(home / "images.npy", images)
     code = (
         "import os, sys, pickle\n"
@@ -341,7 +341,7 @@ def test_a_pickle_in_the_model_is_not_loaded(champion: registry.Version, home: P
     del flavour["model_code_path"]
     flavour |= {"python_model": "python_model.pkl", "loader_module": "mlflow.pyfunc.model"}
     (folder / "MLmodel").write_text(yaml.safe_dump(described))
-    Image.fromarray(fixture_images("MNIST").images[0].numpy()).save("digit.png")
+    Image.fromarray(fixture_images("MNIST").images[0]).save("digit.png")
     result = call("predict", "digit.png")
     assert result.exit_code == 0, result.output
     assert not mark.exists()

@@ -41,7 +41,7 @@ BOTH = pytest.mark.parametrize("spec", [NETWORK, SVM], ids=["network", "svm"])
 def images_of(spec: Spec) -> np.ndarray:
     images = fixture_images(spec.dataset)
     parts = split_of(spec, images)
-    return images.images[parts.test].numpy()
+    return images.images[parts.test]
 
 
 @BOTH
@@ -283,7 +283,7 @@ def test_an_image_of_something_else_is_called_unlike() -> None:
 
 def test_limits_leave_the_agreed_share_of_validation_images() -> None:
     chance = np.random.default_rng(0)
-    images = fixture_images("MNIST").images.numpy()
+    images = fixture_images("MNIST").images
     train_images, val = images[:300], images[300:]
     scores = chance.normal(size=(len(val), 10))
     detector = out_of_distribution.fit(train_images, val, scores)

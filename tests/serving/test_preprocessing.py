@@ -16,7 +16,7 @@ from mnist_ops.data.catalog import DATASETS
 from mnist_ops.serving.inference import preprocessing
 from mnist_ops.serving.inference.preprocessing import UnreadableImage
 
-DIGIT = fixture_images("MNIST").images[7].numpy()
+DIGIT = fixture_images("MNIST").images[7]
 
 
 def saved(image: Image.Image, path: Path, **options: object) -> Path:
@@ -26,7 +26,7 @@ def saved(image: Image.Image, path: Path, **options: object) -> Path:
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_an_image_of_the_data_set_is_taken_as_it_is(dataset: str, tmp_path: Path) -> None:
-    for number, pixels in enumerate(fixture_images(dataset).images.numpy()[::10]):
+    for number, pixels in enumerate(fixture_images(dataset).images[::10]):
         path = saved(Image.fromarray(pixels), tmp_path / f"{number}.png")
         picture = preprocessing.read(path, dataset)
         assert np.array_equal(picture.pixels, pixels)
@@ -35,7 +35,7 @@ def test_an_image_of_the_data_set_is_taken_as_it_is(dataset: str, tmp_path: Path
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_dark_on_light_is_inverted(dataset: str, tmp_path: Path) -> None:
-    for number, pixels in enumerate(fixture_images(dataset).images.numpy()[::10]):
+    for number, pixels in enumerate(fixture_images(dataset).images[::10]):
         path = saved(Image.fromarray(255 - pixels), tmp_path / f"{number}.png")
         picture = preprocessing.read(path, dataset)
         assert picture.inverted

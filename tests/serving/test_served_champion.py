@@ -65,7 +65,7 @@ def test_a_served_champion_gives_the_classes_that_were_logged(
     (cell,) = tracking.cell_runs(client).to_dict("records")
     logged = tracking.predictions(client, cell["run_id"])
     assert logged is not None
-    images = fixture_images("MNIST").images.numpy()[logged.index]
+    images = fixture_images("MNIST").images[logged.index]
 
     def answers(given: Any) -> list[dict[str, Any]]:
         response = requests.post(served, json={"inputs": given}, timeout=60)

@@ -52,8 +52,8 @@ def fixture_images(name: str) -> Images:
     info = fixture_info(name)
     return Images(
         name=name,
-        images=torch.cat([part.data for part in parts]),
-        labels=torch.cat([part.targets for part in parts]),
+        images=torch.cat([part.data for part in parts]).numpy(),
+        labels=torch.cat([part.targets for part in parts]).numpy(),
         n_train=len(parts[0].data),
         digest=info.digest,
         class_names=info.class_names,

@@ -26,12 +26,12 @@ HEAVY = (
 )
 _COMMAND = "from mnist_ops.cli import main\nmain({!r}, standalone_mode=False)"
 _FIT = """
-import dataclasses, specs, torch
+import dataclasses, numpy as np, specs
 import mnist_ops.runner.workers.start
 from mnist_ops.data import Images
 from mnist_ops.fitting import methods
-labels = torch.arange(600) % 10
-images = torch.randint(0, 256, (600, 28, 28), dtype=torch.uint8)
+labels = np.arange(600) % 10
+images = np.random.default_rng(0).integers(0, 256, (600, 28, 28), np.uint8)
 names = tuple(map(str, range(10)))
 cell = dataclasses.replace(specs.{}, train_limit=60, test_limit=40, device="cpu")
 found = []
@@ -66,6 +66,15 @@ ON_STORE = {
     "export": _COMMAND.format(["export", "exported.zip"]),
     "summarize": _COMMAND.format(["summarize", "--format", "json"]),
     "run --dry-run": _COMMAND.format(["run", "svm_grid", "--dry-run"]),
+    "main process of a grid": (
+        "import mnist_ops.runner.engine\n"
+        "from mnist_ops.runner.fit_groups import grouped\n"
+        "from mnist_ops.runner.workers import Needs, open_pool\n"
+        "from mnist_ops.study import lookup\n"
+        "grid = lookup.named('studies', 'resnet_grid').with_axes({'device': ('cpu',)})\n"
+        "grouped(grid.cells('paper'), share=True)\n"
+        "with open_pool(2, None, Needs(None, (), {})): pass"
+    ),
     "worker, support vector machines": _FIT.format("SVM"),
     "worker, networks": _FIT.format("RESNET"),
 }

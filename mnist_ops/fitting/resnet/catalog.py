@@ -20,6 +20,6 @@ MODELS = {
     model.name: model
     for model in (
         Model("resnet18", "ResNet-18", partial(_resnet, "resnet18")),
-        Model("resnet50", "ResNet-50", partial(_resnet, "resnet50")),
+        Model("resnet50", "ResNet-50", partial(_resnet, "resnet50"), cost=2.37),
     )
 }

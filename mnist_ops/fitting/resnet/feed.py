@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,8 +20,11 @@ class Feed:
     Mean and deviation are those of the training pixels, all channels together.
     """
 
-    def __init__(self, images: Images, train: Tensor, device: torch.device, pin_memory: bool):
-        self.images = images
+    def __init__(
+        self, images: Images, train: NDArray[np.int64], device: torch.device, pin_memory: bool
+    ):
+        self.images = torch.from_numpy(images.images)
+        self.labels = torch.from_numpy(images.labels)
         self.device = device
         self.pin_memory = pin_memory and device.type == "cuda"
         self.mean, self.std = mean_and_std(images.images[train])
@@ -32,7 +36,7 @@ class Feed:
 
         Pixels have the shape (n, channels, height, width); `augment` gets them as uint8.
         """
-        pixels, labels = self.images.images[index], self.images.labels[index]
+        pixels, labels = self.images[index], self.labels[index]
         if self.device.type == "cuda":
             if self.pin_memory:
                 pixels, labels = pixels.pin_memory(), labels.pin_memory()
@@ -73,14 +77,14 @@ def augmented(pixels: Tensor, augmentation: str, seed: Sequence[int]) -> Tensor:
     return pixels
 
 
-def mean_and_std(pixels: Tensor) -> tuple[float, float]:
+def mean_and_std(pixels: NDArray[np.uint8]) -> tuple[float, float]:
     """Return mean and standard deviation of grey levels, 0 to 1, by which images are normalised.
 
     Args:
         pixels: of the training images: uint8, of any shape.
     """
     # From the counts of the 256 grey levels: exact, and no float copy of the images.
-    counts = torch.bincount(pixels.flatten(), minlength=256).double()
+    counts = torch.bincount(torch.from_numpy(pixels).flatten(), minlength=256).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum()
     mean = float((levels * share).sum())

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mnist_ops.core import keys
@@ -132,19 +133,19 @@ def _trained_epoch(
             f"{trainer.spec.learning_rate:g}, or precision float32"
         )
     correct = trainer.predict(parts.val) == trainer.images.labels[parts.val]
-    accuracy = float(correct.double().mean())
+    accuracy = float(correct.mean())
     epoch = EpochResult(trainer.epoch, loss, accuracy, trainer.clock.seconds)
     trainer.history.append(epoch)
     return epoch
 
 
 def _result(trainer: "Trainer", epoch: EpochResult, parts: Split) -> FitResult:
-    predictions = trainer.predict(parts.test).numpy().astype(np.uint8)
-    labels = trainer.images.labels[parts.test].numpy().astype(np.uint8)
+    predictions = trainer.predict(parts.test).astype(np.uint8)
+    labels = trainer.images.labels[parts.test].astype(np.uint8)
     return FitResult(
         predictions=predictions,
         labels=labels,
-        test_index=parts.test.numpy().astype(np.int32),
+        test_index=parts.test.astype(np.int32),
         n_train=len(parts.train),
         n_val=len(parts.val),
         metrics=epoch.metrics
@@ -180,8 +181,8 @@ class Trainer:
         """
         self.spec = spec
         self.images = images
-        self.train_index = parts.train
-        self.steps_per_epoch = len(batches(parts.train, spec))
+        self.train_index = torch.from_numpy(parts.train)
+        self.steps_per_epoch = len(batches(self.train_index, spec))
         self.device = torch.device(spec.device)
         self.draws = draws
         network = models.build(spec)
@@ -243,16 +244,17 @@ class Trainer:
         place = (self.spec.seed, self.epoch, self.step)
         return augmented(pixels, self.spec.augmentation, place)
 
-    def predict(self, index: Tensor) -> Tensor:
-        """Return the predicted class of each image of `index`: int64, on the CPU."""
+    def predict(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the predicted class of each image of `index`."""
         network = self.prepared.network.eval()
         with torch.inference_mode():
             predicted = []
-            for batch in index.split(EVALUATION_BATCH):
+            for batch in torch.from_numpy(index).split(EVALUATION_BATCH):
                 pixels, _ = self.feed(batch)
                 with self.prepared.autocast():
                     predicted.append(network(pixels).argmax(dim=1).cpu())
-        return torch.cat(predicted)
+        classes: NDArray[np.int64] = torch.cat(predicted).numpy()
+        return classes
 
     def state(self) -> dict[str, Any]:
         """Return everything that the rest of the training depends on, and its clock."""
@@ -306,7 +308,7 @@ def _warm_up(spec: ResNetSpec, images: Images, parts: Split) -> bool:
             trainer.prepared.network.train()
             before = rng.state(device)
             for _ in range(WARM_UP_STEPS):
-                trainer.take_step(parts.train[: spec.batch_size])
+                trainer.take_step(trainer.train_index[: spec.batch_size])
             after = rng.state(device)
             _warmed_up[key] = not all(torch.equal(before[name], after[name]) for name in before)
     return _warmed_up[key]

@@ -33,9 +33,7 @@ def to_estimator(spec: SvmSpec, images: Images) -> Pipeline:
     estimator = make_pipeline(problem.scaler, classifier)
     # Half of what is filled in is private to scikit-learn: a version that keeps it otherwise would
     # predict otherwise, and fits for itself.
-    if not np.array_equal(
-        estimator.predict(pixels(images, problem.parts.test.numpy())), solution.test
-    ):
+    if not np.array_equal(estimator.predict(pixels(images, problem.parts.test)), solution.test):
         return plain.fit(spec, images, problem.parts)
     return estimator
 

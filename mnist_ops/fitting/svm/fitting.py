@@ -51,8 +51,8 @@ def fit_all(specs: Sequence[SvmSpec], images: Images) -> list[FitResult]:
         A result for each spec, in their order.
 
     Raises:
-        InvalidInput: a limit of the specs does not fit the data set, pixels are not finite, all
-            training images are of one class, or a kernel overflows on them.
+        InvalidInput: a limit of the specs does not fit the data set, all training images are of
+            one class, or a kernel overflows on them.
         TooManyImages: a fit needs more memory than this process may use.
     """
     parts = split_of(specs[0], images)
@@ -65,14 +65,14 @@ def fit_all(specs: Sequence[SvmSpec], images: Images) -> list[FitResult]:
 
 
 def _result(spec: SvmSpec, images: Images, parts: Split, fitted: _Fitted) -> FitResult:
-    labels = images.labels[parts.test].numpy().astype(np.uint8)
-    val_labels = images.labels[parts.val].numpy()
-    n_features = images.images[0].numel()
-    n_classes = len(images.labels[parts.train].unique())
+    labels = images.labels[parts.test].astype(np.uint8)
+    val_labels = images.labels[parts.val]
+    n_features = images.images[0].size
+    n_classes = len(np.unique(images.labels[parts.train]))
     return FitResult(
         predictions=fitted.test,
         labels=labels,
-        test_index=parts.test.numpy().astype(np.int32),
+        test_index=parts.test.astype(np.int32),
         n_train=len(parts.train),
         n_val=len(parts.val),
         metrics=scores(labels, fitted.test)
@@ -128,11 +128,11 @@ def _plainly(spec: SvmSpec, images: Images, parts: Split) -> _Fitted:
     estimator = plain.fit(spec, images, parts)
     fit_s = time.perf_counter() - start
     start = time.perf_counter()
-    test = estimator.predict(pixels(images, parts.test.numpy())).astype(np.uint8)
+    test = estimator.predict(pixels(images, parts.test)).astype(np.uint8)
     predict_s = time.perf_counter() - start
     classifier = estimator[-1]
     return _Fitted(
-        val=estimator.predict(pixels(images, parts.val.numpy())).astype(np.uint8),
+        val=estimator.predict(pixels(images, parts.val)).astype(np.uint8),
         test=test,
         n_support=len(classifier.support_),
         n_coefficients=int(np.count_nonzero(classifier.dual_coef_)),

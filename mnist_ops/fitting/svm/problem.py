@@ -66,28 +66,27 @@ class Problem:
         """Standardise, and compute the Gram matrix if it fits into `allowed_bytes`.
 
         Raises:
-            InvalidInput: pixels are not finite, or the images are all of one class.
+            InvalidInput: the images are all of one class.
             TooManyImages: not even one pair of classes fits.
         """
         start = time.perf_counter()
-        check_pixels(images)
         self.parts = parts
         self._images = images
-        labels = images.labels[parts.train].numpy()
+        labels = images.labels[parts.train]
         self.classes = np.unique(labels)
         check_classes(self.classes)
         self.positions: Index = np.argsort(labels, kind="stable")
-        self.train: Index = parts.train.numpy()[self.positions]
+        self.train: Index = parts.train[self.positions]
         self.sizes = [int((labels == label).sum()) for label in self.classes]
         self._slices = [slice(*ends) for ends in pairwise(np.cumsum([0, *self.sizes]).tolist())]
-        self.n_features = images.images[0].numel()
+        self.n_features = images.images[0].size
 
         working = memory.working_bytes(self.sizes, self.n_features)
         memory.require(working, allowed_bytes, len(self.train))
         n_evaluated = len(parts.val) + len(parts.test)
         self.shared = working + memory.shared_bytes(self.sizes, n_evaluated) <= allowed_bytes
 
-        values = pixels(images, parts.train.numpy())
+        values = pixels(images, parts.train)
         # Constant pixels are 0 once standardised: inner products do not change without them.
         self._varying = np.flatnonzero(np.ptp(values, axis=0))
         self.n_varying = len(self._varying)
@@ -123,7 +122,7 @@ class Problem:
             return 0.0
         if part not in self._products:
             start = time.perf_counter()
-            standardised = self.standardised(getattr(self.parts, part).numpy())
+            standardised = self.standardised(getattr(self.parts, part))
             products = standardised[:, self._varying] @ self._varying_rows(self.train).T
             seconds = time.perf_counter() - start
             self._products[part] = products, _squares(standardised), seconds
@@ -136,7 +135,7 @@ class Problem:
             part: ``val`` or ``test``.
             support: positions in `train`.
         """
-        index = getattr(self.parts, part).numpy()
+        index = getattr(self.parts, part)
         step = max(1, memory.EVALUATION_BYTES // (memory.FLOAT_BYTES * max(len(support), 1)))
         all_rows = (slice(i, min(i + step, len(index))) for i in range(0, len(index), step))
         if self.shared:
@@ -210,13 +209,7 @@ def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
 
 def pixels(images: Images, index: Index) -> Matrix:
     """Return the grey levels of the images at `index`, shape (n, features)."""
-    return images.images[index].flatten(1).numpy().astype(np.float64)
-
-
-def check_pixels(images: Images) -> None:
-    """Raise `InvalidInput` where a pixel is not a finite number."""
-    if images.images.is_floating_point() and not bool(images.images.isfinite().all()):
-        raise InvalidInput(f"{images.name}: a pixel is not a finite number")
+    return images.images[index].reshape(len(index), -1).astype(np.float64)
 
 
 def check_classes(classes: NDArray[np.int64]) -> None:

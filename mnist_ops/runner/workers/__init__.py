@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
-import torch
-
-from mnist_ops.core import instruction_set
+from mnist_ops.core import cuda, instruction_set
 from mnist_ops.fitting import svm
 from mnist_ops.runner.workers.local import local_cluster, usable_cores
 from mnist_ops.runner.workers.pool import GPU, DaskPool, InProcess, Pool, WorkersUnavailable
@@ -62,7 +60,7 @@ def open_pool(
                     local_cluster(count, svm_memory_gb, log, streams, instructions)
                 )
             )
-            has_cuda = torch.cuda.is_available()
+            has_cuda = cuda.is_available()
             yield DaskPool(
                 start, stack.close, has_cuda=has_cuda, counts_cores=has_cuda and streams > 1
             )

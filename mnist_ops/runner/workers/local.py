@@ -17,10 +17,9 @@ from typing import Any
 
 import dask
 import psutil
-import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
-from mnist_ops.core import cancellation, instruction_set
+from mnist_ops.core import cancellation, cuda, instruction_set
 from mnist_ops.core.errors import Stopped, one_line
 from mnist_ops.core.main_module import main_not_imported
 from mnist_ops.fitting import svm
@@ -66,7 +65,7 @@ def local_cluster(
     variables = instruction_set.environment(instructions)
 
     def options(number: int) -> dict[str, Any]:
-        has_device = number == 0 and torch.cuda.is_available()
+        has_device = number == 0 and cuda.is_available()
         threads = streams if has_device else 1
         # Fewer workers than cores are not pinned, as another grid may use the other cores; nor is
         # a worker with several threads for a device.

@@ -13,12 +13,11 @@ from dataclasses import astuple
 from typing import Protocol
 from uuid import uuid4
 
-import torch
 from distributed import Client, Future, get_worker
 from distributed.scheduler import KilledWorker
 
 from mnist_ops import tracking
-from mnist_ops.core import cancellation
+from mnist_ops.core import cancellation, cuda
 from mnist_ops.core.errors import MnistOpsError, Stopped, one_line
 from mnist_ops.runner.fit_groups import FitGroup
 from mnist_ops.runner.task import CellContext, Outcome, Progress, compute, give_up
@@ -77,7 +76,7 @@ class InProcess:
     """Computes one group after the other in this process, for example for a debugger."""
 
     def __init__(self) -> None:
-        self.has_cuda = torch.cuda.is_available()
+        self.has_cuda = cuda.is_available()
 
     def run(
         self,

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from torch import Tensor
 
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
@@ -93,7 +92,7 @@ def refit(
         image_shape=spec.data.image_shape,
     )
     detector = out_of_distribution.fit(_part(images, whole.train)[0], val_images, val_scores)
-    test = Predictions(predicted, labels, own.test.numpy().astype(np.int32))
+    test = Predictions(predicted, labels, own.test.astype(np.int32))
     return Refit(description, fitted.state, detector, test)
 
 
@@ -137,5 +136,5 @@ def temperature(scores_: NDArray[np.float64], labels: NDArray[np.uint8]) -> floa
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def _part(images: Images, index: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return images.images[index].numpy(), images.labels[index].numpy().astype(np.uint8)
+def _part(images: Images, index: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return images.images[index], images.labels[index].astype(np.uint8)

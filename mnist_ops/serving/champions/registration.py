@@ -195,7 +195,7 @@ def _registered(
         folder = Path(temporary) / inference.FOLDER
         folder.mkdir()
         inference.write(folder, made.description, made.made, made.detector, made.test)
-        example = images.images[int(made.test.index[0])].numpy()
+        example = images.images[int(made.test.index[0])]
         note = agreement.text[0].upper() + agreement.text[1:] + "."
         version = registry.register(client, folder, made.description, run, example, note)
     return Registered(candidate, version, is_new=True)
