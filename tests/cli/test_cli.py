@@ -193,6 +193,7 @@ def test_summarize_takes_formats_and_an_experiment(small_data: Path, home: Path)
     assert "--format takes" in one_line(call("summarize", "--format", "gif"), code=2)
 
 
+@pytest.mark.slow
 def test_check_against_a_baseline(small_data: Path, home: Path) -> None:
     call("run", *ONE_SVM, *SMALL)
     assert call("summarize", "--format", "json").exit_code == 0
@@ -282,6 +283,7 @@ def test_data_check_finds_a_flipped_byte(small_data: Path) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_closed_pipe_is_no_error(home: Path) -> None:
     command = f"{sys.executable} -m mnist_ops run all --dry-run --device cpu | head -1"
     done = subprocess.run(

@@ -51,6 +51,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
     return {found.pop("case"): found for found in map(json.loads, done.stdout.splitlines())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ALLOWED)
 def test_imports_are_those_that_it_needs(case: str, imported: dict[str, dict[str, object]]) -> None:
     assert imported[case]["error"] in ("", "Exit(0)", "Exit(1)")
@@ -61,5 +62,6 @@ def test_every_case_is_looked_at() -> None:
     assert ALLOWED.keys() == start_up.BARE.keys() | start_up.ON_STORE.keys()
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_seen(imported: dict[str, dict[str, object]]) -> None:
     assert "torchvision" in imported["worker, networks"]["imported"]

@@ -154,6 +154,7 @@ def test_a_file_that_is_no_text_is_named(report: Report, tmp_path: Path) -> None
         report.put_into(readme)
 
 
+@pytest.mark.slow
 def test_all_numbers_are_compared_on_the_official_test_images_too(tmp_path: Path) -> None:
     """The study may have kept these apart: runs on them explain, and replace nothing."""
     specs = [spec for spec in expected("paper") if spec.study == "svm_grid"]

@@ -92,6 +92,7 @@ def test_report_has_every_file(tmp_path):
     assert rows[0]["resnet18_accuracy_pct_difference"] == "-8.95"
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(tmp_path):
     runs = store(ON_CPU)
     summarize(runs, expected, REASONS, tmp_path / "a")
@@ -146,6 +147,7 @@ def test_no_runs_write_nothing(tmp_path):
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
     out = tmp_path / "report"
     summarize(store(ON_CPU[:3]), expected, {}, out)

@@ -82,6 +82,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_new_store_is_as_mlflows_own_and_leaves_nothing_beside_it(place: Path) -> None:
     client = tracking.connect(tracking.default_uri())
     assert names(place) == {"mlflow.db"}
@@ -177,6 +178,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_a_store_that_mlflow_is_making_is_waited_for(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def only_run(client: MlflowClient) -> Run:
     return run
 
 
+@pytest.mark.slow
 @needs_avx512
 def test_a_network_is_verified_in_the_set_of_its_run(file: Path, client: MlflowClient) -> None:
     good("run", "my_study.py", "--workers", "1", *ONE, "--instruction-set", "AVX2")

@@ -37,6 +37,7 @@ def test_finished_cells_are_skipped(older: Path, arguments: list[str], skipped: 
     assert not report["finished"]
 
 
+@pytest.mark.slow
 def test_report(older: Path) -> None:
     report = call("summarize", "--preset", "custom-64-40", "--format", "json", "--json")
     assert json.loads(report.stdout)["cells"]["finished"] == CELLS

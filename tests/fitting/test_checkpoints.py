@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,14 @@ def checkpoint(folder: Path, every_s: float = 0, **identity: str) -> Checkpoint:
     return Checkpoint(folder / "a.checkpoint", {"training": "a"} | identity, every_s)
 
 
+@cache
+def in_one_go(spec: ResNetSpec) -> tuple[FitResult, list[EpochResult]]:
+    """The result and the epochs of a training that nothing interrupts."""
+    epochs: list[EpochResult] = []
+    with reproducible(threads=1):
+        return train.fit(spec, fixture_images("MNIST"), epochs.append)[3], epochs
+
+
 def cut_after(steps: int, spec: ResNetSpec, images: Images, kept: Checkpoint) -> None:
     """Train `spec` for `steps` steps, as far as the checkpoint knows."""
     left = iter(range(steps - 1))
@@ -40,6 +49,7 @@ def cut_after(steps: int, spec: ResNetSpec, images: Images, kept: Checkpoint) ->
         train.fit(spec, images, checkpoint=kept, stop=lambda: next(left, None) is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 4, 6, 11])
 @pytest.mark.parametrize(
     "change",
@@ -59,16 +69,15 @@ def test_a_training_that_goes_on_gives_the_same_bits(
     images: Images, tmp_path: Path, change: dict[str, object], steps: int
 ) -> None:
     spec = dataclasses.replace(SPEC, **change)
-    epochs: dict[bool, list[EpochResult]] = {True: [], False: []}
+    whole, expected = in_one_go(spec)
+    epochs: list[EpochResult] = []
     with reproducible(threads=1):
-        whole = train.fit(spec, images, epochs[True].append)[3]
         cut_after(steps, spec, images, checkpoint(tmp_path))
         kept = checkpoint(tmp_path)
-        parts = train.fit(spec, images, epochs[False].append, checkpoint=kept)[3]
+        parts = train.fit(spec, images, epochs.append, checkpoint=kept)[3]
     assert np.array_equal(whole.predictions, parts.predictions)
     assert [whole.metrics[name] for name in SAME] == [parts.metrics[name] for name in SAME]
-    losses = {whole: [epoch.train_loss for epoch in found] for whole, found in epochs.items()}
-    assert losses[False] == losses[True]
+    assert [epoch.train_loss for epoch in epochs] == [epoch.train_loss for epoch in expected]
 
 
 def test_time_is_that_of_all_parts(images: Images, tmp_path: Path) -> None:
@@ -101,6 +110,7 @@ def test_results_come_before_the_checkpoint_that_is_past_them(
     assert kept.load()["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_checkpoint_past_a_wanted_result_is_not_used(images: Images, tmp_path: Path) -> None:
     cut_after(6, SPEC, images, checkpoint(tmp_path))
     results = train.fit(SPEC, images, results_after=(1,), checkpoint=checkpoint(tmp_path))

@@ -103,6 +103,7 @@ def test_convolution_is_torchs_for_every_geometry(
     assert torch.allclose(gradient[~unused], original.weight.grad[~unused], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [16, 32])
 @pytest.mark.parametrize("model", MODELS)
 def test_outputs_and_gradients_are_the_original_networks(model: str, n: int) -> None:
@@ -149,6 +150,7 @@ def train(network: nn.Module, steps: int, optimizer: str, dtype: torch.dtype) ->
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_training_is_the_original_networks(optimizer: str) -> None:
     original, fast = network_pair("resnet18")
@@ -200,6 +202,7 @@ def test_files_are_exchanged_with_the_original_network() -> None:
         other.load_state_dict(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [vgg, mobilenet, Transformer])
 def test_a_users_model_trains_unchanged(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)

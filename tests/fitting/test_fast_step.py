@@ -196,6 +196,7 @@ def test_only_torchvisions_own_blocks_are_fused() -> None:
     assert type(plain) is not torchvision.models.resnet.BasicBlock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("build", [vgg, mobilenet, Transformer])
 def test_a_users_model_trains_by_the_whole_step(

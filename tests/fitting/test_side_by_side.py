@@ -72,6 +72,7 @@ def check_same(found: FitResult, expected: FitResult) -> None:
     assert [found.metrics[name] for name in SAME] == [expected.metrics[name] for name in SAME]
 
 
+@pytest.mark.slow
 def test_each_training_is_as_if_it_were_alone(images: Images) -> None:
     specs = [
         SPEC,
@@ -83,6 +84,7 @@ def test_each_training_is_as_if_it_were_alone(images: Images) -> None:
         check_same(found, fit(spec, images))
 
 
+@pytest.mark.slow
 def test_so_is_one_that_draws_random_numbers(images: Images, dropping: None) -> None:
     specs = [
         dataclasses.replace(SPEC, model="dropping"),

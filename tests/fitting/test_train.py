@@ -36,6 +36,7 @@ def fit(spec: ResNetSpec, images: Images) -> FitResult:
     return train.fit(spec, images)[spec.epochs]
 
 
+@pytest.mark.slow
 def test_learns_real_digits(images: Images) -> None:
     spec = dataclasses.replace(SPEC, train_limit=400, test_limit=0, epochs=5, precision="float32")
     epochs: list[EpochResult] = []
@@ -160,6 +161,7 @@ def test_augmented_images_are_shifted_or_flipped() -> None:
     assert not torch.equal(both, augmented(pixels, "shift-flip", (0, 1, 3)))
 
 
+@pytest.mark.slow
 def test_augmentation_is_of_training_images_alone(images: Images) -> None:
     spec = dataclasses.replace(SPEC, train_limit=64, test_limit=0, epochs=2, precision="float32")
     shift = dataclasses.replace(spec, augmentation="shift")

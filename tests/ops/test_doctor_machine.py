@@ -159,6 +159,7 @@ def test_checkpoints_that_nobody_reads_again_are_deleted(
     assert orphan.read_bytes() == b"a state"
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_a_store_that_is_gone_is_moved_aside(
     client: MlflowClient, home: Path, empty_store: Path, doctor: Doctor
 ) -> None:

@@ -67,6 +67,7 @@ def test_what_could_not_be_tested_gets_the_seeds_that_show_the_noise(
     assert seeds_of(client, "rather_right") == [0]
 
 
+@pytest.mark.slow
 def test_a_large_effect_ends_after_the_first_round(decider: Decider, client: MlflowClient) -> None:
     first_runs("three")
     plan = decider.plan([], None, None)
@@ -98,6 +99,7 @@ def test_a_large_effect_ends_after_the_first_round(decider: Decider, client: Mlf
     assert set(asked[keys.SEED].astype(int)) == set(first_round)
 
 
+@pytest.mark.slow
 def test_without_an_effect_it_ends_with_the_rounds(decider: Decider, client: MlflowClient) -> None:
     first_runs("three")
     plan = decider.plan(["3"], None, None)
@@ -113,6 +115,7 @@ def test_without_an_effect_it_ends_with_the_rounds(decider: Decider, client: Mlf
     assert again.look.of_plan[-1].factor >= 4
 
 
+@pytest.mark.slow
 def test_an_interrupted_plan_goes_on(decider: Decider, client: MlflowClient) -> None:
     first_runs("three")
     planned = decider.plan(["3"], None, None)

@@ -44,6 +44,7 @@ def summarize(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["summarize", *arguments], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_it_is_reported(experiment: str, home: Path) -> None:
     before = (home / "mlflow.db").read_bytes()
     result = summarize(*WHICH)
@@ -68,6 +69,7 @@ def test_it_is_reported(experiment: str, home: Path) -> None:
     assert (home / "mlflow.db").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_less_may_be_better(experiment: str) -> None:
     which = ["--experiment", NAME, "--metric", "loss", "--lowest", "--format", "json"]
     assert summarize(*which).exit_code == 0

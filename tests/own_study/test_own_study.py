@@ -28,6 +28,7 @@ def test_networks_of_its_own(file: Path, client: MlflowClient) -> None:
     assert "16 finished before" in good("run", "my_study.py", *IN_PROCESS, "--seeds", "0").stdout
 
 
+@pytest.mark.slow
 def test_worker_processes_load_the_file(file: Path, client: MlflowClient) -> None:
     good("run", "my_study.py", "--workers", "1", "--device", "cpu", *ONE)
     (theirs,) = tracking.counted_runs(client)
@@ -124,6 +125,7 @@ def test_a_file_that_is_wrong_ends_in_one_line(
     assert not (home / "mlruns").exists()
 
 
+@pytest.mark.slow
 def test_the_report_needs_no_paper(file: Path, home: Path) -> None:
     ran = good("run", "my_study.py", *IN_PROCESS).stdout
     assert "Tables: `mnist-ops summarize --study my_study.py`" in ran

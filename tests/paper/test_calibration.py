@@ -15,6 +15,7 @@ def no_analyses_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mnist_ops.compare.findings.outcome.others", lambda contrast: ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_no_effect_is_called_in_at_most_one_store_of_twenty(seeds: int) -> None:
     """Noise is as recorded: shared by cells of one training, and by runs on the same images."""
@@ -26,6 +27,7 @@ def test_no_effect_is_called_in_at_most_one_store_of_twenty(seeds: int) -> None:
     assert wrong <= stats.binom.ppf(0.999, STORES, 0.05)
 
 
+@pytest.mark.slow
 def test_more_seeds_find_more() -> None:
     """An effect of one point, everywhere."""
     found = [

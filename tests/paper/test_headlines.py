@@ -76,6 +76,7 @@ def test_everything_for_programs_is_json(tmp_path):
     assert read["headlines"][0]["question"] == "Best on MNIST, by validation"
 
 
+@pytest.mark.slow
 def test_what_was_lost_since_a_baseline(tmp_path):
     def of_epochs(spec):
         return {"test_accuracy": 0.8 + 0.01 * getattr(spec, "epochs", 0)}

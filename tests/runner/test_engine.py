@@ -93,6 +93,7 @@ def test_finished_cells_are_not_computed_again(run, client: MlflowClient) -> Non
     assert len(tracking.cell_runs(client)) == 4
 
 
+@pytest.mark.slow
 def test_one_training_serves_the_cells_of_its_fit_group(run, client: MlflowClient) -> None:
     grid = RESNET.with_axes({"epochs": (1, 2), "pin_memory": (False, True), "optimizer": ("SGD",)})
     (shared,), display = run(grid)
@@ -373,6 +374,7 @@ def test_specs_are_hashable_cells() -> None:
     assert len({spec, SvmSpec(study="svm_grid", dataset="MNIST", kernel="rbf", C=1.0)}) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_cell_goes_on_as_the_same_run(
     small_data: Path, client: MlflowClient
 ) -> None:

@@ -143,6 +143,7 @@ def test_alias_names_are_those_of_the_command_line() -> None:
 # From a grid to a champion.
 
 
+@pytest.mark.slow
 def test_the_best_machine_becomes_champion(small_data: Path, client: MlflowClient) -> None:
     run(SVM_CELL, 200)
     result = call("champion", "--datasets", "MNIST")

@@ -160,6 +160,7 @@ def test_a_copied_store_gets_a_ledger_of_its_own(client: MlflowClient, store: st
     assert Claims(client, other).claim(["a"]) == {"a"}
 
 
+@pytest.mark.slow
 def test_gc_of_the_ledger_leaves_a_store_that_works(client: MlflowClient, store: str) -> None:
     uri = client.tracking_uri
     done = subprocess.run(

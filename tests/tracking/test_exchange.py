@@ -186,6 +186,7 @@ def test_nothing_is_overwritten(exported: Path, elsewhere: Callable[[str], Mlflo
     assert kept.data.metrics[keys.TEST_ACCURACY] == 0.5
 
 
+@pytest.mark.slow
 def test_report_on_files_leaves_the_store_alone(
     exported: Path, home: Path, elsewhere: Callable[[str], MlflowClient]
 ) -> None:

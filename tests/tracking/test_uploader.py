@@ -322,6 +322,7 @@ def test_a_journal_has_one_writer(tmp_path: Path) -> None:
         made.append("end", time=3, status="KILLED")
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_removed_while_others_open_it_has_one_writer(tmp_path: Path) -> None:
     folder = tmp_path / "run"
 
