@@ -21,7 +21,7 @@ from mnist_ops.cli.options import (
     log,
 )
 from mnist_ops.cli.terminal import console
-from mnist_ops.core import cancellation, instruction_set
+from mnist_ops.core import cancellation, cuda, instruction_set
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.study import grids, lookup
 from mnist_ops.study.grids import Choices, Study, parse_values
@@ -203,7 +203,7 @@ class Output:
 @click.option(
     "--streams",
     # As many as torch has streams.
-    type=click.IntRange(1, 32),
+    type=click.IntRange(1, cuda.MAX_STREAMS),
     default=1,
     show_default=True,
     help="Trainings side by side on a CUDA device; above 1 their times are not a cell's own.",

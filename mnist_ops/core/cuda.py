@@ -1,4 +1,4 @@
-"""Whether there is a CUDA device, asked of torch only where there can be one."""
+"""What is known of CUDA devices without torch, which takes seconds to import."""
 
 import ctypes
 import sys
@@ -8,10 +8,13 @@ from pathlib import Path
 _LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
 _AMD = Path("/dev/kfd")
 
+# torch has as many streams, and then gives the first ones again, whether they are in use or not:
+# what one training does would end up in the graph that another captures.
+MAX_STREAMS = 32
+
 
 def is_available() -> bool:
     """Return whether torch can compute on a CUDA device of this machine."""
-    # torch takes seconds to import.
     if "torch" not in sys.modules and not _AMD.exists() and not any(map(_loads, _LIBRARIES)):
         return False
     import torch

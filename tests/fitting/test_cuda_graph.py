@@ -11,12 +11,13 @@ from data_fixtures import fixture_images
 from specs import RESNET
 from torch import Tensor
 
+from mnist_ops.core import cuda
 from mnist_ops.data import split_of
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import cuda_graph
 from mnist_ops.fitting.fast.step import Prepared
 from mnist_ops.fitting.resnet import train
-from mnist_ops.fitting.resnet.device import MAX_STREAMS, own_stream
+from mnist_ops.fitting.resnet.device import own_stream
 from mnist_ops.study.specs import ResNetSpec
 
 SPEC = dataclasses.replace(RESNET, epochs=1, train_limit=70, test_limit=40)
@@ -171,7 +172,7 @@ def test_a_first_step_that_overflows_leaves_no_trace(monkeypatch: pytest.MonkeyP
 @CUDA
 def test_trainings_that_run_have_streams_of_their_own() -> None:
     device, ours = torch.device("cuda"), torch.cuda.current_stream()
-    for _ in range(MAX_STREAMS + 1):
+    for _ in range(cuda.MAX_STREAMS + 1):
         with own_stream(device), own_stream(device):
             assert torch.cuda.current_stream() != ours
 

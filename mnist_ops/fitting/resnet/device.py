@@ -6,9 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-# Streams of trainings that have ended. torch has 32, and then gives the first ones again, whether
-# they are in use or not: what one training does would end up in the graph that another captures.
-MAX_STREAMS = 32
+# Streams of trainings that have ended, used again: there are only `cuda.MAX_STREAMS`.
 _free: list[torch.cuda.Stream] = []
 
 
