@@ -4,9 +4,9 @@ Ours runs as the project does, one single-threaded worker a core. The opponents 
 in the better of float32 and bfloat16 as a short trial finds it: the script of PyTorch's tutorials
 and one with its images in memory, with torch's own threads; the latter as a single-threaded process
 a core; Lightning's trainer, where it is installed (``pip install -e '.[bench]'``). With ``--torch``
-the scripts also run under another Python, with the torch that it has, in the same turns: no ratio
-is then a regression of one version. How turns are taken, and which count: `turns`. Beside each
-stand the kernels of oneDNN that a step takes.
+the first and the third also run under another Python, with the torch that it has, in the same
+turns: no ratio is then a regression of one version. How turns are taken, and which count: `turns`.
+Beside each stand the kernels of oneDNN that a step takes.
 
 Beside the ratio: the peak memory of a worker; the share of the floor, which is what the machine's
 own rates of one large matrix product and of a copy, measured in the same minutes, leave as the
@@ -52,12 +52,10 @@ DEFAULT_OUT = Path("build/benchmarks/resnet.json")
 DATASET = "MNIST"
 OURS = "mnist-ops"
 # Its name in tables, its script, and whether it is a process a core.
-OPPONENTS = (
-    ("tutorial script", "tutorial", False),
-    ("smart script", "smart", False),
-    ("smart script, a process a core", "smart", True),
-)
+TUTORIAL = ("tutorial script", "tutorial", False)
+A_CORE = ("smart script, a process a core", "smart", True)
 LIGHTNING = ("Lightning", "lightning_trainer", False)
+OPPONENTS = (TUTORIAL, ("smart script", "smart", False), A_CORE)
 PRECISIONS = ("float32", "bfloat16")
 # Of its time a step may spend so much in reference kernels before it is said.
 REFERENCE_SHARE = 0.05
@@ -119,13 +117,12 @@ def ours() -> Contestant:
 def opponents(pythons: list[str]) -> list[Contestant]:
     """All opponents under this Python, and the scripts under the `pythons`."""
     ensure(DATASET, log=print)
-    wanted = [
-        (*opponent, python) for python in (sys.executable, *pythons) for opponent in OPPONENTS
-    ]
+    wanted = [(*opponent, sys.executable) for opponent in OPPONENTS]
     if importlib.util.find_spec("pytorch_lightning"):
-        wanted.insert(len(OPPONENTS), (*LIGHTNING, sys.executable))
+        wanted.append((*LIGHTNING, sys.executable))
     else:
         print("Lightning is left out, as it is not installed: pip install -e '.[bench]'")
+    wanted += [(*opponent, python) for python in pythons for opponent in (TUTORIAL, A_CORE)]
     root = default_data_dir()
     return [
         Contestant.opponent(name, script, root, python, a_core=a_core)
@@ -187,11 +184,9 @@ def compare(
 
 
 def prepare(trainings: dict[Contestant, dict[str, Any]]) -> None:
-    """Let each build and warm up its training, all at once."""
+    """Let each build and warm up its training."""
     for contestant, training in trainings.items():
         contestant.prepare(training)
-    for contestant in trainings:
-        contestant.prepared()
 
 
 def _better_precisions(
@@ -327,7 +322,7 @@ def main() -> None:
         return
     length = Length(
         options.rounds or (4 if options.quick else 9),
-        options.seconds or (1.2 if options.quick else 3.0),
+        options.seconds or (1.0 if options.quick else 3.0),
         options.others,
     )
     cores = len(local.usable_cores())

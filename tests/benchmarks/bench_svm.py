@@ -205,9 +205,10 @@ def _warm_up(datasets: list[str]) -> None:
 
 
 def _cpu_s() -> float:
-    """Processor seconds of the children of this process so far, those that ended among them."""
+    """Processor seconds of this process and its children so far, those that ended among them."""
     ended = os.times()
-    times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    this = psutil.Process()
+    times = [process.cpu_times() for process in (this, *this.children(recursive=True))]
     running_s = sum(used.user + used.system for used in times)
     return running_s + ended.children_user + ended.children_system
 

@@ -8,7 +8,7 @@ tables of all of these into README.md and docs/speed.md, between their marks.
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,20 @@ def sections(figures: dict[str, Any]) -> dict[str, str]:
 
 def against(figures: dict[str, Any]) -> str:
     """Networks against each opponent under the same torch."""
-    names = opponents_of(figures)
+    cases = figures["cases"]
+    names = dict.fromkeys(each["name"] for case in cases for each in case["opponents"])
     rows = [
         [
             title(case),
             f"{case['images_per_second']['median']:,.0f}",
-            *(turns.shown(found(case, name, case["torch"])) for name in names),
+            *(turns.shown(ratio(case, name, case["torch"])) for name in names),
         ]
-        for case in figures["cases"]
+        for case in cases
     ]
-    head = ["Network, batch size, optimizer", "Images/s", *(f"to {name}" for name in names)]
+    head = ["Network, batch size, optimizer", "Images/s", *(f"Against {name}" for name in names)]
     return (
-        f"How many times the images a second of each opponent, in its better precision, mnist-ops "
-        f"trains on the whole machine: median (lowest to highest, turns). {where(figures)}.\n\n"
+        "How many times as many images a second mnist-ops trains on as each opponent, on the whole "
+        f"machine: median (lowest to highest, number of turns). {where(figures)}.\n\n"
         + table(head, rows)
     )
 
@@ -75,17 +76,23 @@ def resnet(figures: dict[str, Any]) -> str:
     """Networks: all opponents, versions of torch, kernels."""
     cases = figures["cases"]
     versions = sorted({each["torch"] for case in cases for each in case["opponents"]})
+    rows = [
+        [title(case), name, *(turns.shown(ratio(case, name, version)) for version in versions)]
+        for case in cases
+        for name in dict.fromkeys(
+            each["name"] for each in case["opponents"] if each["torch"] != case["torch"]
+        )
+    ]
     text = against(figures) + "\n" + floor(figures)
-    if len(versions) > 1:
-        rows = [
-            [title(case), name, *(turns.shown(found(case, name, version)) for version in versions)]
-            for case in cases
-            for name in opponents_of(figures)
+    if rows:
+        head = [
+            "Network, batch size, optimizer",
+            "Against",
+            *(f"torch {release(v)}" for v in versions),
         ]
         text += (
-            f"\nThe same with the opponents under other versions of torch, mnist-ops under "
-            f"{cases[0]['torch']}, all in the same turns:\n\n"
-            + table(["Network", "Opponent", *(f"torch {v}" for v in versions)], rows)
+            "\nThe same with the opponents under other versions of torch, in the same turns; "
+            f"mnist-ops has {release(cases[0]['torch'])}:\n\n" + table(head, rows)
         )
     return f"{text}\n{kernels(cases)}"
 
@@ -106,23 +113,30 @@ def floor(figures: dict[str, Any]) -> str:
 
 
 def kernels(cases: list[dict[str, Any]]) -> str:
-    """Kernels of oneDNN by contestant, and those that are reference kernels."""
-    rows = []
-    for case in cases:
-        for each in (case | {"name": "mnist-ops", "precision": "bfloat16"}, *case["opponents"]):
-            named = ", ".join(
+    """Kernels of oneDNN by contestant in the first case, and reference kernels in all."""
+    steps = [
+        [case | {"name": "mnist-ops", "precision": "bfloat16"}, *case["opponents"]]
+        for case in cases
+    ]
+    rows = [
+        [
+            each["name"],
+            release(each["torch"]),
+            each["precision"],
+            ", ".join(
                 f"`{name}` {share:.0%}"
                 for name, share in each["kernels"]["implementations"].items()
                 if share >= SMALLEST_SHARE
-            )
-            reference = f"{each['kernels']['reference']:.0%}"
-            rows.append(
-                [title(case), each["name"], each["torch"], each["precision"], named, reference]
-            )
-    head = ["Network", "Trained by", "torch", "Precision", "Kernels", "Reference kernels"]
+            ),
+        ]
+        for each in steps[0]
+    ]
+    reference = max(each["kernels"]["reference"] for found in steps for each in found)
     return (
-        "What oneDNN computed one step with, as shares of the step's time from "
-        f"{SMALLEST_SHARE:.0%} on:\n\n" + table(head, rows)
+        f"What oneDNN computed a step of {title(cases[0])} with, as shares of the step's time from "
+        f"{SMALLEST_SHARE:.0%} on:\n\n"
+        + table(["Trained by", "torch", "Precision", "Kernels"], rows)
+        + f"\nReference kernels take at most {reference:.1%} of a step, in every case and everywhere.\n"
     )
 
 
@@ -149,37 +163,37 @@ def svm(figures: dict[str, Any]) -> str:
 
 def start_up(figures: dict[str, Any]) -> str:
     """Imports and memory by command."""
-    head = ["Start-up", "CPU seconds", "MB", "Imports"]
-    return _before_and_after(
-        figures,
-        head,
-        lambda side: [turns.shown(side["cpu_s"]), str(side["memory_mb"]), _words(side["imported"])],
-    )
+    measures = {
+        "CPU seconds": lambda side: turns.shown(side["cpu_s"]),
+        "MB": lambda side: str(side["memory_mb"]),
+    }
+    text = before_and_after("Start-up", figures, measures)
+    return f"Start-up of commands, on a store with one run, and of workers: {text}"
 
 
 def report(figures: dict[str, Any]) -> str:
     """Time and memory of the report."""
-    head = ["`summarize`", "Seconds", "CPU seconds", "MB"]
-    return _before_and_after(
-        figures,
-        head,
-        lambda side: [
-            turns.shown(side["wall_s"]),
-            turns.shown(side["cpu_s"]),
-            str(side["memory_mb"]),
-        ],
-    )
+    measures = {
+        "seconds": lambda side: turns.shown(side["wall_s"]),
+        "CPU seconds": lambda side: turns.shown(side["cpu_s"]),
+        "MB": lambda side: str(side["memory_mb"]),
+    }
+    return f"The report: {before_and_after('`summarize`', figures, measures)}"
 
 
-def _before_and_after(figures: dict[str, Any], head: Sequence[str], cells: Any) -> str:
+def before_and_after(
+    what: str, figures: dict[str, Any], measures: dict[str, Callable[[dict[str, Any]], str]]
+) -> str:
+    """A row a case; a column a measure, or two if there is an older checkout."""
     sides = [side for side in ("before", "now") if side in figures["cases"][0]]
+    columns = [(name, side) for name in measures for side in sides]
     rows = [
-        [case["case"] + (f", {side}" if len(sides) > 1 else ""), *cells(case[side])]
+        [case["case"], *(measures[name](case[side]) for name, side in columns)]
         for case in figures["cases"]
-        for side in sides
     ]
+    head = [what, *(f"{name}, {side}" if len(sides) > 1 else name for name, side in columns)]
     which = f" Before is commit {figures['against'][:7]}." if figures["against"] else ""
-    return f"{where(figures)}.{which}\n\n" + table(head, rows)
+    return f"median (lowest to highest, number). {where(figures)}.{which}\n\n" + table(head, rows)
 
 
 def where(figures: dict[str, Any]) -> str:
@@ -200,14 +214,12 @@ def title(case: dict[str, Any]) -> str:
     return f"{MODELS[case['model']].title}, {case['batch_size']}, {case['optimizer']}"
 
 
-def opponents_of(figures: dict[str, Any]) -> list[str]:
-    """Names of the opponents, in their order."""
-    return list(
-        dict.fromkeys(each["name"] for case in figures["cases"] for each in case["opponents"])
-    )
+def release(version: str) -> str:
+    """A version without the kind of its build."""
+    return version.partition("+")[0]
 
 
-def found(case: dict[str, Any], name: str, version: str) -> dict[str, float] | None:
+def ratio(case: dict[str, Any], name: str, version: str) -> dict[str, float] | None:
     """The ratio to an opponent under a version of torch; None where there is none."""
     return next(
         (
@@ -223,10 +235,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _words(names: list[str]) -> str:
-    return ", ".join(names) or "none of the large ones"
 
 
 if __name__ == "__main__":

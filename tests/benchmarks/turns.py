@@ -112,12 +112,9 @@ class Contestant:
             self.torch = _answer(process)["torch"]
 
     def prepare(self, training: dict[str, Any]) -> None:
-        """Let it build and warm up a training, without waiting for it; then `prepared`."""
+        """Let it build a training and warm up, unless it has it already."""
         self.training = training
         self._ask(seconds=0)
-
-    def prepared(self) -> None:
-        """Wait for what `prepare` began."""
         for process in self.processes:
             _answer(process)
 
@@ -189,7 +186,8 @@ def shown(found: dict[str, float] | None) -> str:
     """A spread in a table: median, range, number."""
     if found is None:
         return "-"
-    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f}, {found['n']})"
+    extent = f"{found['low']:.2f} to {found['high']:.2f}, " if found["n"] > 1 else ""
+    return f"{found['median']:.2f} ({extent}n {found['n']})"
 
 
 def write(out: Path, figures: dict[str, Any]) -> None:

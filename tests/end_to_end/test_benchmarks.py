@@ -35,7 +35,6 @@ def test_an_opponent_trains_in_turns_and_names_its_kernels(script: str, small_da
         opponent.ready()
         for precision in ("float32", "bfloat16"):
             opponent.prepare(TRAINING | {"precision": precision})
-            opponent.prepared()
             turn = opponent.turn(0.01)
             assert turn["images_per_second"] > 0
             assert turn["memory"] > 1e8
@@ -54,7 +53,7 @@ def test_turns_that_others_disturbed_do_not_count() -> None:
     disturbed = [(turn(900, others=0.5), turn(100)), (turn(900), turn(100, others=0.5))]
     found = turns.ratios(quiet + disturbed, turns.OTHERS_CORES)
     assert found == {"median": 3, "low": 2, "high": 4, "n": 3}
-    assert turns.shown(found) == "3.00 (2.00 to 4.00, 3)"
+    assert turns.shown(found) == "3.00 (2.00 to 4.00, n 3)"
     assert turns.ratios(quiet[:2] + disturbed, turns.OTHERS_CORES) is None
 
 

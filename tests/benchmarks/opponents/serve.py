@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-WARM_UP_STEPS = 5
+WARM_UP_STEPS = 3
 
 
 class OtherTraining(Exception):
