@@ -188,7 +188,10 @@ def before_and_after(
     sides = [side for side in ("before", "now") if side in figures["cases"][0]]
     columns = [(name, side) for name in measures for side in sides]
     rows = [
-        [case["case"], *(measures[name](case[side]) for name, side in columns)]
+        [
+            case["case"],
+            *(measures[name](case[side]) if case[side] else "-" for name, side in columns),
+        ]
         for case in figures["cases"]
     ]
     head = [what, *(f"{name}, {side}" if len(sides) > 1 else name for name, side in columns)]
