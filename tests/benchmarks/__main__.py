@@ -11,6 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mnist_ops import data
+from mnist_ops.data.catalog import DATASETS
+
 FIGURES = Path("build/benchmarks")
 # What is left out of a quick run takes long, or needs servers or a GPU.
 QUICK = {
@@ -40,6 +43,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    for name in DATASETS:
+        data.ensure(name, log=print)
     failed = []
     for part in options.parts or (QUICK if options.quick else sorted(parts)):
         print(f"== {part}", flush=True)

@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnist_ops.data import default_data_dir, ensure, load, split
+from mnist_ops.data import default_data_dir, load, split
 from mnist_ops.data.catalog import DATASETS
 from mnist_ops.fitting.determinism import reproducible
 from mnist_ops.fitting.fast import cropped_kernels, kernel_check
@@ -116,7 +116,6 @@ def ours() -> Contestant:
 
 def opponents(pythons: list[str]) -> list[Contestant]:
     """All opponents under this Python, and the scripts under the `pythons`."""
-    ensure(DATASET, log=print)
     wanted = [(*opponent, sys.executable) for opponent in OPPONENTS]
     if importlib.util.find_spec("pytorch_lightning"):
         wanted.append((*LIGHTNING, sys.executable))
