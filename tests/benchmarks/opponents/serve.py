@@ -9,6 +9,7 @@ another: the steps, and the seconds that they took.
 
 import argparse
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -74,7 +75,8 @@ def serve(train: Callable[..., None]) -> None:
         try:
             train(**steps.request["training"], on_step=steps)
         except OtherTraining:
-            continue
+            # A network holds on to itself, and many processes share the memory.
+            gc.collect()
 
 
 def main() -> None:
