@@ -137,7 +137,7 @@ def test_without_a_compiler_torch_does_the_work(
 ) -> None:
     kernel_library.load.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_library, "user_cache_path", lambda name: tmp_path)
+        patch.setattr("mnist_ops.fitting.compiled.user_cache_path", lambda name: tmp_path)
         patch.setenv("CXX", "no-such-compiler")
         assert not kernel_check.usable()
         losses, _ = trained(SPEC)

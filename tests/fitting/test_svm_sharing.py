@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -50,10 +50,10 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Kernel, float]]:
     solve = one_vs_one.solve
 
     def counting(
-        of: problem.Problem, kernel: Kernel, penalties: Sequence[float]
-    ) -> one_vs_one.Solved:
-        solutions.extend((kernel, penalty) for penalty in penalties)
-        return solve(of, kernel, penalties)
+        of: problem.Problem, wanted: Mapping[Kernel, Sequence[float]]
+    ) -> list[one_vs_one.Solved]:
+        solutions.extend((kernel, penalty) for kernel in wanted for penalty in wanted[kernel])
+        return solve(of, wanted)
 
     monkeypatch.setattr(one_vs_one, "solve", counting)
     return solutions
@@ -79,6 +79,24 @@ def test_blocked_is_shared(images: Images, monkeypatch: pytest.MonkeyPatch, kern
     assert np.array_equal(blocked.predictions, shared.predictions)
     for metric in (keys.SUPPORT_VECTORS, keys.DUAL_COEFFICIENTS, keys.VAL_ACCURACY):
         assert blocked.metrics[metric] == shared.metrics[metric]
+
+
+def test_kernels_share_inner_products_that_are_not_kept(
+    images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [
+        dataclasses.replace(SPEC, kernel=kernel, gamma=gamma)
+        for kernel in ("rbf", "poly")
+        for gamma in ("scale", 0.001)
+    ]
+    kept = svm.fit_all(specs, images)
+    small_memory(monkeypatch, images)
+    computed = svm.fit_all(specs, images)
+    assert not problem.problem_of(SPEC, images)[0].shared
+    for one, other in zip(kept, computed, strict=True):
+        assert np.array_equal(one.predictions, other.predictions)
+        for metric in (keys.SUPPORT_VECTORS, keys.DUAL_COEFFICIENTS, keys.VAL_ACCURACY):
+            assert one.metrics[metric] == other.metrics[metric]
 
 
 def test_gram_matrix_is_computed_once(images: Images) -> None:

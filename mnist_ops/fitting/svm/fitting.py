@@ -98,7 +98,7 @@ def _shared(specs: Sequence[SvmSpec], images: Images) -> dict[SvmSpec, _Fitted]:
         spec: (Kernel.of(spec, problem.n_features, problem.n_varying), spec.C) for spec in specs
     }
     solutions = solutions_of(problem, wanted.values())
-    # What is shared is paid by the first that needs it.
+    # What is shared is paid by the first that needs it, inner products of several kernels by each.
     unpaid_s = dict.fromkeys(wanted.values(), 0.0)
     unpaid_s[wanted[specs[0]]] += problem.prepare_s if is_prepared_now else 0.0
     seen: set[Kernel] = set()
@@ -107,6 +107,7 @@ def _shared(specs: Sequence[SvmSpec], images: Images) -> dict[SvmSpec, _Fitted]:
             unpaid_s[kernel, penalty] += solution.solver_s
             if kernel not in seen:
                 unpaid_s[kernel, penalty] += solution.kernel_s
+                unpaid_s[kernel, penalty] += solution.products_s / solution.sharing
                 seen.add(kernel)
     fitted = {}
     for spec, each in wanted.items():
@@ -116,7 +117,7 @@ def _shared(specs: Sequence[SvmSpec], images: Images) -> dict[SvmSpec, _Fitted]:
             test=solution.test,
             n_support=len(solution.classifier.support),
             n_coefficients=int(np.count_nonzero(solution.classifier.coefficients)),
-            alone_s=problem.prepare_s + solution.kernel_s + solution.solver_s,
+            alone_s=problem.prepare_s + solution.products_s + solution.kernel_s + solution.solver_s,
             shared_s=unpaid_s.pop(each, 0.0),
             predict_s=solution.predict_s,
         )

@@ -24,6 +24,7 @@ A gamma that a kernel does not use (linear), or a degree, does not make it anoth
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,29 +102,46 @@ class Kernel:
             degree=spec.degree if spec.kernel == "poly" else 0,
         )
 
-    def apply(self, products: Matrix, left: Matrix, right: Matrix) -> None:
-        """Turn inner products into kernel values, in place.
+    def apply(self, products: Matrix, left: Matrix, right: Matrix, out: NDArray[Any]) -> None:
+        """Turn inner products into kernel values.
 
         Args:
             products: <x, y>, shape (rows, columns).
             left: <x, x>, shape (rows,).
             right: <y, y>, shape (columns,).
+            out: where to put the values, which may be the products themselves.
         """
         rows = max(1, CHUNK // products.shape[1])
         for start in range(0, len(products), rows):
-            chunk = products[start : start + rows]
-            if self.name == "rbf":
-                chunk *= 2 * self.gamma
-                chunk -= self.gamma * right
-                chunk -= (self.gamma * left[start : start + rows])[:, None]
-                np.minimum(chunk, 0, out=chunk)
-                np.exp(chunk, out=chunk)
-            elif self.name == "poly":
-                chunk *= self.gamma
-                _power(chunk, self.degree)
-            elif self.name == "sigmoid":
-                chunk *= self.gamma
-                np.tanh(chunk, out=chunk)
+            some = slice(start, start + rows)
+            values = products[some].copy()
+            self._transform(values, left[some, None], right)
+            out[some] = values
+
+    def diagonal(self, products: Matrix, squares: Matrix) -> Matrix:
+        """Return the kernel values of images with themselves.
+
+        Args:
+            products: as for `apply`, of images with the same ones.
+            squares: <x, x> of them.
+        """
+        values = products.diagonal().copy()
+        self._transform(values, squares, squares)
+        return values
+
+    def _transform(self, values: Matrix, left: Matrix, right: Matrix) -> None:
+        if self.name == "rbf":
+            values *= 2 * self.gamma
+            values -= self.gamma * right
+            values -= self.gamma * left
+            np.minimum(values, 0, out=values)
+            np.exp(values, out=values)
+        elif self.name == "poly":
+            values *= self.gamma
+            _power(values, self.degree)
+        elif self.name == "sigmoid":
+            values *= self.gamma
+            np.tanh(values, out=values)
 
     def check_range(self, largest: float) -> None:
         """Refuse a kernel whose values libsvm could not hold.
@@ -137,7 +155,7 @@ class Kernel:
         """
         value = np.array([[largest]])
         with np.errstate(over="ignore"):
-            self.apply(value, value[0].copy(), value[0].copy())
+            self._transform(value, value.copy(), value.copy())
             fits = np.isfinite(value.astype(np.float32)).all()
         if not fits:
             raise InvalidInput(

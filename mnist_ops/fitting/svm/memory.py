@@ -19,6 +19,9 @@ PROCESS_BYTES = 6 * GB // 10
 FLOAT_BYTES = 8
 # Rows of evaluation images are taken a few at a time, so that their kernel values take this much.
 EVALUATION_BYTES = 2**26
+# Kernels that are fitted in one pass over the pairs of classes where inner products are not kept:
+# as many as a fit group has.
+KERNELS_AT_ONCE = 2
 # libsvm's cache of kernel rows. A value costs it one look into the block, so a small cache is no
 # slower than one that holds all; at 9,800 images it is faster, for want of fresh memory pages.
 CACHE_MB = 100
@@ -78,8 +81,13 @@ def working_bytes(sizes: list[int], n_features: int) -> int:
     standardising = 2 * FLOAT_BYTES * n_train * n_features
     # The kernel block of the two largest classes, that of the first with itself, the rows of
     # both while they are multiplied, and libsvm's cache of 32-bit rows.
-    solving = (first + second) ** 2 + first**2 + 2 * (first + second) * n_features
-    solving = FLOAT_BYTES * solving + min(CACHE_MB * 2**20, 4 * (first + second) ** 2)
+    libsvm = FLOAT_BYTES * ((first + second) ** 2 + first**2)
+    libsvm += min(CACHE_MB * 2**20, 4 * (first + second) ** 2)
+    # The compiled solver has values of half the size, of several kernels, and inner products of
+    # two pairs beside them.
+    compiled = FLOAT_BYTES * ((first + second) ** 2 + (KERNELS_AT_ONCE + 4) * first**2) // 2
+    rows = FLOAT_BYTES * 2 * (first + second) * n_features
+    solving = max(libsvm, compiled) + rows
     # At worst every image is a support vector.
     predicting = FLOAT_BYTES * n_train * (n_features + 2 * n_pairs) + 3 * EVALUATION_BYTES
     return PROCESS_BYTES + max(standardising, solving, predicting)

@@ -2,9 +2,9 @@
 
 libsvm trains a classifier for each pair of classes i < j, on the images of these two alone, those
 of class i first and with y = +1 (`svm_train` in svm.cpp; Chang and Lin, LIBSVM, ACM TIST 2(3),
-2011, section 7). The pairs do not depend on each other: solving each as a two-class
-`SVC(kernel="precomputed")` on its own block of the kernel matrix takes the same steps to the same
-solution as the one call with ten classes, and never holds more than a block.
+2011, section 7). The pairs do not depend on each other: solving each on its own block of the kernel
+matrix takes the same steps to the same solution as one `SVC` with ten classes, and never holds more
+than a block.
 
 A new image x gets from the classifier (i, j) ::
 
@@ -16,17 +16,16 @@ are one matrix product, kernel values times signed dual coefficients.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import config_context
-from sklearn.svm import SVC
 
+from mnist_ops.fitting.svm import smo
 from mnist_ops.fitting.svm.kernels import Kernel, Matrix
-from mnist_ops.fitting.svm.memory import CACHE_MB
+from mnist_ops.fitting.svm.pair_kernels import Block, PairKernels
 from mnist_ops.fitting.svm.problem import Index, Problem
 
 
@@ -55,38 +54,44 @@ class Solved:
 
     Attributes:
         classifiers: one for each C that was asked for.
+        products_s: seconds that went into inner products, which the other kernels share.
         kernel_s: seconds that went into kernel values, which all of them share.
         solver_s: seconds that each classifier's own pairs took.
     """
 
     classifiers: list[OneVsOne]
+    products_s: float
     kernel_s: float
     solver_s: list[float]
 
 
-def solve(problem: Problem, kernel: Kernel, penalties: Sequence[float]) -> Solved:
-    """Solve the classifier of each pair of classes, for each of `penalties` (values of C).
+def solve(problem: Problem, wanted: Mapping[Kernel, Sequence[float]]) -> list[Solved]:
+    """Solve the classifier of each pair of classes, for each kernel and each value of C.
 
     Raises:
-        InvalidInput: the kernel overflows on these images.
+        InvalidInput: a kernel overflows on these images.
     """
-    start = time.perf_counter()
-    kernel.check_range(float(problem.squares.max()))
-    n_classes = len(problem.classes)
-    largest = sum(sorted(problem.sizes)[-2:])
-    buffer = np.empty(largest**2)
-    # Kernel blocks of a class with itself: in 9 pairs each, so all are kept if there is room.
-    own: dict[int, Matrix] = {}
-    solvers = [_Solver(problem, penalty) for penalty in penalties]
-    for pair, (i, j) in enumerate(combinations(range(n_classes), 2)):
-        size = problem.sizes[i] + problem.sizes[j]
-        block = buffer[: size**2].reshape(size, size)
-        _fill(problem, kernel, i, j, own, block)
-        for solver in solvers:
-            solver.solve_pair(pair, i, j, block)
-    solver_s = [solver.seconds for solver in solvers]
-    classifiers = [solver.finish() for solver in solvers]
-    return Solved(classifiers, time.perf_counter() - start - sum(solver_s), solver_s)
+    for kernel in wanted:
+        kernel.check_range(float(problem.squares.max()))
+    kernels = PairKernels(problem, wanted)
+    solvers = {kernel: [_Solver(problem, each) for each in wanted[kernel]] for kernel in wanted}
+    kernel_s = dict.fromkeys(wanted, 0.0)
+    for pair, (i, j) in enumerate(combinations(range(len(problem.classes)), 2)):
+        for kernel in wanted:
+            start = time.perf_counter() + kernels.products_s
+            block, diagonal = kernels.matrix(kernel, i, j)
+            kernel_s[kernel] += time.perf_counter() - (start + kernels.products_s)
+            for solver in solvers[kernel]:
+                solver.solve_pair(pair, i, j, block, diagonal)
+    return [
+        Solved(
+            [solver.finish() for solver in solvers[kernel]],
+            kernels.products_s,
+            kernel_s[kernel],
+            [solver.seconds for solver in solvers[kernel]],
+        )
+        for kernel in wanted
+    ]
 
 
 class _Solver:
@@ -102,22 +107,19 @@ class _Solver:
         self.intercepts = np.empty(n_pairs)
         self.iterations = np.empty(n_pairs, dtype=np.int32)
 
-    def solve_pair(self, pair: int, i: int, j: int, block: Matrix) -> None:
+    def solve_pair(self, pair: int, i: int, j: int, block: Block, diagonal: Matrix) -> None:
         """Solve pair number `pair`, of classes `i` and `j`, on their kernel matrix."""
         start = time.perf_counter()
-        of_second = np.arange(len(block)) >= self.problem.sizes[i]
-        # The values are known to be finite; looking at each again takes as long as a small fit.
-        with config_context(assume_finite=True):
-            classifier = SVC(kernel="precomputed", C=self.penalty, cache_size=CACHE_MB)
-            classifier.fit(block, of_second)
-        members = np.r_[self.problem.of_class(i), self.problem.of_class(j)]
+        n_first = self.problem.sizes[i]
+        if block.dtype == np.float32:
+            solution = smo.by_steps_of_libsvm(block, diagonal, n_first, self.penalty)
+        else:
+            solution = smo.by_libsvm(block, n_first, self.penalty)
         # The number of the other class among the others: j - 1 of those that are not i.
-        rows = np.where(of_second, i, j - 1)
-        support = classifier.support_
-        # With two classes scikit-learn turns libsvm's signs around.
-        self.coefficients[rows[support], members[support]] = -classifier.dual_coef_[0]
-        self.intercepts[pair] = -classifier.intercept_[0]
-        self.iterations[pair] = classifier.n_iter_[0]
+        self.coefficients[j - 1, self.problem.of_class(i)] = solution.coefficients[:n_first]
+        self.coefficients[i, self.problem.of_class(j)] = solution.coefficients[n_first:]
+        self.intercepts[pair] = solution.intercept
+        self.iterations[pair] = solution.iterations
         self.seconds += time.perf_counter() - start
 
     def finish(self) -> OneVsOne:
@@ -133,7 +135,8 @@ class Predicted:
 
     Attributes:
         classes: of each classifier, the class of each image, uint8.
-        kernel_s: seconds that went into kernel values, which all of them share.
+        kernel_s: seconds that went into kernel values, which all of them share, with the inner
+            products, which the other kernels share.
         decision_s: seconds that each classifier's own decisions took.
     """
 
@@ -143,26 +146,66 @@ class Predicted:
 
 
 def predict(
-    problem: Problem, kernel: Kernel, classifiers: Sequence[OneVsOne], part: str
-) -> Predicted:
-    """Classify the images of a part, ``val`` or ``test``, by classifiers with the same kernel."""
+    problem: Problem, solved: Mapping[Kernel, Sequence[OneVsOne]], part: str
+) -> list[Predicted]:
+    """Classify the images of a part, ``val`` or ``test``, by the classifiers of each kernel."""
     kept_s = problem.product_s(part)
     start = time.perf_counter()
-    support = np.unique(np.concatenate([classifier.support for classifier in classifiers]))
+    support = np.unique(
+        np.concatenate([each.support for classifiers in solved.values() for each in classifiers])
+    )
     squares = problem.squares[support]
-    by_pair = [_by_pair(problem, classifier, support) for classifier in classifiers]
-    votes: list[list[Index]] = [[] for _ in classifiers]
-    decision_s = [0.0 for _ in classifiers]
+    deciders = {
+        kernel: [_Decider(problem, each, support) for each in classifiers]
+        for kernel, classifiers in solved.items()
+    }
+    own_s = dict.fromkeys(solved, 0.0)
+    values = None
     for some in problem.evaluations(part, support):
-        kernel.apply(some.products, some.squares, squares)
-        for number, classifier in enumerate(classifiers):
+        if values is None or len(solved) == 1:
+            values = some.products if len(solved) == 1 else np.empty_like(some.products)
+        for kernel in solved:
             own_start = time.perf_counter()
-            decisions = some.products @ by_pair[number] + classifier.intercepts
-            votes[number].append(vote(decisions))
-            decision_s[number] += time.perf_counter() - own_start
-    kernel_s = kept_s + time.perf_counter() - start - sum(decision_s)
-    classes = [problem.classes[np.concatenate(each)].astype(np.uint8) for each in votes]
-    return Predicted(classes, kernel_s, decision_s)
+            out = values[: len(some.products)]
+            kernel.apply(some.products, some.squares, squares, out)
+            own_s[kernel] += time.perf_counter() - own_start
+            for decider in deciders[kernel]:
+                decider.decide(out)
+    decision_s = {kernel: [each.seconds for each in deciders[kernel]] for kernel in solved}
+    shared_s = (
+        kept_s
+        + time.perf_counter()
+        - start
+        - sum(own_s.values())
+        - sum(sum(each) for each in decision_s.values())
+    )
+    return [
+        Predicted(
+            [
+                problem.classes[np.concatenate(each.votes)].astype(np.uint8)
+                for each in deciders[kernel]
+            ],
+            shared_s + own_s[kernel],
+            decision_s[kernel],
+        )
+        for kernel in solved
+    ]
+
+
+class _Decider:
+    """The decisions of one classifier, some images at a time."""
+
+    def __init__(self, problem: Problem, classifier: OneVsOne, support: Index):
+        self.by_pair = _by_pair(problem, classifier, support)
+        self.intercepts = classifier.intercepts
+        self.votes: list[Index] = []
+        self.seconds = 0.0
+
+    def decide(self, values: Matrix) -> None:
+        """Vote on images whose kernel values with the support vectors are `values`."""
+        start = time.perf_counter()
+        self.votes.append(vote(values @ self.by_pair + self.intercepts))
+        self.seconds += time.perf_counter() - start
 
 
 def vote(decisions: Matrix) -> NDArray[np.int64]:
@@ -205,32 +248,3 @@ def _by_pair(problem: Problem, classifier: OneVsOne, support: Index) -> Matrix:
 def _class_of(problem: Problem, positions: Index) -> Index:
     numbers: Index = np.searchsorted(np.cumsum(problem.sizes), positions, side="right")
     return numbers
-
-
-def _fill(
-    problem: Problem, kernel: Kernel, i: int, j: int, own: dict[int, Matrix], block: Matrix
-) -> None:
-    """Write the kernel matrix of the images of class `i`, then `j`; look up and add to `own`."""
-    n_first = problem.sizes[i]
-    if i not in own:
-        if not problem.shared:
-            own.clear()
-        own[i] = np.empty((n_first, n_first))
-        _kernel_block(problem, kernel, i, i, own[i])
-    block[:n_first, :n_first] = own[i]
-    _kernel_block(problem, kernel, i, j, block[:n_first, n_first:])
-    # Some rows at a time: a whole transposed copy would fetch each cache line eight times.
-    for start in range(0, n_first, 64):
-        rows = slice(start, min(start + 64, n_first))
-        block[n_first:, rows] = block[rows, n_first:].T
-    if j in own:
-        block[n_first:, n_first:] = own[j]
-        return
-    _kernel_block(problem, kernel, j, j, block[n_first:, n_first:])
-    if problem.shared:
-        own[j] = block[n_first:, n_first:].copy()
-
-
-def _kernel_block(problem: Problem, kernel: Kernel, i: int, j: int, out: Matrix) -> None:
-    problem.gram_block(i, j, out)
-    kernel.apply(out, problem.squares[problem.of_class(i)], problem.squares[problem.of_class(j)])

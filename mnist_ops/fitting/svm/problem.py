@@ -7,8 +7,7 @@ matrix is made of blocks, one for each pair of classes, the same for every confi
     [ G_ji  G_jj ]
 
 At 10,000 images all blocks together are half a Gram matrix, 0.4 GB: they are computed once. At
-49,000 they would be 9.6 GB: each is computed when a fit needs it, which takes a configuration
-about as long again as its fit.
+49,000 they would be 9.6 GB: each is computed when a fit needs it, once for the kernels of a fit.
 """
 
 import time
@@ -106,12 +105,13 @@ class Problem:
         rows: Matrix = self.scaler.transform(pixels(self._images, index))
         return rows
 
-    def gram_block(self, i: int, j: int, out: Matrix) -> None:
-        """Write the inner products of the images of class `i` with those of class `j >= i`."""
-        if self.shared:
-            np.copyto(out, self._blocks[i, j])
-        else:
-            self._multiply(self._class_rows(i), self._class_rows(j) if j != i else None, out)
+    def gram_block(self, i: int, j: int) -> Matrix:
+        """Return the inner products, which are kept, of class `i` with class `j >= i`."""
+        return self._blocks[i, j]
+
+    def multiply(self, i: int, j: int, out: Matrix) -> None:
+        """Compute the inner products of the images of class `i` with those of class `j >= i`."""
+        self._multiply(self._class_rows(i), self._class_rows(j) if j != i else None, out)
 
     def product_s(self, part: str) -> float:
         """Return the seconds that the inner products of a part took, if they are kept; else 0.

@@ -1,7 +1,8 @@
 """Solve each distinct classifier once, and the classifiers of one kernel together.
 
 Two cells with the same kernel (see `kernels`) and C have the same solution. Cells with the same
-kernel and other C have the same kernel values, in training and in prediction.
+kernel and other C have the same kernel values, in training and in prediction; those with other
+kernels have the same inner products.
 """
 
 from collections.abc import Iterable
@@ -11,8 +12,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_ops.fitting.svm import one_vs_one
+from mnist_ops.fitting.svm import one_vs_one, smo
 from mnist_ops.fitting.svm.kernels import Kernel
+from mnist_ops.fitting.svm.memory import KERNELS_AT_ONCE
 from mnist_ops.fitting.svm.one_vs_one import OneVsOne
 from mnist_ops.fitting.svm.problem import Problem
 
@@ -27,6 +29,8 @@ class Solution:
         classifier: of all pairs of classes.
         val: predicted class of each validation image.
         test: predicted class of each test image.
+        products_s: seconds for the inner products.
+        sharing: kernels that shared these.
         kernel_s: seconds for the kernel values, which other classifiers may have shared.
         solver_s: seconds for the classifiers.
         predict_s: seconds to predict the test images, kernel values with them included.
@@ -35,6 +39,8 @@ class Solution:
     classifier: OneVsOne
     val: NDArray[np.uint8]
     test: NDArray[np.uint8]
+    products_s: float
+    sharing: int
     kernel_s: float
     solver_s: float
     predict_s: float
@@ -55,24 +61,31 @@ def solutions_of(problem: Problem, wanted: Iterable[Wanted]) -> dict[Wanted, tup
     penalties: dict[Kernel, list[float]] = {}
     for kernel, penalty in missing:
         penalties.setdefault(kernel, []).append(penalty)
-    for kernel, values in penalties.items():
-        for penalty, solution in zip(values, _solve(problem, kernel, values), strict=True):
-            known[kernel, penalty] = solution
+    # Kernels share inner products that are not kept; those that are need no company.
+    count = 1 if problem.shared or not smo.usable() else KERNELS_AT_ONCE
+    kernels = list(penalties)
+    for start in range(0, len(kernels), count):
+        some = {kernel: penalties[kernel] for kernel in kernels[start : start + count]}
+        known |= _solve(problem, some)
     return {each: (known[each], each in missing) for each in wanted}
 
 
-def _solve(problem: Problem, kernel: Kernel, penalties: list[float]) -> list[Solution]:
-    solved = one_vs_one.solve(problem, kernel, penalties)
-    val = one_vs_one.predict(problem, kernel, solved.classifiers, "val")
-    test = one_vs_one.predict(problem, kernel, solved.classifiers, "test")
-    return [
-        Solution(
-            classifier=classifier,
-            val=val.classes[number],
-            test=test.classes[number],
-            kernel_s=solved.kernel_s,
-            solver_s=solved.solver_s[number],
-            predict_s=test.kernel_s + test.decision_s[number],
+def _solve(problem: Problem, wanted: dict[Kernel, list[float]]) -> dict[Wanted, Solution]:
+    solved = dict(zip(wanted, one_vs_one.solve(problem, wanted), strict=True))
+    classifiers = {kernel: each.classifiers for kernel, each in solved.items()}
+    val = one_vs_one.predict(problem, classifiers, "val")
+    test = one_vs_one.predict(problem, classifiers, "test")
+    return {
+        (kernel, penalty): Solution(
+            classifier=solved[kernel].classifiers[number],
+            val=val[position].classes[number],
+            test=test[position].classes[number],
+            products_s=solved[kernel].products_s,
+            sharing=len(wanted),
+            kernel_s=solved[kernel].kernel_s,
+            solver_s=solved[kernel].solver_s[number],
+            predict_s=test[position].kernel_s + test[position].decision_s[number],
         )
-        for number, classifier in enumerate(solved.classifiers)
-    ]
+        for position, kernel in enumerate(wanted)
+        for number, penalty in enumerate(wanted[kernel])
+    }
