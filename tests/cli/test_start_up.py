@@ -1,8 +1,10 @@
 """Start-up: which of the packages that take long a command or a worker imports."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import start_up
@@ -33,35 +35,29 @@ ALLOWED = {
 }
 
 
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+def imported(folder: Path) -> dict[str, dict[str, object]]:
     """Case -> what it imported; one process for all of them, which each is a fork of."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("start")
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("MNIST_OPS_STATE", str(folder / "state"))
-        cases = [*start_up.BARE, "with MLflow", *start_up.ON_STORE]
-        done = subprocess.run(
-            [sys.executable, start_up.__file__, *cases],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
+    cases = [*start_up.BARE, "with MLflow", *start_up.ON_STORE]
+    environment = os.environ | {"MNIST_OPS_STATE": str(folder / "state")}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(
+        [sys.executable, start_up.__file__, *cases],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return {found.pop("case"): found for found in map(json.loads, done.stdout.splitlines())}
 
 
+# One test for all, as they share a process.
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ALLOWED)
-def test_imports_are_those_that_it_needs(case: str, imported: dict[str, dict[str, object]]) -> None:
-    assert imported[case]["error"] in ("", "Exit(0)", "Exit(1)")
-    assert set(imported[case]["imported"]) <= ALLOWED[case]
-
-
-def test_every_case_is_looked_at() -> None:
-    assert ALLOWED.keys() == start_up.BARE.keys() | start_up.ON_STORE.keys()
-
-
-@pytest.mark.slow
-def test_what_is_imported_is_seen(imported: dict[str, dict[str, object]]) -> None:
-    assert "torchvision" in imported["worker, networks"]["imported"]
+def test_imports_are_those_that_a_command_needs(tmp_path: Path) -> None:
+    found = imported(tmp_path)
+    assert found.keys() == ALLOWED.keys()
+    for case, result in found.items():
+        assert result["error"] in ("", "Exit(0)", "Exit(1)"), case
+        assert set(result["imported"]) <= ALLOWED[case], case
+    # What is imported is seen.
+    assert "torchvision" in found["worker, networks"]["imported"]

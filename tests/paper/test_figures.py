@@ -1,13 +1,17 @@
 """The figures: the numbers behind each, what is drawn of them, and the files they become."""
 
 import dataclasses
+import importlib
 import json
 import math
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from compare_runs import all_tables, cuda_not_measured, expected, row, select, store
 from plotly import graph_objects as go
@@ -541,6 +545,33 @@ def test_with_a_browser_that_breaks_the_rest_is_written(figures, monkeypatch):
     assert len(files) == 3
     assert len(said) == 1
     assert "as the browser failed" in said[0]
+
+
+@pytest.mark.slow
+def test_a_browser_that_dies_while_it_draws_is_replaced(figures, monkeypatch):
+    module = importlib.import_module("mnist_ops.compare.figures.export")
+    monkeypatch.setattr(module, "IMAGE_TIMEOUT_S", 5)
+    before = set(psutil.Process().children(recursive=True))
+
+    def kill_when_it_draws() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            browser = set(psutil.Process().children(recursive=True)) - before
+            if any("--type=renderer" in " ".join(each.cmdline()) for each in browser):
+                time.sleep(1)
+                for each in set(psutil.Process().children(recursive=True)) - before:
+                    each.kill()
+                return
+            time.sleep(0.1)
+
+    killer = threading.Thread(target=kill_when_it_draws)
+    killer.start()
+    said = []
+    files = export(figures, said.append)
+    killer.join()
+    if said:
+        unavailable(said[0])
+    assert {f"figures/{stem}.png" for stem in STEMS} <= files.keys()
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +39,7 @@ _DRAWN_BY = ("kaleido", "choreographer", "plotly")
 # Each tab of a browser takes about 100 MB.
 _MOST_TABS = 4
 START_TIMEOUT_S = 60.0
-_IMAGE_TIMEOUT_S = 60
+IMAGE_TIMEOUT_S = 60
 _CLOSE_TIMEOUT_S = 10.0
 _HOW = "install chromium, and `pip install kaleido`"
 
@@ -109,7 +109,7 @@ def export(
         files |= kept
         try:
             if wanted := {name: image for name, image in images.items() if name not in kept}:
-                files |= asyncio.run(_draw(wanted))
+                files |= _drawn(wanted)
         # Whatever keeps a browser from starting or drawing, the report is as good without.
         except Exception as error:
             log(f"no SVG and PNG figures, {_reason(error)}: {_HOW}")
@@ -184,29 +184,56 @@ def _kept(images: Mapping[str, Image], before: Path | None) -> dict[str, bytes]:
     return kept
 
 
+def _drawn(images: Mapping[str, Image]) -> dict[str, bytes]:
+    """Return the images; draw them once more where an answer of the browser is lost."""
+    try:
+        return asyncio.run(_draw(images))
+    except TimeoutError:
+        return asyncio.run(_draw(images))
+
+
 async def _draw(images: Mapping[str, Image]) -> dict[str, bytes]:
     """Return the images, drawn by one browser in as many tabs as there are processors."""
     # An extra: the report is written without it.
     from kaleido import Kaleido
 
     tabs = min(len(images), os.cpu_count() or 1, _MOST_TABS)
-    browser = Kaleido(n=tabs, timeout=_IMAGE_TIMEOUT_S, mathjax=False)
+    browser = Kaleido(n=tabs, timeout=IMAGE_TIMEOUT_S, mathjax=False)
     others = set(psutil.Process().children(recursive=True))
     try:
         with _killed_after(START_TIMEOUT_S, others):
-            await browser.open()
+            # Where the browser is gone already, killing it ends no wait.
+            async with asyncio.timeout(START_TIMEOUT_S + _CLOSE_TIMEOUT_S):
+                await browser.open()
         tasks = [asyncio.create_task(_image(browser, image)) for image in images.values()]
         try:
-            contents = await asyncio.gather(*tasks)
+            await _all_done(tasks)
         finally:
             # After the first failure the others would wait for a browser that is gone.
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return dict(zip(images, contents, strict=True))
+        return {name: task.result() for name, task in zip(images, tasks, strict=True)}
     finally:
         with _killed_after(_CLOSE_TIMEOUT_S, others), contextlib.suppress(Exception):
-            await browser.close()
+            async with asyncio.timeout(2 * _CLOSE_TIMEOUT_S):
+                await browser.close()
+
+
+async def _all_done(tasks: Collection[asyncio.Task[bytes]]) -> None:
+    """Wait for `tasks`; raise the first error, or `TimeoutError` if none ends for too long.
+
+    Kaleido's own limit does not count the wait for a tab, which has no end once the tabs are gone.
+    """
+    pending = set(tasks)
+    while pending:
+        done, pending = await asyncio.wait(
+            pending, timeout=IMAGE_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            raise TimeoutError
+        for task in done:
+            task.result()
 
 
 @contextmanager
