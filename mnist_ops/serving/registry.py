@@ -55,6 +55,7 @@ SOURCES = (
     "data/__init__.py",
     "data/catalog.py",
     "fitting/__init__.py",
+    "fitting/compiled.py",
     "fitting/fast",
     "fitting/resnet/__init__.py",
     "fitting/resnet/catalog.py",
