@@ -202,7 +202,6 @@ class Output:
 )
 @click.option(
     "--streams",
-    # As many as torch has streams.
     type=click.IntRange(1, cuda.MAX_STREAMS),
     default=1,
     show_default=True,

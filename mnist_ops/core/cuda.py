@@ -1,4 +1,4 @@
-"""What is known of CUDA devices without torch, which takes seconds to import."""
+"""CUDA devices, as far as they are known without torch, which takes seconds to import."""
 
 import ctypes
 import sys

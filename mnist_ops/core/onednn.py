@@ -1,4 +1,4 @@
-"""What oneDNN, by which torch computes on a CPU, tells of the kernels that it uses."""
+"""Kernels of oneDNN, the library by which torch computes on a CPU, as it reports them."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 # Implementations that are there to be right, not fast: ``ref:any``, ``simple_nchw:any``,
 # ``gemm:ref``.
 _REFERENCE = re.compile(r"(^|:)(ref|simple)(_|:|$)")
-_EXECUTED = re.compile(r"^onednn_verbose,(?:v\d+,)?primitive,exec,(.+)$", re.M)
+# Engine, operation, implementation, direction, shapes and types, milliseconds.
+_EXECUTED = re.compile(
+    r"^onednn_verbose,(?:v\d+,)?primitive,exec,[^,]+,([^,]+),([^,]+),([^,]+),(.*),([\d.]+)$", re.M
+)
 _TYPE = re.compile(r"\bsrc(?:_layer)?:(\w+)")
 
 
@@ -41,9 +44,8 @@ class Kernel:
 def kernels(verbose: str) -> list[Kernel]:
     """Read what oneDNN printed under ``ONEDNN_VERBOSE=1``; other lines are passed over."""
     found = []
-    for line in _EXECUTED.findall(verbose):
-        _, operation, implementation, direction, *rest, ms = line.split(",")
-        described = _TYPE.search(",".join(rest))
+    for operation, implementation, direction, shapes, ms in _EXECUTED.findall(verbose):
+        described = _TYPE.search(shapes)
         kind = described[1] if described else ""
         found.append(Kernel(operation, direction, kind, implementation, float(ms)))
     return found

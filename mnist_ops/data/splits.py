@@ -146,6 +146,5 @@ def _limited(
     for name in names:
         mine = own == name
         place[mine] = np.arange(mine.sum()) / mine.sum()
-    kept = np.sort(np.argsort(place, kind="stable")[:limit])
-    kept_part: NDArray[np.int64] = part[kept]
-    return kept_part
+    kept: NDArray[np.int64] = part[np.sort(np.argsort(place, kind="stable")[:limit])]
+    return kept

@@ -85,4 +85,6 @@ def _compile(source: Path, folder: str) -> None:
         "name, source, folder, *flags = sys.argv[1:]; "
         "cpp_extension.load(name, [source], flags, build_directory=folder, is_python_module=False)"
     )
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+    # -P: a file of the user's folder must not take the place of a module.
+    command = [sys.executable, "-P", "-c", code, *arguments]
+    subprocess.run(command, check=True, capture_output=True)

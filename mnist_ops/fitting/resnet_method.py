@@ -13,7 +13,7 @@ from mnist_ops.study.specs import ResNetSpec
 @reproducible(THREADS)
 def fit(cells: Sequence[ResNetSpec], images: Images, work: Work) -> None:
     """Train once, as long as the longest cell; the shorter ones get their results on the way."""
-    # It takes seconds, which costs need not wait for.
+    # Imported here: costs need no torch, which takes seconds.
     from mnist_ops.fitting.resnet import train
 
     def on_result(epochs: int, result: FitResult) -> None:
@@ -38,8 +38,8 @@ def fit(cells: Sequence[ResNetSpec], images: Images, work: Work) -> None:
 
 
 def cost(cell: ResNetSpec) -> float:
-    """Return what a pass over the images costs, weighed by the batch size, times epochs."""
+    """Return the FLOPs of a pass over an image, weighed by the batch size, times epochs."""
     # Who watches a grid does not have a user's network.
-    of_pass = 1.0 if cell.code else named(cell.model).cost
+    flops = 1 if cell.code else named(cell.model).flops
     # A step has a part that does not shrink with its batch.
-    return of_pass * (1 + 8 / cell.batch_size) * cell.epochs
+    return flops * (1 + 8 / cell.batch_size) * cell.epochs

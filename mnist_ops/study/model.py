@@ -27,7 +27,7 @@ class Model:
             `EstimatorSpec` fits has none. Further arguments are given by name.
         arguments: name -> default of each argument that may be an axis.
         code: the digest of a user's function; empty for a model with a name of its own.
-        cost: of a pass over one image, compared with a model of cost 1.
+        flops: of a pass over one image, by which fits are ordered and forecast; 1 if unknown.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Model:
     build: Callable[..., Any]
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     code: str = ""
-    cost: float = 1.0
+    flops: int = 1
 
 
 def named(name: str) -> Model:

@@ -131,7 +131,7 @@ def opponents(pythons: list[str]) -> list[Contestant]:
 
 @dataclass(frozen=True)
 class Length:
-    """How often, and how long in seconds, each contestant trains."""
+    """Number of turns of each contestant, and their seconds."""
 
     rounds: int
     seconds: float

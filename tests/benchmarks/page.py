@@ -136,7 +136,11 @@ def kernels(cases: list[dict[str, Any]]) -> str:
         f"What oneDNN computed a step of {title(cases[0])} with, as shares of the step's time from "
         f"{SMALLEST_SHARE:.0%} on:\n\n"
         + table(["Trained by", "torch", "Precision", "Kernels"], rows)
-        + f"\nReference kernels take at most {reference:.1%} of any step measured.\n"
+        + (
+            f"\nReference kernels take up to {reference:.1%} of a step.\n"
+            if reference
+            else "\nNo step that was measured has a reference kernel.\n"
+        )
     )
 
 

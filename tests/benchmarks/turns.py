@@ -1,4 +1,4 @@
-"""What all benchmarks share: taking turns, ratios with their spread, the machine and the date.
+"""Parts that benchmarks share: taking turns, ratios with their spread, the machine and the date.
 
 Contestants stay up, each a few processes (`opponents.serve`), and train one after the other for a
 second or so. A ratio is that of two neighbouring turns, which whatever else happens on the machine
@@ -64,7 +64,7 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def in_turns(works: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[Any]]:
-    """What each of `works` returned, called in turns; every other time in reverse order."""
+    """Call each of `works` in turns, every other time in reverse order; return their results."""
     found: dict[str, list[Any]] = {name: [] for name in works}
     for number in range(repeats):
         for name in list(works)[:: -1 if number % 2 else 1]:

@@ -23,6 +23,7 @@ def test_complexity(
 ) -> None:
     cost = models.complexity(network_spec(model))
     assert (cost.parameters, cost.flops_fvcore, cost.flops) == (parameters, fvcore, study)
+    assert MODELS[model].flops == study
     assert (f"{cost.parameters / 1e6:.2f}M", f"{cost.flops / 1e6:.2f}M") == published
 
 
@@ -37,7 +38,6 @@ def test_relative_complexity_is_the_published_one() -> None:
         / models.complexity(network_spec("resnet18")).flops
     )
     assert f"{ratio:.2f}" == "2.37"
-    assert MODELS["resnet50"].cost / MODELS["resnet18"].cost == pytest.approx(ratio, rel=0.01)
 
 
 def test_study_convention_by_hand() -> None:

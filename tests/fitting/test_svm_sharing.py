@@ -251,6 +251,16 @@ def test_memory_that_is_no_number(
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
+def test_pixels_that_are_no_numbers(images: Images, kernel: str) -> None:
+    pixels = images.images.astype(np.float32)
+    pixels[17, 3, 5] = float("nan")
+    with pytest.raises(InvalidInput, match="MNIST: a pixel is not a finite number"):
+        svm.fit(
+            dataclasses.replace(SPEC, kernel=kernel), dataclasses.replace(images, images=pixels)
+        )
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
 def test_one_class_only(images: Images, kernel: str) -> None:
     alike = dataclasses.replace(images, labels=np.full_like(images.labels, 7))
     with pytest.raises(InvalidInput, match="all training images are of class 7"):

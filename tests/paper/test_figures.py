@@ -1,32 +1,33 @@
-"""The figures: the numbers behind each, what is drawn of them, and the files they become."""
+"""The figures: the numbers behind each, and what is drawn of them."""
 
-import dataclasses
-import importlib
-import json
 import math
-import sys
-import threading
-import time
-from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
-import psutil
 import pytest
-from compare_runs import all_tables, cuda_not_measured, expected, row, select, store
+from compare_runs import all_tables, expected, row, select, store
+from paper_figures import (
+    AGREEMENT,
+    NO_AGREEMENT,
+    ON_CPU,
+    QUICK,
+    REASONS,
+    STEMS,
+    chosen,
+    figures_of,
+    history,
+    known,
+    pixels,
+    predictions,
+)
 from plotly import graph_objects as go
-from requirements import unavailable
 
-from mnist_ops.compare import Results, Source
+from mnist_ops.compare import Source
 from mnist_ops.compare.figures import agreement, confusion
 from mnist_ops.compare.figures.axes import error_bars, percent_range, time_range
-from mnist_ops.compare.figures.export import DRAWN, export, inline_json
 from mnist_ops.compare.figures.figure import Figure
-from mnist_ops.compare.files import publish
 from mnist_ops.compare.tables.champion import champion
 from mnist_ops.core import keys
 from mnist_ops.study.specs import ResNetSpec
-from pipelines.paper import PAPER
 from pipelines.paper.figures import (
     accuracy,
     complexity,
@@ -37,105 +38,6 @@ from pipelines.paper.figures import (
     times,
 )
 from pipelines.paper.looks import colour
-
-QUICK = expected("quick")
-REASONS = cuda_not_measured(QUICK)
-ON_CPU = [spec for spec in QUICK if spec.device == "cpu"]
-
-STUDY = ["01", "02a", "02b", "03", "04", "05", "06", "07", "08"]
-STEMS = [f"figure-{number}" for number in STUDY] + [
-    "learning-curves",
-    "accuracy-against-time",
-    "confusion-mnist",
-    "confusion-fashionmnist",
-    "accuracy-against-flops",
-    "published-against-measured",
-]
-NO_AGREEMENT = pd.DataFrame(columns=["metric", "description", "published", "measured", "agrees"])
-AGREEMENT = pd.DataFrame(
-    [
-        {
-            "metric": "accuracy",
-            "description": "a",
-            "published": 98.95,
-            "measured": 98.9,
-            "agrees": "yes",
-        },
-        {"metric": "f1", "description": "b", "published": 0.9, "measured": 0.8, "agrees": "no"},
-        {
-            "metric": "train_time_s",
-            "description": "c",
-            "published": 9.0,
-            "measured": 1.0,
-            "agrees": "not comparable",
-        },
-        {
-            "metric": "accuracy",
-            "description": "d",
-            "published": 90.0,
-            "measured": math.nan,
-            "agrees": "not measured",
-        },
-        {
-            "metric": "flops",
-            "description": "e",
-            "published": 33.18,
-            "measured": 33.18,
-            "agrees": "yes",
-        },
-    ]
-)
-
-
-def chosen(specs=ON_CPU, change=lambda spec: {}, reasons=REASONS, preset="quick"):
-    return select(store(specs, preset, change), expected, reasons, preset)
-
-
-def known(spec):
-    """Each cell its own numbers, from its hyper-parameters."""
-    if isinstance(spec, ResNetSpec):
-        value = 0.5 + spec.learning_rate * 100 + (0.01 if spec.optimizer == "Adam" else 0)
-        value += 0.002 * (spec.epochs == 5) - 0.03 * (spec.model == "resnet50")
-        time = spec.epochs * (3.0 if spec.model == "resnet50" else 1.0)
-        return {"test_accuracy": value, "val_accuracy": value, "train_time_s": time}
-    return {
-        "test_accuracy": 0.7 + spec.C / 100,
-        "test_f1": 0.6,
-        "val_accuracy": 0.7,
-        "train_time_s": 1 / spec.C,
-    }
-
-
-def history(run_id, metric):
-    start = int(run_id[3:]) / 1000
-    return [(1, start + 0.2), (2, start + 0.1)]
-
-
-def predictions(run_id):
-    """Two nines taken for fours, one seven for a one, the rest right."""
-    label = np.array([*range(10), 9, 9, 7], dtype=np.uint8)
-    predicted = np.array([*range(10), 4, 4, 1], dtype=np.uint8)
-    return SimpleNamespace(label=label, predicted=predicted, index=np.arange(100, 113))
-
-
-def pixels(dataset, index):
-    return np.stack([np.full((28, 28), i, dtype=np.uint8) for i in index])
-
-
-def figures_of(selection, **changed):
-    arguments = {
-        "agreement": AGREEMENT,
-        "history": history,
-        "predictions": predictions,
-        "pixels": pixels,
-    } | changed
-    results = Results(selection, tuple(all_tables(selection)), agreement=arguments.pop("agreement"))
-    return PAPER.figures(results, Source(selection.runs, **arguments))
-
-
-@pytest.fixture(scope="module")
-def figures():
-    return figures_of(chosen(change=known))
 
 
 def only(frame, **wanted):
@@ -462,162 +364,6 @@ def test_nothing_measured_leaves_no_panel_without_a_word():
             name = axis.plotly_name.replace("axis", "")
             assert name in used | said, (figure.stem, name)
     assert "missing" in texts(next(f for f in drawn if f.stem == "figure-01"))
-
-
-def test_files_are_complete_and_the_same_each_time(figures):
-    said = []
-    files = export(figures, said.append, ("html", "json"))
-    names = [f"figures/{stem}.{kind}" for stem in STEMS for kind in ("html", "json")]
-    assert sorted(files) == sorted([*names, "figures/plotly.min.js"])
-    assert all(files.values())
-    assert said == []
-    assert files == export(figures_of(chosen(change=known)), said.append, ("html", "json"))
-    for name, content in files.items():
-        if name.endswith(".json"):
-            read = json.loads(content)
-            assert sorted(read) == ["data", "layout"]
-            assert "bdata" not in content.decode()
-        elif name.endswith(".html"):
-            text = content.decode()
-            assert len(text) < 200_000
-            assert text.count('src="plotly.min.js"') == 1
-            assert "http" not in text
-
-
-def test_texts_from_the_store_are_text_in_every_file():
-    evil = "</script><script>alert(1)</script>"
-    runs = store(ON_CPU, change=known)
-    runs.loc[runs["study"] == "svm_grid", "kernel"] = evil
-    selection = select(runs, lambda preset: [], {}, "quick")
-    drawn = figures_of(selection)
-    as_text = evil.replace("<", "&lt;")
-    assert any(as_text in figure.json for figure in drawn)
-    assert not any(evil in figure.json for figure in drawn)
-    for name, content in export(drawn, print, ("html",)).items():
-        if name.endswith(".html"):
-            assert evil not in content.decode()
-    for figure in drawn:
-        assert "<" not in inline_json(figure)
-        assert json.loads(inline_json(figure)) == json.loads(figure.json)
-
-
-def test_no_figures_are_no_files():
-    assert export([], print) == {}
-
-
-def test_without_kaleido_the_rest_is_written(figures, monkeypatch):
-    monkeypatch.setitem(sys.modules, "kaleido", None)
-    said = []
-    files = export(figures[:1], said.append)
-    assert sorted(files) == [
-        "figures/figure-01.html",
-        "figures/figure-01.json",
-        "figures/plotly.min.js",
-    ]
-    assert said == [
-        "no SVG and PNG figures, as kaleido is not installed: "
-        "install chromium, and `pip install kaleido`"
-    ]
-
-
-def test_without_a_browser_the_rest_is_written(figures, monkeypatch, tmp_path):
-    pytest.importorskip("kaleido")
-    from choreographer.browsers import chromium
-
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("BROWSER_PATH", raising=False)
-    # Nor where browsers are usually installed, nor one that kaleido has fetched.
-    monkeypatch.setattr(chromium.Chromium, "find_browser", lambda **options: None)
-    said = []
-    files = export(figures[:1], said.append)
-    assert not [name for name in files if name.endswith((".svg", ".png"))]
-    assert said == [
-        "no SVG and PNG figures, as no Chrome or Chromium is found: "
-        "install chromium, and `pip install kaleido`"
-    ]
-
-
-def test_with_a_browser_that_breaks_the_rest_is_written(figures, monkeypatch):
-    pytest.importorskip("kaleido")
-    monkeypatch.setenv("BROWSER_PATH", "/bin/false")
-    said = []
-    files = export(figures[:1], said.append)
-    assert len(files) == 3
-    assert len(said) == 1
-    assert "as the browser failed" in said[0]
-
-
-@pytest.mark.slow
-def test_a_browser_that_dies_while_it_draws_is_replaced(figures, monkeypatch):
-    module = importlib.import_module("mnist_ops.compare.figures.export")
-    monkeypatch.setattr(module, "IMAGE_TIMEOUT_S", 5)
-    before = set(psutil.Process().children(recursive=True))
-
-    def kill_when_it_draws() -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            browser = set(psutil.Process().children(recursive=True)) - before
-            if any("--type=renderer" in " ".join(each.cmdline()) for each in browser):
-                time.sleep(1)
-                for each in set(psutil.Process().children(recursive=True)) - before:
-                    each.kill()
-                return
-            time.sleep(0.1)
-
-    killer = threading.Thread(target=kill_when_it_draws)
-    killer.start()
-    said = []
-    files = export(figures, said.append)
-    killer.join()
-    if said:
-        unavailable(said[0])
-    assert {f"figures/{stem}.png" for stem in STEMS} <= files.keys()
-
-
-@pytest.mark.slow
-def test_images_are_drawn(figures):
-    said = []
-    files = export(figures, said.append)
-    if said:
-        unavailable(said[0])
-    for stem in STEMS:
-        png, svg = files[f"figures/{stem}.png"], files[f"figures/{stem}.svg"]
-        assert png.startswith(b"\x89PNG")
-        assert len(png) > 10_000
-        assert svg.startswith(b"<svg")
-        assert b"</svg>" in svg
-    assert b">Test accuracy by configuration<" in files["figures/figure-01.svg"]
-    again = export(figures[:1] + figures[-1:], said.append)
-    del again[DRAWN]
-    assert again == {name: files[name] for name in again}
-
-
-@pytest.mark.slow
-def test_only_images_that_changed_are_drawn_anew(figures, monkeypatch, tmp_path):
-    said = []
-    some = [figures[0], figures[-1]]
-    files = export(some, said.append)
-    if said:
-        unavailable(said[0])
-    publish(files, tmp_path)
-    changed = dataclasses.replace(figures[0], drawing=go.Figure(figures[0].drawing))
-    changed.drawing.update_layout(title_text="Another title")
-    damaged = tmp_path / "figures" / f"{figures[-1].stem}.png"
-    with monkeypatch.context() as without_browser:
-        without_browser.setenv("BROWSER_PATH", "/bin/false")
-        assert export(some, said.append, before=tmp_path) == files
-        assert said == []
-        damaged.write_bytes(damaged.read_bytes()[:-1])
-        kept = export([changed, figures[-1]], said.append, before=tmp_path)
-    assert [name for name in kept if name.endswith((".svg", ".png"))] == [
-        f"figures/{figures[-1].stem}.svg"
-    ]
-    assert len(said) == 1
-    drawn = export([changed, figures[-1]], said.append, before=tmp_path)
-    assert b">Another title<" in drawn["figures/figure-01.svg"]
-    assert drawn[f"figures/{damaged.name}"] == files[f"figures/{damaged.name}"]
-    (tmp_path / DRAWN).write_text("[]")
-    assert export(some, said.append, before=tmp_path) == files
 
 
 def test_a_figure_of_a_cell_beyond_the_grid_is_drawn():

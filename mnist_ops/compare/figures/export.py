@@ -184,11 +184,15 @@ def _kept(images: Mapping[str, Image], before: Path | None) -> dict[str, bytes]:
     return kept
 
 
+class AnswerLost(Exception):
+    """The browser drew no image for too long: it is gone, or what it said is."""
+
+
 def _drawn(images: Mapping[str, Image]) -> dict[str, bytes]:
-    """Return the images; draw them once more where an answer of the browser is lost."""
+    """Return the images; another browser draws them where an answer of the first is lost."""
     try:
         return asyncio.run(_draw(images))
-    except TimeoutError:
+    except AnswerLost:
         return asyncio.run(_draw(images))
 
 
@@ -212,7 +216,7 @@ async def _draw(images: Mapping[str, Image]) -> dict[str, bytes]:
             # After the first failure the others would wait for a browser that is gone.
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=_CLOSE_TIMEOUT_S)
         return {name: task.result() for name, task in zip(images, tasks, strict=True)}
     finally:
         with _killed_after(_CLOSE_TIMEOUT_S, others), contextlib.suppress(Exception):
@@ -221,9 +225,12 @@ async def _draw(images: Mapping[str, Image]) -> dict[str, bytes]:
 
 
 async def _all_done(tasks: Collection[asyncio.Task[bytes]]) -> None:
-    """Wait for `tasks`; raise the first error, or `TimeoutError` if none ends for too long.
+    """Wait for `tasks`; raise the first error.
 
     Kaleido's own limit does not count the wait for a tab, which has no end once the tabs are gone.
+
+    Raises:
+        AnswerLost: none ended for too long.
     """
     pending = set(tasks)
     while pending:
@@ -231,9 +238,12 @@ async def _all_done(tasks: Collection[asyncio.Task[bytes]]) -> None:
             pending, timeout=IMAGE_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
         )
         if not done:
-            raise TimeoutError
+            raise AnswerLost
         for task in done:
-            task.result()
+            try:
+                task.result()
+            except TimeoutError as error:
+                raise AnswerLost from error
 
 
 @contextmanager

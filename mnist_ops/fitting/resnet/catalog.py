@@ -19,7 +19,7 @@ def _resnet(name: str, image_shape: tuple[int, int, int], n_classes: int) -> "nn
 MODELS = {
     model.name: model
     for model in (
-        Model("resnet18", "ResNet-18", partial(_resnet, "resnet18")),
-        Model("resnet50", "ResNet-50", partial(_resnet, "resnet50"), cost=2.37),
+        Model("resnet18", "ResNet-18", partial(_resnet, "resnet18"), flops=33_184_000),
+        Model("resnet50", "ResNet-50", partial(_resnet, "resnet50"), flops=78_755_072),
     )
 }

@@ -51,8 +51,8 @@ def fit_all(specs: Sequence[SvmSpec], images: Images) -> list[FitResult]:
         A result for each spec, in their order.
 
     Raises:
-        InvalidInput: a limit of the specs does not fit the data set, all training images are of
-            one class, or a kernel overflows on them.
+        InvalidInput: a limit of the specs does not fit the data set, pixels are not finite, all
+            training images are of one class, or a kernel overflows on them.
         TooManyImages: a fit needs more memory than this process may use.
     """
     parts = split_of(specs[0], images)

@@ -111,10 +111,7 @@ class _Solver:
         """Solve pair number `pair`, of classes `i` and `j`, on their kernel matrix."""
         start = time.perf_counter()
         n_first = self.problem.sizes[i]
-        if block.dtype == np.float32:
-            solution = smo.by_steps_of_libsvm(block, diagonal, n_first, self.penalty)
-        else:
-            solution = smo.by_libsvm(block, n_first, self.penalty)
+        solution = smo.solve(block, diagonal, n_first, self.penalty)
         # The number of the other class among the others: j - 1 of those that are not i.
         self.coefficients[j - 1, self.problem.of_class(i)] = solution.coefficients[:n_first]
         self.coefficients[i, self.problem.of_class(j)] = solution.coefficients[n_first:]
@@ -160,13 +157,11 @@ def predict(
         for kernel, classifiers in solved.items()
     }
     own_s = dict.fromkeys(solved, 0.0)
-    values = None
     for some in problem.evaluations(part, support):
-        if values is None or len(solved) == 1:
-            values = some.products if len(solved) == 1 else np.empty_like(some.products)
+        # One kernel needs the products no longer; several do.
+        out = some.products if len(solved) == 1 else np.empty_like(some.products)
         for kernel in solved:
             own_start = time.perf_counter()
-            out = values[: len(some.products)]
             kernel.apply(some.products, some.squares, squares, out)
             own_s[kernel] += time.perf_counter() - own_start
             for decider in deciders[kernel]:

@@ -12,7 +12,7 @@ from sklearn.svm import SVC
 from mnist_ops.data import Images, Split
 from mnist_ops.fitting.svm import memory
 from mnist_ops.fitting.svm.kernels import GRAM_KERNELS, Matrix, resolve_gamma
-from mnist_ops.fitting.svm.problem import check_classes, pixels
+from mnist_ops.fitting.svm.problem import check_classes, check_pixels, pixels
 from mnist_ops.study.specs import SvmSpec
 
 
@@ -20,9 +20,10 @@ def fit(spec: SvmSpec, images: Images, parts: Split) -> Pipeline:
     """Fit `StandardScaler` and `SVC` on the training images.
 
     Raises:
-        InvalidInput: the images are all of one class.
+        InvalidInput: pixels are not finite, or the images are all of one class.
         TooManyImages: the kernel function's whole matrix does not fit into memory.
     """
+    check_pixels(images)
     labels = images.labels[parts.train]
     check_classes(np.unique(labels))
     if spec.kernel not in GRAM_KERNELS:
@@ -37,4 +38,4 @@ def fit(spec: SvmSpec, images: Images, parts: Split) -> Pipeline:
     classifier = SVC(
         kernel=kernel, C=spec.C, gamma=gamma, degree=spec.degree, cache_size=memory.CACHE_MB
     )
-    return make_pipeline(StandardScaler(), classifier).fit(train, images.labels[parts.train])
+    return make_pipeline(StandardScaler(), classifier).fit(train, labels)

@@ -65,10 +65,11 @@ class Problem:
         """Standardise, and compute the Gram matrix if it fits into `allowed_bytes`.
 
         Raises:
-            InvalidInput: the images are all of one class.
+            InvalidInput: pixels are not finite, or the images are all of one class.
             TooManyImages: not even one pair of classes fits.
         """
         start = time.perf_counter()
+        check_pixels(images)
         self.parts = parts
         self._images = images
         labels = images.labels[parts.train]
@@ -210,6 +211,12 @@ def problem_of(spec: SvmSpec, images: Images) -> tuple[Problem, bool]:
 def pixels(images: Images, index: Index) -> Matrix:
     """Return the grey levels of the images at `index`, shape (n, features)."""
     return images.images[index].reshape(len(index), -1).astype(np.float64)
+
+
+def check_pixels(images: Images) -> None:
+    """Raise `InvalidInput` where a pixel is not a finite number."""
+    if images.images.dtype.kind == "f" and not np.isfinite(images.images).all():
+        raise InvalidInput(f"{images.name}: a pixel is not a finite number")
 
 
 def check_classes(classes: NDArray[np.int64]) -> None:

@@ -41,11 +41,12 @@ inline Wide load(const float* from) {
 }
 
 inline double largest(Wide values) {
-  Wide other = __builtin_shufflevector(values, values, 4, 5, 6, 7, 0, 1, 2, 3);
-  values = other > values ? other : values;
-  other = __builtin_shufflevector(values, values, 2, 3, 0, 1, 6, 7, 4, 5);
-  values = other > values ? other : values;
-  return std::max(values[0], values[1]);
+  double lanes[LANES];
+  std::memcpy(lanes, &values, sizeof lanes);
+  for (int half = LANES / 2; half; half /= 2)
+    for (int lane = 0; lane < half; ++lane)
+      lanes[lane] = std::max(lanes[lane], lanes[lane + half]);
+  return lanes[0];
 }
 
 // The image with the largest value, the one of highest rank if several have it.

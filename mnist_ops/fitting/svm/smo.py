@@ -10,6 +10,7 @@ from ctypes import CDLL, byref, c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,20 @@ def by_steps_of_libsvm(
         byref(iterations),
     )
     return PairSolution(coefficients, intercept.value, iterations.value)
+
+
+def solve(block: NDArray[Any], diagonal: Matrix, n_first: int, penalty: float) -> PairSolution:
+    """Solve a pair with the compiled solver if it is `usable`, else with scikit-learn.
+
+    Args:
+        block: as for the solver that is used.
+        diagonal: as for `by_steps_of_libsvm`.
+        n_first: as for `by_libsvm`.
+        penalty: as for `by_libsvm`.
+    """
+    if usable():
+        return by_steps_of_libsvm(block, diagonal, n_first, penalty)
+    return by_libsvm(block, n_first, penalty)
 
 
 @cache

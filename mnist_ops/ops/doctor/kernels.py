@@ -59,7 +59,7 @@ def _told(version: str) -> str:
         return kept.read_text(encoding="utf-8")
     try:
         done = subprocess.run(
-            [sys.executable, str(PROBE)], capture_output=True, text=True, timeout=TIMEOUT_S
+            [sys.executable, "-P", str(PROBE)], capture_output=True, text=True, timeout=TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
         raise MnistOpsError(f"torch {version} computed nothing in {TIMEOUT_S} s") from None

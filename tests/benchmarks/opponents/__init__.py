@@ -1,1 +1,1 @@
-"""What a user would run instead. Nothing here imports mnist-ops: any Python with torch runs it."""
+"""Scripts that a user would run instead. None imports mnist-ops: any Python with torch will do."""

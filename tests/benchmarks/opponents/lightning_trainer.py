@@ -3,14 +3,13 @@
 import logging
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tutorial import loader, network, optimizer_of
+from tutorial import Training, loader, network, optimizer_of
 
 warnings.filterwarnings("ignore")
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -38,19 +37,11 @@ class AfterStep(lightning.Callback):
         self.on_step()
 
 
-def train(
-    model: str,
-    dataset: str,
-    root: Path,
-    batch_size: int,
-    optimizer: str,
-    precision: str,
-    on_step: Callable[[], None],
-) -> None:
+def train(training: Training, on_step: Callable[[], None]) -> None:
     """Train without end."""
     trainer = lightning.Trainer(
         accelerator="cpu",
-        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+        precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
         max_epochs=-1,
         callbacks=[AfterStep(on_step)],
         logger=False,
@@ -58,4 +49,7 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Classifier(model, optimizer), loader(dataset, root, batch_size))
+    trainer.fit(
+        Classifier(training.model, training.optimizer),
+        loader(training.dataset, training.root, training.batch_size),
+    )

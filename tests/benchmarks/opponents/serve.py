@@ -2,9 +2,9 @@
 
     python serve.py tutorial --root FOLDER_OF_THE_DATA
 
-A request is a line of JSON: ``training``, arguments of the script's `train`; ``seconds``, the
-length of the turn; ``kernels``, whether oneDNN prints the kernels of this one step. The answer is
-another: the steps, and the seconds that they took.
+A request is a line of JSON: ``training``, the fields of a `tutorial.Training` but for its folder;
+``seconds``, the length of the turn; ``kernels``, whether oneDNN prints the kernels of this one
+step. The answer is another: the steps, and the seconds that they took.
 """
 
 import argparse
@@ -89,8 +89,15 @@ def main() -> None:
         torch.set_num_threads(1)
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {options.core})
+    # Found beside this file only where it is run as a script.
+    from tutorial import Training
+
     script = importlib.import_module(options.script)
-    serve(lambda **training: script.train(root=options.root, **training))
+
+    def train(on_step: Steps, **training: Any) -> None:
+        script.train(Training(options.root, **training), on_step)
+
+    serve(train)
 
 
 if __name__ == "__main__":

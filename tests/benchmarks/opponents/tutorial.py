@@ -4,6 +4,7 @@ torchvision's data set, transforms and network, a DataLoader, an eager loop.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +12,23 @@ import torchvision
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 from torchvision.transforms import Compose, Normalize, ToTensor
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, and how.
+
+    Attributes:
+        root: folder of the data sets.
+        precision: ``float32``, or ``bfloat16`` under autocast.
+    """
+
+    root: Path
+    dataset: str
+    model: str
+    batch_size: int
+    optimizer: str
+    precision: str
 
 
 def loader(dataset: str, root: Path, batch_size: int) -> DataLoader:
@@ -35,24 +53,16 @@ def optimizer_of(name: str, resnet: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(resnet.parameters(), lr=0.001, fused=True)
 
 
-def train(
-    model: str,
-    dataset: str,
-    root: Path,
-    batch_size: int,
-    optimizer: str,
-    precision: str,
-    on_step: Callable[[], None],
-) -> None:
+def train(training: Training, on_step: Callable[[], None]) -> None:
     """Train without end."""
-    batches = loader(dataset, root, batch_size)
-    resnet = network(model).train()
+    batches = loader(training.dataset, training.root, training.batch_size)
+    resnet = network(training.model).train()
     criterion = nn.CrossEntropyLoss()
-    step = optimizer_of(optimizer, resnet)
+    step = optimizer_of(training.optimizer, resnet)
     while True:
         for images, labels in batches:
             step.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bfloat16"):
                 loss = criterion(resnet(images), labels)
             loss.backward()
             step.step()
