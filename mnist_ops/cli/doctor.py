@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_ops.cli.options import answer, data_dir_option, json_option, log
-from mnist_ops.cli.terminal import console
+from mnist_ops.cli.terminal import console, in_words
 from mnist_ops.core.errors import InvalidInput, MnistOpsError
 from mnist_ops.core.escaping import printable
 
@@ -115,16 +115,18 @@ def _print(terminal: Console, diagnosis: "Diagnosis") -> None:
     for issue in diagnosis.seen.issues:
         _line(terminal, issue.severity.value, subject, issue.what)
         for detail in _details(issue, diagnosis.failed.get(issue)):
-            terminal.print(printable(_INDENT + detail), style="dim", soft_wrap=True)
+            text = in_words(terminal, printable(_INDENT + detail), _INDENT + "  ")
+            terminal.print(text, style="dim", soft_wrap=True)
     if not diagnosis.seen.issues:
         word = "ok" if diagnosis.seen.looked else "-"
         _line(terminal, word, subject, diagnosis.seen.ok)
 
 
 def _line(terminal: Console, word: str, subject: str, text: str) -> None:
-    head = Text(word.ljust(_WORD_WIDTH), style=_STYLES[word])
-    shown = Text(subject.ljust(_SUBJECT_WIDTH) + printable(text))
-    terminal.print(head + shown, soft_wrap=True)
+    head = word.ljust(_WORD_WIDTH) + subject.ljust(_SUBJECT_WIDTH)
+    line = Text(in_words(terminal, head + printable(text), _INDENT))
+    line.stylize(_STYLES[word], 0, len(word))
+    terminal.print(line, soft_wrap=True)
 
 
 def _details(issue: "Issue", failed: str | None) -> list[str]:

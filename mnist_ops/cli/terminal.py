@@ -54,13 +54,29 @@ def console(*, stderr: bool = True, quiet: bool = False) -> Console:
 
 
 def answer_in_words(text: str) -> None:
-    """Print a sentence of the command's result; a terminal breaks it between words."""
-    terminal = console(stderr=False)
-    width = terminal.width if terminal.is_terminal else len(text) + 1
-    for line in textwrap.wrap(
-        text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    ):
+    """Print a sentence of the command's result; on a terminal it is broken between words."""
+    for line in in_words(console(stderr=False), text, "  ").splitlines():
         answer(line)
+
+
+def in_words(out: Console, text: str, indent: str) -> str:
+    """Return `text`, broken between words where it is wider than a terminal.
+
+    Args:
+        out: where it is printed; what is no terminal gets it in one line.
+        text: one line.
+        indent: of the second line and those after it.
+    """
+    if not out.is_terminal:
+        return text
+    lines = textwrap.wrap(
+        text,
+        out.width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 class _PlainTexts(Console):

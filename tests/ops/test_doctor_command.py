@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -53,6 +54,23 @@ def test_command_names_fixes_and_is_clean_at_the_second_look(
     assert again.exit_code == 0
     left = {f["kind"] for s in json.loads(again.stdout)["subjects"] for f in s["findings"]}
     assert not kinds & left
+
+
+def test_a_terminal_of_80_columns_gets_whole_words(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[str]:
+        lines = click.unstyle(CliRunner().invoke(main, ["doctor"]).stdout).splitlines()
+        # What is free may differ from call to call.
+        return [line for line in lines if not line.startswith("ok      disk")]
+
+    whole = told()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    broken = told()
+    assert " ".join(broken).split() == " ".join(whole).split()
+    assert max(map(len, whole)) > 80
+    assert all(len(line) <= 80 or len(line.split()) == 1 for line in broken)
 
 
 @pytest.mark.slow
