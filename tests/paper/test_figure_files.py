@@ -108,28 +108,30 @@ def test_with_a_browser_that_breaks_the_rest_is_written(figures, monkeypatch):
     assert "as the browser failed" in said[0]
 
 
+# As it starts, and some seconds later: opening its tabs, or drawing.
 @pytest.mark.slow
-def test_a_browser_that_dies_while_it_draws_is_replaced(figures, monkeypatch):
+@pytest.mark.parametrize("after_s", [0, 2, 4])
+def test_a_browser_that_dies_is_replaced(figures, monkeypatch, after_s):
     module = importlib.import_module("mnist_ops.compare.figures.export")
-    monkeypatch.setattr(module, "IMAGE_TIMEOUT_S", 5)
+    monkeypatch.setattr(module, "IMAGE_TIMEOUT_S", 20)
     before = set(psutil.Process().children(recursive=True))
     killed = []
 
     def browser() -> list[psutil.Process]:
         return [p for p in psutil.Process().children(recursive=True) if p not in before]
 
-    def kill_when_it_draws() -> None:
+    def kill_it() -> None:
         deadline = time.monotonic() + 60
         while not killed and time.monotonic() < deadline:
             with suppress(psutil.NoSuchProcess):
                 if any("--type=renderer" in " ".join(each.cmdline()) for each in browser()):
-                    time.sleep(1)
+                    time.sleep(after_s)
                     for each in browser():
                         each.kill()
                         killed.append(each)
             time.sleep(0.1)
 
-    killer = threading.Thread(target=kill_when_it_draws)
+    killer = threading.Thread(target=kill_it)
     killer.start()
     said = []
     files = export(figures, said.append)

@@ -189,11 +189,22 @@ class AnswerLost(Exception):
 
 
 def _drawn(images: Mapping[str, Image]) -> dict[str, bytes]:
-    """Return the images; another browser draws them where an answer of the first is lost."""
+    """Return the images; another browser draws them where the first dies or an answer is lost."""
+    # An extra, as kaleido is: it brings this.
+    from choreographer.errors import BrowserClosedError, BrowserFailedError, ChannelClosedError
+
+    try:
+        return _run(images)
+    except (AnswerLost, BrowserClosedError, BrowserFailedError, ChannelClosedError):
+        return _run(images)
+
+
+def _run(images: Mapping[str, Image]) -> dict[str, bytes]:
     try:
         return asyncio.run(_draw(images))
-    except AnswerLost:
-        return asyncio.run(_draw(images))
+    # The browser's library cancels whatever waits for a browser that died.
+    except asyncio.CancelledError as error:
+        raise AnswerLost from error
 
 
 async def _draw(images: Mapping[str, Image]) -> dict[str, bytes]:
@@ -216,7 +227,8 @@ async def _draw(images: Mapping[str, Image]) -> dict[str, bytes]:
             # After the first failure the others would wait for a browser that is gone.
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=_CLOSE_TIMEOUT_S)
+            ended = asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait([ended], timeout=_CLOSE_TIMEOUT_S)
         return {name: task.result() for name, task in zip(images, tasks, strict=True)}
     finally:
         with _killed_after(_CLOSE_TIMEOUT_S, others), contextlib.suppress(Exception):
