@@ -20,6 +20,7 @@ from mnist_ops.runner.study_report import StudyReport, grid_note
 from mnist_ops.runner.task import CellContext, Outcome
 from mnist_ops.runner.workers import Needs, Pool, open_pool
 from mnist_ops.study.grids import Study
+from mnist_ops.study.method import method_of
 from mnist_ops.study.specs import Spec
 
 # Time limit of uploading the runs of ended processes before a grid begins.
@@ -47,6 +48,8 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
         raise InvalidInput(
             "streams are threads of a worker: with 0 workers there are none; ask for 1 or more"
         )
+    methods = {method_of(cell) for each in with_cuda for cell in each.cells}
+    modules = sorted(method.imports for method in methods if method.imports)
     cancellation.reset()
     uri = tracking.default_uri()
     # Before a run is opened, which an error here would leave open.
@@ -76,6 +79,7 @@ def run(studies: Sequence[Study], settings: Settings, display: Display) -> list[
                     display.log,
                     settings.streams,
                     settings.instruction_set,
+                    modules,
                 ) as pool,
             ):
                 plans = [plan(study, settings, has_cuda=pool.has_cuda) for study in studies]

@@ -27,6 +27,8 @@ class Method:
             function, does not fit its data set.
         uses_torch: whether torch computes its fits, so that the CPU's instruction set decides how
             they are rounded.
+        imports: the module that takes the longest to import of those that a fit needs; workers of
+            one machine then import it once.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Method:
     model_format: str = ""
     check: str = ""
     uses_torch: bool = False
+    imports: str = ""
 
 
 METHODS = {
@@ -49,6 +52,7 @@ METHODS = {
             model_format="mnist_ops.serving.inference.networks",
             check="mnist_ops.fitting.resnet.models:complexity",
             uses_torch=True,
+            imports="mnist_ops.fitting.resnet.train",
         ),
         Method(
             name=SvmSpec.family,
@@ -56,6 +60,7 @@ METHODS = {
             fit="mnist_ops.fitting.svm_method:fit",
             cost="mnist_ops.fitting.svm_method:cost",
             model_format="mnist_ops.serving.inference.svms",
+            imports="mnist_ops.fitting.svm.fitting",
         ),
         Method(
             name=EstimatorSpec.family,

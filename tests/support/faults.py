@@ -91,7 +91,9 @@ class Command:
         for child in psutil.Process(self.process.pid).children(recursive=True):
             # A process may end between being listed and being looked at.
             with suppress(psutil.NoSuchProcess):
-                if "spawn_main" in " ".join(child.cmdline()):
+                how = " ".join(child.cmdline())
+                forked = "forkserver" in how and child.ppid() != self.process.pid
+                if forked or "spawn_main" in how:
                     found.append(child)
         return found
 

@@ -1,7 +1,7 @@
 """Compute cells in worker processes of this machine, on a Dask cluster, or in this process."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
@@ -23,6 +23,7 @@ def open_pool(
     log: Callable[[str], None] = lambda line: None,
     streams: int = 1,
     instructions: str = instruction_set.AUTO,
+    modules: Sequence[str] = (),
 ) -> Iterator[Pool]:
     """Open a pool of workers, and close it at the end of the block.
 
@@ -37,6 +38,7 @@ def open_pool(
         streams: number of cells that may share a CUDA device. On a cluster, the worker with the
             device needs as many threads.
         instructions: the instruction set of local processes, ``auto`` or one that the CPU has.
+        modules: what local processes will import.
 
     Raises:
         InvalidInput: the CPU lacks the instruction set, or this process has begun with another.
@@ -57,7 +59,7 @@ def open_pool(
             # Started at the first cell, so never if all cells are finished already.
             start = cache(
                 lambda: stack.enter_context(
-                    local_cluster(count, svm_memory_gb, log, streams, instructions)
+                    local_cluster(count, svm_memory_gb, log, streams, instructions, modules)
                 )
             )
             has_cuda = cuda.is_available()

@@ -3,21 +3,26 @@
 One of them gets the CUDA device, if there is one, and a thread for each training that may share it.
 The environment of a worker sets what must be known before the process starts, its numbers of
 threads and its allocator; `start` does the rest within the process.
+
+Where it can be, workers are forks of one process that has imported what they need: imports take
+seconds and half a gigabyte, which are then spent once.
 """
 
 import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 import dask
 import psutil
 from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.utils import get_mp_context
 
 from mnist_ops.core import cancellation, cuda, instruction_set
 from mnist_ops.core.errors import Stopped, one_line
@@ -32,6 +37,9 @@ from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUn
 LOOPBACK = "127.0.0.1"
 START_TRIES = 3
 _POLL_S = 0.1
+# Dask's setting of how workers start; Python's variable that keeps the folder out of imports.
+_METHOD = "distributed.worker.multiprocessing-method"
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def usable_cores() -> list[int]:
@@ -48,6 +56,7 @@ def local_cluster(
     log: Callable[[str], None],
     streams: int = 1,
     instructions: str = instruction_set.AUTO,
+    modules: Sequence[str] = (),
 ) -> Iterator[Client]:
     """Start `workers` processes, and end them with the block.
 
@@ -58,11 +67,14 @@ def local_cluster(
         log: gets lines for the user: the start, and the address of the Dask dashboard.
         streams: number of cells that may share the CUDA device.
         instructions: the instruction set, ``auto`` or one that the CPU has.
+        modules: what the workers will import.
     """
     log(f"Starting {workers} worker {'process' if workers == 1 else 'processes'}.")
     cores = usable_cores()
     # Not set before the start, since Dask would set it in this process as well.
     variables = instruction_set.environment(instructions)
+    forks = _can_fork(variables)
+    variables |= svm.worker_environment(workers, svm_memory_gb)
 
     def options(number: int) -> dict[str, Any]:
         has_device = number == 0 and cuda.is_available()
@@ -87,22 +99,80 @@ def local_cluster(
         # After a suspension Dask would restart them all, within 30 s or not at all. A process that
         # dies is noticed without.
         "distributed.scheduler.worker-ttl": None,
-        "distributed.nanny.pre-spawn-environ": environment()
-        | svm.worker_environment(workers, svm_memory_gb),
+        "distributed.nanny.pre-spawn-environ": environment(),
+        _METHOD: "forkserver" if forks else "spawn",
     }
     nannies = {n: {"cls": Nanny, "options": options(n)} for n in range(workers)}
     with (
         dask.config.set(settings),
         main_not_imported(),
-        _started(nannies) as cluster,
+        _ending_fork_server(),
+        _started(nannies, modules if forks else None) as cluster,
         Client(cluster) as client,
     ):
         log(f"Dask dashboard: {client.dashboard_link}")
         yield client
 
 
-def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
+def _can_fork(variables: Mapping[str, str]) -> bool:
+    """Return whether workers can be forks of a process that has imported their modules.
+
+    Args:
+        variables: of the instruction set; libraries read them as they are imported.
+    """
+    # Libraries of other systems may not survive a fork, and what has seen a CUDA device does not.
+    return sys.platform == "linux" and not variables and not cuda.is_available()
+
+
+@contextmanager
+def _ending_fork_server() -> Iterator[None]:
+    """End, with the block, the process that workers are forked from, if it starts within."""
+    before = _fork_servers()
+    try:
+        yield
+    finally:
+        # Another cluster may need another environment, and a notebook the memory.
+        for server in _fork_servers() - before:
+            server.kill()
+            # Not reaped: multiprocessing does that before it starts another.
+            os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+
+
+def _start_fork_server(modules: Sequence[str]) -> None:
+    """Start the process that workers are forked from; spawn them where it cannot be started."""
+    # First, since Dask once gives a list of its own.
+    get_mp_context().set_forkserver_preload([start.__name__, *modules])
+    os.environ |= environment()
+    safe = os.environ.get(_SAFE_PATH)
+    # A file of the user's folder must not take the place of a module.
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        forkserver.ensure_running()
+    # Its socket is in the folder for temporary files, whose name may be too long.
+    except OSError:
+        dask.config.set({_METHOD: "spawn"})
+    finally:
+        del os.environ[_SAFE_PATH]
+        if safe is not None:
+            os.environ[_SAFE_PATH] = safe
+
+
+def _fork_servers() -> set[psutil.Process]:
+    """Return the processes that fork others for this one: at most one."""
+    found = set()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if forkserver.__name__ in " ".join(child.cmdline()):
+                found.add(child)
+    return found
+
+
+def _started(nannies: dict[int, dict[str, Any]], modules: Sequence[str] | None) -> SpecCluster:
     """Return a cluster whose workers have all started, after several tries if need be.
+
+    Args:
+        nannies: how to start them.
+        modules: what the process imports that they are forked from; None if they are spawned.
 
     Raises:
         Stopped: the user cancelled the start.
@@ -110,6 +180,8 @@ def _started(nannies: dict[int, dict[str, Any]]) -> SpecCluster:
     """
 
     def begin() -> SpecCluster:
+        if modules is not None:
+            _start_fork_server(modules)
         return SpecCluster(
             scheduler={
                 "cls": Scheduler,
@@ -143,12 +215,12 @@ def _unless_stopped(begin: Callable[[], SpecCluster]) -> SpecCluster:
     # Started here: its start unblocks the signal in the thread that starts the first process.
     resource_tracker.ensure_running()
     this = psutil.Process()
-    others = set(this.children())
+    others = set(this.children(recursive=True))
     with ThreadPoolExecutor(1, initializer=_block_interrupts) as thread:
         starting = thread.submit(begin)
         while not wait([starting], _POLL_S).done:
             if cancellation.requested():
-                for process in set(this.children()) - others:
+                for process in set(this.children(recursive=True)) - others:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
     if cancellation.requested():
