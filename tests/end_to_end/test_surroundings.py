@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from faults import Grid
 
@@ -68,13 +69,13 @@ def test_commit_of_a_checkout_of_another_user(monkeypatch: pytest.MonkeyPatch) -
 def test_interrupted_while_workers_start(home: Path, after_s: float) -> None:
     limits = ["--train-limit", "64", "--test-limit", "64"]
     grid = Grid(*CELL.split(), *limits, "--workers", "2", log=home / "grid.log")
-    while not (workers := grid.workers()):
-        assert grid.process.poll() is None
-        time.sleep(0.05)
+    grid.wait_until_said("Starting")
     time.sleep(after_s)
+    started = psutil.Process(grid.process.pid).children(recursive=True)
+    assert started or not after_s
     # As a terminal does: to all of them.
     os.killpg(grid.process.pid, signal.SIGINT)
     assert grid.wait() == 130
     assert "Traceback" not in grid.said()
     assert grid.said().splitlines()[-1].startswith("mnist-ops: interrupted")
-    assert not any(worker.is_running() for worker in workers)
+    assert not psutil.wait_procs(started, timeout=10)[1]
