@@ -61,7 +61,7 @@ test: $(INSTALLED) ## The fast tests, on all cores
 	pytest -n auto --dist worksteal --durations 10
 
 test-slow: $(INSTALLED) ## The slow tests: servers, worker processes, a browser, the network
-	pytest -m slow -n auto --dist worksteal --durations 50
+	pytest -m slow -n auto --dist worksteal --durations 10
 
 soak: $(INSTALLED) ## 40 grids with a random fault each, against undisturbed ones: prints what came of each
 	pytest -m slow tests/end_to_end/test_soak.py -s

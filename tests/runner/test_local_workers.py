@@ -22,14 +22,14 @@ MODULE = "mnist_ops.fitting.resnet.train"
 
 
 def _looked_at(module: str) -> tuple[bool, int, str]:
-    """Whether the process has imported a module; its parent; memory for support vector machines."""
+    """Return whether this process has imported a module, its parent, and the memory for SVMs."""
     return module in sys.modules, os.getppid(), os.environ["MNIST_OPS_SVM_MEMORY"]
 
 
 def test_they_share_imports_and_end_with_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The folder of the user must not matter, and none of what Python itself imports is in it.
+    # Modules are not taken from the user's folder.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "yaml.py").write_text("raise SystemExit('not the yaml that was meant')")
     before = set(psutil.Process().children())
@@ -45,6 +45,18 @@ def test_they_share_imports_and_end_with_the_cluster(
         left = [p for p in set(psutil.Process().children()) - before if p.status() != "zombie"]
         assert not [p for p in left if "forkserver" in " ".join(p.cmdline())]
     assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_an_import_that_fails_is_left_to_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text("raise OSError('libbroken.so: cannot open shared object')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with local_cluster(1, None, lambda line: None, modules=["broken", MODULE]) as client:
+        ((has_imported, parent, _),) = client.run(_looked_at, MODULE).values()
+    assert has_imported
+    assert parent != os.getpid()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_without_a_socket_they_are_spawned(tmp_path: Path) -> None:

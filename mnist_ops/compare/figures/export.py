@@ -194,12 +194,19 @@ def _drawn(images: Mapping[str, Image]) -> dict[str, bytes]:
     from choreographer.errors import BrowserClosedError, BrowserFailedError, ChannelClosedError
 
     try:
-        return _run(images)
+        return _drawn_once(images)
     except (AnswerLost, BrowserClosedError, BrowserFailedError, ChannelClosedError):
-        return _run(images)
+        return _drawn_once(images)
 
 
-def _run(images: Mapping[str, Image]) -> dict[str, bytes]:
+def _drawn_once(images: Mapping[str, Image]) -> dict[str, bytes]:
+    """Return the images, drawn by one browser.
+
+    Raises:
+        AnswerLost: an answer of it is lost.
+        RuntimeError: choreographer's, that it died; or an image came out empty.
+        OSError: choreographer's, that it died.
+    """
     try:
         return asyncio.run(_draw(images))
     # The browser's library cancels whatever waits for a browser that died.
@@ -227,6 +234,7 @@ async def _draw(images: Mapping[str, Image]) -> dict[str, bytes]:
             # After the first failure the others would wait for a browser that is gone.
             for task in tasks:
                 task.cancel()
+            # Their errors are looked at, or asyncio would print them.
             ended = asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.wait([ended], timeout=_CLOSE_TIMEOUT_S)
         return {name: task.result() for name, task in zip(images, tasks, strict=True)}

@@ -10,6 +10,7 @@ seconds and half a gigabyte, which are then spent once.
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -37,7 +38,7 @@ from mnist_ops.runner.workers.pool import ALLOWED_FAILURES, CORE, GPU, WorkersUn
 LOOPBACK = "127.0.0.1"
 START_TRIES = 3
 _POLL_S = 0.1
-# Dask's setting of how workers start; Python's variable that keeps the folder out of imports.
+# Dask's setting of how processes start, and Python's variable that keeps the folder out of imports.
 _METHOD = "distributed.worker.multiprocessing-method"
 _SAFE_PATH = "PYTHONSAFEPATH"
 
@@ -74,6 +75,8 @@ def local_cluster(
     # Not set before the start, since Dask would set it in this process as well.
     variables = instruction_set.environment(instructions)
     forks = _can_fork(variables)
+    # The process that they are forked from has another value than this one.
+    variables |= {_SAFE_PATH: os.environ.get(_SAFE_PATH, "")} if forks else {}
     variables |= svm.worker_environment(workers, svm_memory_gb)
 
     def options(number: int) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def local_cluster(
     with (
         dask.config.set(settings),
         main_not_imported(),
-        _ending_fork_server(),
+        _ending_fork_server() if forks else contextlib.nullcontext(),
         _started(nannies, modules if forks else None) as cluster,
         Client(cluster) as client,
     ):
@@ -120,41 +123,46 @@ def _can_fork(variables: Mapping[str, str]) -> bool:
     Args:
         variables: of the instruction set; libraries read them as they are imported.
     """
-    # Libraries of other systems may not survive a fork, and what has seen a CUDA device does not.
-    return sys.platform == "linux" and not variables and not cuda.is_available()
+    # Libraries of other systems may not survive a fork, and what has seen a CUDA device does not. A
+    # fork server that is there already has the environment that its starter wanted.
+    can_be_forked = sys.platform == "linux" and not cuda.is_available()
+    return can_be_forked and not variables and not _fork_servers()
 
 
 @contextmanager
 def _ending_fork_server() -> Iterator[None]:
     """End, with the block, the process that workers are forked from, if it starts within."""
-    before = _fork_servers()
     try:
         yield
     finally:
         # Another cluster may need another environment, and a notebook the memory.
-        for server in _fork_servers() - before:
-            server.kill()
-            # Not reaped: multiprocessing does that before it starts another.
-            os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+        for server in _fork_servers():
+            with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+                server.kill()
+                # Not reaped: multiprocessing does that before it starts another.
+                os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+        # Python's own list, for whoever else starts one.
+        multiprocessing.set_forkserver_preload(["__main__"])
 
 
 def _start_fork_server(modules: Sequence[str]) -> None:
     """Start the process that workers are forked from; spawn them where it cannot be started."""
-    # First, since Dask once gives a list of its own.
-    get_mp_context().set_forkserver_preload([start.__name__, *modules])
-    os.environ |= environment()
-    safe = os.environ.get(_SAFE_PATH)
+    # By Dask's context, which at its first use sets a list of its own.
+    get_mp_context().set_forkserver_preload([start.__name__])
     # A file of the user's folder must not take the place of a module.
-    os.environ[_SAFE_PATH] = "1"
+    only_there = {start.IMPORTS: " ".join(modules), _SAFE_PATH: "1"}
+    before = {name: os.environ[name] for name in only_there if name in os.environ}
+    # The rest Dask sets here as well, when it starts a worker.
+    os.environ |= environment() | only_there
     try:
         forkserver.ensure_running()
     # Its socket is in the folder for temporary files, whose name may be too long.
     except OSError:
         dask.config.set({_METHOD: "spawn"})
     finally:
-        del os.environ[_SAFE_PATH]
-        if safe is not None:
-            os.environ[_SAFE_PATH] = safe
+        for name in only_there:
+            del os.environ[name]
+        os.environ |= before
 
 
 def _fork_servers() -> set[psutil.Process]:
@@ -172,7 +180,7 @@ def _started(nannies: dict[int, dict[str, Any]], modules: Sequence[str] | None) 
 
     Args:
         nannies: how to start them.
-        modules: what the process imports that they are forked from; None if they are spawned.
+        modules: what is imported before they are forked; None if they are spawned.
 
     Raises:
         Stopped: the user cancelled the start.
