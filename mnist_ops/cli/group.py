@@ -21,7 +21,11 @@ import click
 from mnist_ops import __version__
 from mnist_ops.cli.options import encode_anything, log
 from mnist_ops.core.atomic_files import private_folder
-from mnist_ops.core.cancellation import INTERRUPTED, exit_at_once_on_signals
+from mnist_ops.core.cancellation import (
+    INTERRUPTED,
+    exit_at_once_on_signals,
+    interrupts_sent_again,
+)
 from mnist_ops.core.errors import MnistOpsError
 from mnist_ops.core.paths import state_dir
 from mnist_ops.core.redaction import redacted
@@ -83,7 +87,8 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line on streams that take any text."""
         encode_anything()
-        return super().main(*args, **kwargs)
+        with interrupts_sent_again():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and turn every error into a message and an exit code."""

@@ -5,6 +5,7 @@ A training checks it between two steps, so that the state that it saves is compl
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ _LAST_WORDS = (
     b"\nmnist-ops: stopped at once. Saved work is kept; run the same command to continue.\n"
 )
 _EVERY_GRID = ""
+# Time until a discarded interrupt is sent again.
+_AGAIN_S = 0.05
 _requested: set[str] = set()
 # Whether code runs here that checks the flag.
 _cooperating = threading.Event()
@@ -61,6 +64,30 @@ def on_signals() -> None:
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+
+
+@contextmanager
+def interrupts_sent_again() -> Iterator[None]:
+    """Send an interrupt again that was raised where Python discards exceptions.
+
+    Python discards them in finalizers and in callbacks of weak references (see
+    `sys.unraisablehook`): the process would print a traceback and go on.
+    """
+    previous = sys.unraisablehook
+
+    def send_again(discarded: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(discarded.exc_type, KeyboardInterrupt):
+            previous(discarded)
+            return
+        again = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = send_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = previous
 
 
 def exit_at_once_on_signals() -> None:

@@ -90,8 +90,8 @@ def first_line(error: BaseException) -> str:
 
 
 def quieten() -> None:
-    """Silence MLflow's logs of exceptions and migrations, its progress bars and links."""
+    """Silence logs of exceptions and migrations, and MLflow's progress bars and links."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic", "sqlalchemy.pool"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

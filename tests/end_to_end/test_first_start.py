@@ -37,6 +37,23 @@ sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", count)
 SqlAlchemyStore(f"sqlite:///{sys.argv[1]}", "./mlruns")
 """
 
+# The process is interrupted as it calls a function for the n-th time.
+SIGNALLED = """
+import os, signal, sys
+from mnist_ops.__main__ import main
+name, left = sys.argv.pop(1), int(sys.argv.pop(1))
+def count(frame, event, _):
+    global left
+    if event == "call" and frame.f_code.co_name == name:
+        left -= 1
+        if left == 0:
+            sys.setprofile(None)
+            print("signalled", flush=True)
+            os.kill(os.getpid(), signal.SIGINT)
+sys.setprofile(count)
+main()
+"""
+
 OURS_KILLED = MLFLOW_KILLED.replace(
     "from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore",
     "from mnist_ops.tracking import connect as SqlAlchemyStore",
@@ -280,3 +297,25 @@ def test_an_empty_postgresql_is_begun_by_three_at_once_after_an_interruption(pla
         three = [subprocess.Popen(start, stderr=subprocess.PIPE, env=environment) for _ in range(3)]
         assert [process.communicate()[1] for process in three] == [b""] * 3
         assert schema_of(uri) is Schema.CURRENT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "function",
+    [
+        # A callback of a weak reference: Python discards what it raises.
+        "_collection_gced",
+        # SQLAlchemy logs what it raises.
+        "do_rollback",
+    ],
+)
+def test_an_interrupt_that_a_library_catches_ends_the_command(place: Path, function: str) -> None:
+    grid = "svm_grid --datasets MNIST --set kernel=rbf --set C=1 --set gamma=scale --workers 0"
+    run = ["run", *grid.split(), "--train-limit", "64", "--test-limit", "64"]
+    start = [sys.executable, "-c", SIGNALLED, function, "3", *run]
+    ended = subprocess.run(start, capture_output=True, text=True)
+    assert ended.stdout.startswith("signalled"), ended.stderr
+    assert ended.returncode == 130, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.endswith("run the same command to continue.\n")
+    assert subprocess.run([*MNIST_OPS, *run]).returncode == 0
