@@ -66,8 +66,7 @@ def _short(value: float) -> str:
     """Return a number as every number of the report is written: two digits behind the point."""
     if not math.isfinite(value):
         return "unbounded"
-    text = f"{value:.2f}"
-    return minus(text.removeprefix("-") if float(text) == 0 else text)
+    return minus(f"{value:z.2f}")
 
 
 def reason(finding: Finding) -> str:

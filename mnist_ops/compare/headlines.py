@@ -18,5 +18,5 @@ def with_interval(
     value: float, interval: Interval | None, unit: str, sign: str = "", decimals: int = 2
 ) -> str:
     """Return a number with its unit and, where there is one, its interval behind it."""
-    low, high = (minus(f"{end:.{decimals}f}") for end in interval) if interval else ("", "")
-    return minus(f"{value:{sign}.{decimals}f}{unit}") + (f" ({low} to {high})" if interval else "")
+    low, high = (minus(f"{end:z.{decimals}f}") for end in interval) if interval else ("", "")
+    return minus(f"{value:{sign}z.{decimals}f}{unit}") + (f" ({low} to {high})" if interval else "")

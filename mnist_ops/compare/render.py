@@ -60,9 +60,7 @@ def plain(value: Value, kind: Kind) -> str:
     """Return a value for programs: rounded, without unit or plus sign."""
     if isinstance(value, str | bool) or kind.decimals is None:
         return str(value)
-    text = f"{value:.{_decimals(value, kind)}f}"
-    # A rounded nothing has no sign.
-    return text.removeprefix("-") if float(text) == 0 else text
+    return f"{value:z.{_decimals(value, kind)}f}"
 
 
 def readable(value: Value, kind: Kind) -> str:

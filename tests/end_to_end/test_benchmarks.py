@@ -26,6 +26,7 @@ def test_tables_in_the_documents_are_those_of_the_figures(name: str) -> None:
     assert rest.partition(f"\n{end}\n")[0] == page.sections(FIGURES)[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["tutorial", "smart"])
 def test_an_opponent_trains_in_turns_and_names_its_kernels(script: str, small_data: Path) -> None:
     opponent = turns.Contestant.opponent(

@@ -87,7 +87,8 @@ def test_each_study_works_alone(
     (parent,) = map(client.get_run, parents)
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["mlflow.project.entryPoint"] == entry
-    report = json.loads(in_project(project, "mnist-ops", "summarize", "--json"))
+    summarize = ["mnist-ops", "summarize", "--format", "html,json", "--json"]
+    report = json.loads(in_project(project, *summarize))
     assert report["preset"] == "custom-60-40"
     assert (project / "report" / "index.html").exists()
 

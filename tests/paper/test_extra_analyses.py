@@ -128,7 +128,7 @@ def test_gain_from_all_images_is_paired_by_seed() -> None:
     half = stats.t.ppf(0.975, 2) * stdev(gains) / math.sqrt(3) * 100
     assert topic.head[2:4] == ("10,000 images (%)", "49,000 images (%)")
     assert {row[2:] for row in topic.rows} == {
-        ("91.00", "95.00", f"+4.00 ({4 - half:+.2f} to {4 + half:+.2f})")
+        ("91.00", "95.00", f"+4.00 ({4 - half:.2f} to {4 + half:.2f})")
     }
     assert len(topic.rows) == 24
     assert "reaches 95.00%" in topic.paragraphs[1]

@@ -209,7 +209,7 @@ def _matrix(pairs: BestPairs, size: int) -> tuple[list[list[Any]], list[list[str
             (second, first, -compared.effect),
         ):
             values[row][column] = abs(effect)
-            texts[row][column] = minus(f"{effect:+.2f}{star}")
+            texts[row][column] = minus(f"{effect:+z.2f}{star}")
     return values, texts
 
 

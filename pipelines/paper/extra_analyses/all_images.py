@@ -14,6 +14,7 @@ from mnist_ops.compare.figures import axes
 from mnist_ops.compare.figures.figure import Figure
 from mnist_ops.compare.figures.numbers import entity
 from mnist_ops.compare.figures.style import RULE, SOFT, panels
+from mnist_ops.compare.headlines import with_interval
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champion import Champion, champion
 from mnist_ops.compare.tables.labels import configuration
@@ -100,13 +101,12 @@ def _by_seed(cells: list[Cell]) -> dict[Any, Cell]:
 
 def _row(gain: _Gain) -> tuple[str, ...]:
     found = statistics.paired([b - a for a, b in zip(gain.fewer, gain.whole, strict=True)])
-    interval = f" ({found.interval[0]:+.2f} to {found.interval[1]:+.2f})" if found.interval else ""
     return (
         str(gain.params[keys.DATASET]),
         configuration(gain.params),
         f"{fmean(gain.fewer):.2f}",
         f"{fmean(gain.whole):.2f}",
-        f"{found.effect:+.2f}{interval}",
+        with_interval(found.effect, found.interval, "", "+"),
     )
 
 

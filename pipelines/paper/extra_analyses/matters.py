@@ -13,7 +13,8 @@ from mnist_ops.compare.figures.what_matters import (
 )
 from mnist_ops.compare.generic import Score
 from mnist_ops.compare.generic.configurations import grid_of, shown
-from mnist_ops.compare.render import minus, p_text
+from mnist_ops.compare.headlines import with_interval
+from mnist_ops.compare.render import p_text
 from mnist_ops.compare.seed_noise import SeedNoise
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.champion import by_configuration
@@ -153,14 +154,12 @@ def _best(tables: Mapping[str, tuple[BestPairs, list[str]]]) -> Topic:
     rows = []
     for dataset, (pairs, names) in tables.items():
         for (first, second), compared in pairs.compared.items():
-            low, high = compared.interval or (0.0, 0.0)
-            interval = f" ({low:+.2f} to {high:+.2f})" if compared.interval else ""
             rows.append(
                 (
                     dataset,
                     names[first],
                     names[second],
-                    minus(f"{compared.effect:+.2f}{interval}"),
+                    with_interval(compared.effect, compared.interval, "", "+"),
                     p_text(compared.p_value),
                 )
             )
