@@ -167,6 +167,10 @@ def note_how_many_run(group: FitGroup, context: CellContext) -> list[Outcome]:
     """In place of a training: Dask's threads call it in this process."""
     _running.append(None)
     _how_many.append(len(_running))
+    deadline = time.monotonic() + 20
+    while max(_how_many) < context.streams and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # One more than is right would begin now.
     time.sleep(0.1)
     _running.pop()
     return [Outcome(spec, "finished") for spec in group.cells]
