@@ -54,7 +54,7 @@ def test_each_step_is_libsvms(n: int, n_first: int, penalty: float) -> None:
 
 
 @pytest.mark.usefixtures("_compiled")
-@pytest.mark.parametrize("penalty", [0.1, 10.0])
+@pytest.mark.parametrize("penalty", [0.1, 10.0, pytest.param(100.0, marks=pytest.mark.slow)])
 def test_images_as_good_as_each_other_are_chosen_as_libsvm_does(penalty: float) -> None:
     x = np.round(points(400, 2))
     solve_both((1 + x @ x.T) ** 3, 200, penalty)
