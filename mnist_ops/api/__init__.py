@@ -23,6 +23,7 @@ import pandas as pd
 from mnist_ops import tracking
 from mnist_ops.compare import generic
 from mnist_ops.compare.generic.configurations import Grid, grid_of
+from mnist_ops.compare.runs import typed
 from mnist_ops.compare.selection import Selection, select
 from mnist_ops.core.errors import InvalidInput
 from mnist_ops.ops.reports import write_report
@@ -155,7 +156,7 @@ def _selected(study: Study, preset: str | None) -> Selection:
         runs = tracking.cell_runs(client)
         runs = runs if runs.empty else runs[runs["study"] == study.name]
         left = tracking.not_measured(client)
-    return select(runs, paper.cells, left, preset, studies=paper.studies)
+    return select(typed(runs), paper.cells, left, preset, studies=paper.studies)
 
 
 def _placed(study: Study) -> Study:

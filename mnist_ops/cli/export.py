@@ -21,10 +21,13 @@ def export(file: Path, experiment: str | None, as_json: bool) -> None:
     Params, metrics with their history, tags, predictions and times; of each cell the run that the
     report uses. The same runs give the same bytes.
     """
+    from mnist_ops import tracking
     from mnist_ops.tracking.exchange import export_runs
 
     with run_progress("Reading runs") as progress:
-        done = export_runs(file, experiment=experiment, progress=progress, left_out=log)
+        done = export_runs(
+            file, experiment=experiment, progress=progress, left_out=tracking.first_lines(log)
+        )
     if done.without_predictions:
         log(f"{runs(done.without_predictions)} without predictions that can be read.")
     if as_json:

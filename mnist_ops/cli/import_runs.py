@@ -20,10 +20,13 @@ def import_runs(file: Path, experiment: str | None, as_json: bool) -> None:
     A cell that has a finished run here keeps it; nothing is overwritten. FILE is checked whole
     before anything is written. After an interruption the same command goes on.
     """
+    from mnist_ops import tracking
     from mnist_ops.tracking import exchange
 
     with run_progress("Writing runs") as progress:
-        done = exchange.import_runs(file, experiment=experiment, progress=progress, left_out=log)
+        done = exchange.import_runs(
+            file, experiment=experiment, progress=progress, left_out=tracking.first_lines(log)
+        )
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
     else:

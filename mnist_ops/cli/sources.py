@@ -38,6 +38,8 @@ def runs_of(sources: Sequence[Path]) -> Iterator["RunSource"]:
         yield tracking.StoredRuns()
         return
     with run_progress("Reading runs") as progress:
-        exported = exchange.ExportedRuns(sources, progress=progress, left_out=log)
+        exported = exchange.ExportedRuns(
+            sources, progress=progress, left_out=tracking.first_lines(log)
+        )
     with exported:
         yield exported

@@ -53,7 +53,7 @@ def status(watch: bool, every: float, as_json: bool) -> None:
 
     uri = tracking.default_uri()
     client = tracking.connect(uri, create=False)
-    left_out = tracking.once(log)
+    left_out = tracking.once(tracking.first_lines(log))
 
     def looks() -> "Iterator[list[GridStatus]]":
         while True:

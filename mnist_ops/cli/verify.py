@@ -58,6 +58,7 @@ def verify(
     """
     instructions.apply()
 
+    from mnist_ops import tracking
     from mnist_ops.serving.verify import repeat
 
     repeats = []
@@ -70,7 +71,7 @@ def verify(
             asked=instruction_set,
             data_dir=data_dir,
             watch=training_bar,
-            left_out=log,
+            left_out=tracking.first_lines(log),
         ):
             repeats.append(found)
             (log if as_json else answer_in_words)(_line(found))

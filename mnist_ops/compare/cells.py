@@ -111,6 +111,11 @@ class Cell:
             if self.params.get(name, value) != value
         )
 
+    @cached_property
+    def identifying(self) -> Mapping[str, Any]:
+        """Return the params that say which cell of its study it is, as `identifying` does."""
+        return identifying(self.params)
+
     def key(self, *names: str) -> tuple[Any, ...]:
         """Return the values of the params `names`; None for those that the cell does not have."""
         return tuple(self.params.get(name) for name in names)
@@ -141,7 +146,7 @@ def identity(cell: Cell, *without: str) -> tuple[Any, ...]:
     """Return the study and the params that say which cell it is, except those of `without`."""
     others = [
         (name, value)
-        for name, value in identifying(cell.params).items()
+        for name, value in cell.identifying.items()
         if name not in IDENTITY and name not in without
     ]
     named = cell.key(*(name for name in IDENTITY if name not in without))

@@ -34,7 +34,7 @@ from mnist_ops.compare.official_images import official_fits, official_sentence, 
 from mnist_ops.compare.paper import Paper
 from mnist_ops.compare.render import to_csv, to_latex, to_markdown
 from mnist_ops.compare.results import Results, Source
-from mnist_ops.compare.runs import PRESET, STATUS, STUDY
+from mnist_ops.compare.runs import PRESET, STATUS, STUDY, typed
 from mnist_ops.compare.sections import BEYOND, RESULTS, SUMMARY, replace_sections, sections_in
 from mnist_ops.compare.selection import Selection, select
 from mnist_ops.study.specs import OFFICIAL, Spec
@@ -232,6 +232,7 @@ def summarize(
 
     source = dataclasses.replace(
         source,
+        runs=typed(source.runs),
         predictions=functools.cache(source.predictions),
         history=functools.cache(source.history),
     )
@@ -262,6 +263,7 @@ def evidence_of(source: Source, paper: Paper, preset: str | None = None) -> Evid
     Raises:
         NoRuns: there are no runs, or none at `preset`.
     """
+    source = dataclasses.replace(source, runs=typed(source.runs))
     chosen = select(
         source.runs, paper.cells, source.not_measured, preset, source.left_out, paper.studies
     )
@@ -339,8 +341,6 @@ def _texts(paper: Paper, results: Results) -> dict[str, str]:
 def _selected(source: Source, paper: Paper, preset: str, cells: Expected) -> Selection | None:
     """Return the cells of another preset than the report's; None if it has no finished run."""
     runs = source.runs
-    if PRESET not in runs:
-        return None
     ours = (runs[PRESET] == preset) & (runs[STATUS] == "FINISHED") & runs[STUDY].notna()
     return select(runs, cells, {}, preset, studies=paper.studies) if ours.any() else None
 

@@ -22,7 +22,6 @@ from mnist_ops.compare.runs import (
     STUDY,
     TIME,
     records,
-    typed,
 )
 from mnist_ops.core import keys
 from mnist_ops.core.errors import MnistOpsError
@@ -134,7 +133,7 @@ def select(
     about both.
 
     Args:
-        runs: one row a run, columns as in `runs.COLUMNS`, any of them possibly absent.
+        runs: as `runs.typed` gives them.
         expected: preset -> the cells that it should have; asked for the known presets only, as
             a size of the user's own has no cells that it should have.
         not_measured: fingerprint -> why the cell could not be run.
@@ -145,8 +144,7 @@ def select(
     Raises:
         NoRuns: there are no runs, or none at `preset`.
     """
-    ours = typed(runs)
-    ours = ours[ours[STUDY].notna()].copy()
+    ours = runs[runs[STUDY].notna()].copy()
     if ours.empty:
         raise NoRuns("no runs to summarize; first run: mnist-ops run all --preset quick")
     ours[PRESET] = ours[PRESET].fillna("no preset")

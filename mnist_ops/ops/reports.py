@@ -83,10 +83,11 @@ def source_of(
         log: gets lines for the user.
     """
     left_out: list[str] = []
+    log_first = tracking.first_lines(log)
 
     def leave_out(line: str) -> None:
         left_out.append(line)
-        log(line)
+        log_first(line)
 
     log_left_out = tracking.once(leave_out)
     return compare.Source(

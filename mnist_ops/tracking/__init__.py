@@ -8,7 +8,15 @@ Runs are addressed by their ids through `MlflowClient`, never through MLflow's a
 ``start_run`` of a process would take over the run that ``mlflow run`` opened.
 """
 
-from mnist_ops.tracking.checking import Invalid, LeftOut, cell_of, named, once, valid_cells
+from mnist_ops.tracking.checking import (
+    Invalid,
+    LeftOut,
+    cell_of,
+    first_lines,
+    named,
+    once,
+    valid_cells,
+)
 from mnist_ops.tracking.claims import Claims, Entries
 from mnist_ops.tracking.database import sqlite_path, sqlite_uri, unsynchronised, without_password
 from mnist_ops.tracking.destination import experiment, opened_for_us
@@ -78,6 +86,7 @@ __all__ = [
     "finished",
     "finished_of",
     "finished_runs",
+    "first_lines",
     "history",
     "named",
     "not_measured",

@@ -4,6 +4,7 @@
 of a cell. Invalid runs are reported in a line each and left out.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from mnist_ops.study.validity import MAX_TAG, MAX_TIME, shown
 LeftOut = Callable[[str], None]
 
 _OURS = "mnist_ops."
+_LINES_LOGGED = 20
 _STATUSES = frozenset(RunStatus.to_string(number) for number in RunStatus.all_status())
 # Tolerance for a clock that was set back while a run was computed.
 _CLOCK_MS = 86_400_000
@@ -66,6 +68,23 @@ def once(log: LeftOut) -> LeftOut:
             log(line)
 
     return log_once
+
+
+def first_lines(log: LeftOut) -> LeftOut:
+    """Return `log` for the first 20 lines; of those that follow it gets one line in all."""
+    lines = itertools.count(1)
+
+    def log_first(line: str) -> None:
+        number = next(lines)
+        if number <= _LINES_LOGGED:
+            log(line)
+        elif number == _LINES_LOGGED + 1:
+            log(
+                "more are left out, without a line on each "
+                "(mnist-ops doctor --json lists those of a store)"
+            )
+
+    return log_first
 
 
 def fault(run: Run) -> Invalid | None:

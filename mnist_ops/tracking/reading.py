@@ -1,6 +1,7 @@
 """Read the params, metrics and predictions of runs."""
 
 import json
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -91,7 +92,7 @@ def predictions(client: MlflowClient, run_id: str) -> Predictions | None:
             path = _local(client, run_id) or Path(
                 client.download_artifacts(run_id, keys.PREDICTIONS, folder)
             )
-        except (MlflowException, OSError, ValueError):
+        except (MlflowException, OSError, ValueError, sqlite3.Error):
             return None
         return read_predictions(path)
 
@@ -121,9 +122,9 @@ def epochs_of(client: MlflowClient, run_id: str) -> list[tuple[int, float]]:
 
 def _local(client: MlflowClient, run_id: str) -> Path | None:
     """Return the local file of a run's predictions; None if the store is not a SQLite file."""
-    if sqlite_path(client.tracking_uri) is None:
-        return None
-    folder = beside_store(client, client.get_run(run_id).info.artifact_uri)
+    store = sqlite_path(client.tracking_uri)
+    location = sqlite_runs.artifact_location(store, run_id) if store else None
+    folder = beside_store(client, location) if location else None
     return folder / keys.PREDICTIONS if folder else None
 
 

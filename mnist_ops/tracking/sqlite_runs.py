@@ -48,6 +48,18 @@ def cells(store: Path, experiment_ids: Sequence[str]) -> Iterator[Run]:
             yield from _runs(database, rows)
 
 
+def artifact_location(store: Path, run_id: str) -> str | None:
+    """Return the artifact URI of a run; None if the store has no such run.
+
+    Raises:
+        sqlite3.Error: the file cannot be read, or has another schema.
+    """
+    with closing(open_sqlite(store)) as database:
+        sql = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+        found = database.execute(sql, (run_id,)).fetchone()
+        return found and found[0]
+
+
 def _runs(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> Iterator[Run]:
     ids = [row[0] for row in rows]
     params: dict[str, list[Param]] = defaultdict(list)

@@ -10,6 +10,7 @@ from mnist_ops.compare import Report, Source, report, selection
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.predictions import PredictionsOf, no_predictions
 from mnist_ops.compare.report import Expected
+from mnist_ops.compare.runs import typed
 from mnist_ops.compare.selection import Selection
 from mnist_ops.compare.tables.table import Table
 from mnist_ops.study.specs import ResNetSpec, Spec
@@ -103,7 +104,7 @@ def select(
     preset: str | None = None,
 ) -> Selection:
     """The cells of the paper's studies."""
-    return selection.select(runs, wanted, not_measured or {}, preset, studies=PAPER.studies)
+    return selection.select(typed(runs), wanted, not_measured or {}, preset, studies=PAPER.studies)
 
 
 def all_tables(selected: Selection) -> list[Table]:

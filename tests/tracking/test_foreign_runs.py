@@ -141,3 +141,20 @@ def test_odd_list_of_cells_that_could_not_run(client: MlflowClient, noted: str) 
     (line,) = lines
     assert line.startswith("run a grid (")
     assert "not a list of reasons" in line
+
+
+def test_many_bad_runs_get_a_few_lines(client: MlflowClient) -> None:
+    with tracked_runs.grid() as grid:
+        good, *bad = (grid.write(number) for number in range(26))
+    for run_id in bad:
+        bad_param(run_id, keys.SEED, "abc")
+    every: list[str] = []
+    assert list(tracking.cell_runs(client, every.append)["run_id"]) == [good]
+    exported = call("export", "out.zip")
+    summarized = call("summarize", "--format", "json")
+    for lines in (exported.stderr.splitlines(), summarized.stderr.splitlines()):
+        assert lines[:20] == every[:20]
+        assert lines[20].startswith("more are left out")
+        assert not any("abc" in line for line in lines[20:])
+    page = Path("report/index.html").read_text()
+    assert all(f"({run_id[:8]})" in page for run_id in bad)

@@ -1,7 +1,7 @@
 """Claims that follow from the code: settings that cannot change a result."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from mnist_ops.compare.findings.claim import Claim
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.findings.finding import Verdict
 from mnist_ops.compare.findings.outcome import Outcome, nothing
+from mnist_ops.compare.predictions import Predictions
 from mnist_ops.compare.tables.measure import TO_PERCENT
 from mnist_ops.core import keys
 
@@ -24,7 +25,26 @@ _STUDY_IMAGES = STUDIES[1].preset(PRESET).limits.train
 
 _SCORES = (keys.TEST_ACCURACY, keys.TEST_F1)
 
-_Pair = tuple[Cell, Cell]
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two cells that differ in one param.
+
+    Attributes:
+        first: cell.
+        second: cell.
+        differing: number of predictions that differ; None where they cannot be compared.
+    """
+
+    first: Cell
+    second: Cell
+    differing: int | None
+
+    @property
+    def equal(self) -> bool:
+        """Return whether accuracy, F1 and the known predictions are the same."""
+        scores = (self.first.metrics.get(s) == self.second.metrics.get(s) for s in _SCORES)
+        return all(scores) and not self.differing
 
 
 def pin_memory_changes_nothing(evidence: Evidence) -> Outcome:
@@ -51,7 +71,7 @@ def pin_memory_changes_nothing(evidence: Evidence) -> Outcome:
             ),
             missing="both cells of a pair trained apart (mnist-ops run resnet_grid --no-share)",
         )
-    outcome = _identical(evidence, apart)
+    outcome = _identical(_compared(evidence, apart))
     if not copies:
         return outcome
     return replace(
@@ -70,12 +90,12 @@ def gammas_are_one_kernel(evidence: Evidence) -> Outcome:
     pairs = _pairs(cells, keys.GAMMA, "scale", "auto")
     if not pairs:
         return nothing("finished SVMs on FashionMNIST with both rules for gamma")
-    outcome = _identical(evidence, pairs)
-    differing = [pair for pair in pairs if _differ(evidence, pair)]
-    if differing:
-        seeds = sorted({pair[0].params.get(keys.SEED, 0) for pair in differing})
+    compared = _compared(evidence, pairs)
+    outcome = _identical(compared)
+    seeds = sorted({pair.first.params.get(keys.SEED, 0) for pair in compared if not pair.equal})
+    if seeds:
         several = "s" if len(seeds) > 1 else ""
-        of = len({pair[0].params.get(keys.SEED) for pair in pairs})
+        of = len({pair.first.params.get(keys.SEED) for pair in compared})
         text = (
             f"All that differ are of seed{several} {' and '.join(map(str, seeds))}, of {of}: there "
             "the two rules are two numbers, as they are where a pixel is the same in all training "
@@ -111,7 +131,9 @@ def weights_without_gradient(evidence: Evidence) -> Outcome:
     )
 
 
-def _pairs(cells: Iterable[Cell], axis: str, first: object, second: object) -> list[_Pair]:
+def _pairs(
+    cells: Iterable[Cell], axis: str, first: object, second: object
+) -> list[tuple[Cell, Cell]]:
     """Match finished cells that differ in one param alone, seed by seed."""
     finished = [cell for cell in cells if cell.finished]
     others = {identity(c, axis): c for c in finished if c.params.get(axis) == second}
@@ -122,41 +144,39 @@ def _pairs(cells: Iterable[Cell], axis: str, first: object, second: object) -> l
     ]
 
 
-def _identical(evidence: Evidence, pairs: list[_Pair]) -> Outcome:
+def _compared(evidence: Evidence, pairs: Iterable[tuple[Cell, Cell]]) -> list[_Pair]:
+    return [_Pair(*pair, _differing(*map(evidence.predicted, pair))) for pair in pairs]
+
+
+def _differing(first: Predictions | None, second: Predictions | None) -> int | None:
+    if first is None or second is None or not np.array_equal(first.index, second.index):
+        return None
+    return int((first.predicted != second.predicted).sum())
+
+
+def _identical(pairs: list[_Pair]) -> Outcome:
     """Nothing is estimated, so there is no test: one pair that differs is enough."""
-    compared = [_differing(evidence, pair) for pair in pairs]
-    known = [count for count in compared if count is not None]
-    differing = sum(_differ(evidence, pair) for pair in pairs)
-    gaps = [a.metrics[keys.TEST_ACCURACY] - b.metrics[keys.TEST_ACCURACY] for a, b in pairs]
+    known = [pair.differing for pair in pairs if pair.differing is not None]
+    equal = sum(pair.equal for pair in pairs)
+    gaps = [
+        pair.first.metrics[keys.TEST_ACCURACY] - pair.second.metrics[keys.TEST_ACCURACY]
+        for pair in pairs
+    ]
     outcome = Outcome(
-        Verdict.REFUTED if differing else Verdict.SUPPORTED,
+        Verdict.SUPPORTED if equal == len(pairs) else Verdict.REFUTED,
         effect=TO_PERCENT * max(map(abs, gaps)),
         effect_unit="largest difference in percentage points of test accuracy",
         n=len(pairs),
         explanation=(
-            f"{len(pairs) - differing} of {len(pairs)} matched pairs are equal in accuracy, F1 and "
+            f"{equal} of {len(pairs)} matched pairs are equal in accuracy, F1 and "
             f"predictions; predictions compared for {len(known)} of them, at most "
             f"{max(known, default=0)} of a run's differ."
         ),
     )
-    if not differing and not known:
+    if equal == len(pairs) and not known:
         missing = "the predictions of the runs"
         return replace(outcome, verdict=Verdict.UNDECIDABLE, missing=missing)
     return outcome
-
-
-def _differ(evidence: Evidence, pair: _Pair) -> bool:
-    first, second = pair
-    scores = any(first.metrics.get(name) != second.metrics.get(name) for name in _SCORES)
-    return scores or bool(_differing(evidence, pair))
-
-
-def _differing(evidence: Evidence, pair: _Pair) -> int | None:
-    """How many predictions differ; None where they cannot be compared."""
-    first, second = evidence.predicted(pair[0]), evidence.predicted(pair[1])
-    if first is None or second is None or not np.array_equal(first.index, second.index):
-        return None
-    return int((first.predicted != second.predicted).sum())
 
 
 def _printed_pins() -> str:
