@@ -31,6 +31,8 @@ SCORE, SEED = "score", "seed"
 _MOST_AXES = 8
 # With more degrees of freedom the interactions of two axes are not told from those of more.
 _MOST_TERMS = 400
+# From so many degrees of freedom on one run rarely has more than half of the seeds' sum of squares.
+_ENOUGH_REPEATS = 10
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,26 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Outlier:
+    """The one run that more than half of the seeds' sum of squares is from.
+
+    Attributes:
+        settings: of its configuration, by axis.
+        seed: of the run.
+        score: of the run.
+        others: mean score of the configuration's other runs.
+        seeds_without: the share of the seed in the grid without the run; None where this cannot
+            be told.
+    """
+
+    settings: Mapping[str, Any]
+    seed: Any
+    score: float
+    others: float
+    seeds_without: float | None
+
+
+@dataclass(frozen=True)
 class Factorial:
     """A grid, taken apart.
 
@@ -83,6 +105,7 @@ class Factorial:
         deviation: of the score of one run over seeds.
         configurations: how many there are.
         repeats: degrees of freedom of `deviation`; 0 where no configuration has two seeds.
+        outlier: the run that most of `seeds` is from; None where there is no such run.
     """
 
     axes: Mapping[str, tuple[Any, ...]]
@@ -95,6 +118,7 @@ class Factorial:
     deviation: float
     configurations: int
     repeats: int
+    outlier: Outlier | None = None
 
     @property
     def of_pairs(self) -> float:
@@ -157,6 +181,25 @@ def factorial(frame: pd.DataFrame, axes: Sequence[str], overlap: float = 0.0) ->
         deviation=deviation,
         configurations=len(means),
         repeats=repeats,
+        outlier=_outlier(frame, varied, overlap) if repeats >= _ENOUGH_REPEATS else None,
+    )
+
+
+def _outlier(frame: pd.DataFrame, axes: Sequence[str], overlap: float) -> Outlier | None:
+    groups = frame.groupby(list(axes))[SCORE]
+    squares = (frame[SCORE] - groups.transform("mean")) ** 2
+    if squares.max() <= squares.sum() / 2:
+        return None
+    at = frame.index[int(squares.argmax())]
+    run, rest = frame.loc[at], frame.drop(index=at)
+    same = (rest[list(axes)] == run[list(axes)]).all(axis="columns")
+    without = factorial(rest, axes, overlap)
+    return Outlier(
+        settings={axis: run[axis] for axis in axes},
+        seed=run[SEED],
+        score=float(run[SCORE]),
+        others=float(rest.loc[same, SCORE].mean()),
+        seeds_without=without.seeds if without else None,
     )
 
 

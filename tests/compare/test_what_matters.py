@@ -44,6 +44,28 @@ def test_shares_are_those_of_known_effects() -> None:
     assert sum(shares.values()) + found.seeds + found.higher == pytest.approx(1)
 
 
+def test_the_run_that_most_of_the_seeds_share_is_from_is_named() -> None:
+    rng = np.random.default_rng(1)
+    usual = grid(lambda cell, seed: 90 + cell["a"] + rng.normal(0, 0.1), LEVELS)
+    odd = usual.copy()
+    odd.loc[7, SCORE] -= 5.0
+    found, plain = (factorial(frame, list(LEVELS)) for frame in (odd, usual))
+    assert found is not None
+    assert plain is not None
+    assert plain.outlier is None
+    run = found.outlier
+    assert run is not None
+    where = odd.loc[7]
+    assert (run.settings, run.seed) == ({axis: where[axis] for axis in LEVELS}, where[SEED])
+    assert run.score == where[SCORE]
+    same = (usual[list(LEVELS)] == where[list(LEVELS)]).all(axis=1)
+    assert run.others == pytest.approx(usual[same].drop(index=7)[SCORE].mean())
+    without = factorial(odd.drop(index=7), list(LEVELS))
+    assert without is not None
+    assert run.seeds_without == without.seeds
+    assert run.seeds_without < 0.2 < found.seeds
+
+
 def test_a_configuration_with_more_seeds_does_not_count_more() -> None:
     def score(cell, seed):
         return 10.0 * cell["a"] + 1.0 * cell["c"] + 0.01 * (seed % 2)

@@ -49,7 +49,16 @@ def sentence(grid: Factorial) -> str:
     """Return the shares of the axes that matter, of interactions and of the seed."""
     parts = [f"{label(t.axes[0])} {t.share:.0%}" for t in grid.main if t.share >= 0.01]
     parts += [f"several axes together {grid.together:.0%}"] if grid.together >= 0.01 else []
-    return ", ".join([*parts, f"the seed {grid.seeds:.0%}"])
+    return ", ".join([*parts, f"the seed {grid.seeds:.0%}{_outlier(grid)}"])
+
+
+def _outlier(grid: Factorial) -> str:
+    if grid.outlier is None or grid.outlier.seeds_without is None:
+        return ""
+    run = grid.outlier
+    settings = [f"{label(axis)}={shown(value)}" for axis, value in run.settings.items()]
+    named = ", ".join([*settings, f"seed={shown(run.seed)}"])
+    return f" ({run.seeds_without:.0%} without the run {named})"
 
 
 def _distinct(grid: Grid, dataset: Any, found: dict[str, Factorial]) -> list[Configuration]:

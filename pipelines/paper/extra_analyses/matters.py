@@ -96,7 +96,17 @@ def _answer(name: str, grid: Factorial) -> str:
     )
     if others:
         text += ", " + ", ".join(f"{t.axes[0].replace('_', ' ')} {t.share:.0%}" for t in others)
-    return f"{text}; several settings together {grid.together:.0%}, the seed {grid.seeds:.0%}."
+    text += f"; several settings together {grid.together:.0%}, the seed {grid.seeds:.0%}."
+    if grid.outlier is None:
+        return text
+    run = grid.outlier
+    text += (
+        f" Most of the seed's share is one run: {_name(run.settings)}, seed {run.seed}, with "
+        f"{run.score:.2f}% where its other seeds have {run.others:.2f}%"
+    )
+    if run.seeds_without is None:
+        return f"{text}."
+    return f"{text}; without it the seed explains {run.seeds_without:.0%}."
 
 
 def _effects(grids: Mapping[str, Factorial]) -> Topic:
