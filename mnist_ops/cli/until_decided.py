@@ -150,8 +150,8 @@ def _effect(finding: "Finding") -> str:
     if finding.effect is None:
         return "not measured"
     low_high = finding.interval
-    interval = "" if low_high is None else f" ({low_high[0]:.2f} to {low_high[1]:.2f})"
-    return f"{finding.effect:.2f}{interval}"
+    interval = "" if low_high is None else f" ({low_high[0]:z.2f} to {low_high[1]:z.2f})"
+    return f"{finding.effect:z.2f}{interval}"
 
 
 def _correction(looks: Sequence[sequential.Look]) -> str:

@@ -12,10 +12,11 @@ from mlflow import MlflowClient
 
 from mnist_ops import tracking
 from mnist_ops.cli import main
+from mnist_ops.cli.until_decided import _effect
 from mnist_ops.compare import statistics
 from mnist_ops.compare.cells import FINISHED, Cell
 from mnist_ops.compare.findings import sequential
-from mnist_ops.compare.findings.finding import Verdict
+from mnist_ops.compare.findings.finding import Finding, Verdict
 from mnist_ops.compare.findings.need import configuration_of
 from mnist_ops.compare.findings.sequential import Look
 from mnist_ops.core import cancellation, keys
@@ -253,6 +254,26 @@ def test_the_command(
     assert len(tracking.cell_runs(client)) == before + sum(len(each[0]) for each in seeds)
     again = call("--until-decided", "2", "--workers", "0", "--json")
     assert json.loads(again.stdout)["ended"][0]["how"] == "it is decided already"
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
+    finding = Finding(
+        id="1",
+        claim="",
+        section="",
+        published="",
+        verdict=Verdict.UNDECIDABLE,
+        effect=-0.004,
+        effect_unit="",
+        interval=(-0.75, -0.003),
+        p_value=None,
+        p_value_unadjusted=None,
+        n=1,
+        scope="",
+        explanation="",
+        missing="",
+    )
+    assert _effect(finding) == "0.00 (-0.75 to 0.00)"
 
 
 @pytest.mark.parametrize(

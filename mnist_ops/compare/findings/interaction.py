@@ -77,5 +77,5 @@ def _numbers(test: Comparison, contrast: Contrast) -> str:
     ends = [test.effect, *(test.interval or ())]
     if contrast.is_ratio:
         ends = [as_ratio(end) for end in ends]
-    interval = f" ({ends[1]:.2f} to {ends[2]:.2f})" if len(ends) > 1 else ""
-    return f"mean {ends[0]:.2f}{interval}"
+    interval = f" ({ends[1]:z.2f} to {ends[2]:z.2f})" if len(ends) > 1 else ""
+    return f"mean {ends[0]:z.2f}{interval}"

@@ -113,5 +113,5 @@ def numbers(test: Comparison) -> str:
         if test.interval is None
         else f", 95% interval {test.interval[0]:.3g} to {test.interval[1]:.3g}"
     )
-    size = "" if test.cohens_d is None else f", Cohen's d {test.cohens_d:.2f}"
+    size = "" if test.cohens_d is None else f", Cohen's d {test.cohens_d:z.2f}"
     return f"{test.effect:.3g}{interval} ({test.method}{p_value}{size})"

@@ -106,8 +106,8 @@ def _with_equal_images(evidence: Evidence, dataset: str, network: Champion, svm:
     if side is None or ours is None or _images(other.cells) != images[0]:
         return f"{text}, and no SVM with as many was run."
     test = statistics.of_sides(ours, side)
-    interval = f" ({test.interval[0]:.2f} to {test.interval[1]:.2f})" if test.interval else ""
-    return f"{text}; with {images[0]:,} for both the difference is {test.effect:.2f}{interval}."
+    interval = f" ({test.interval[0]:z.2f} to {test.interval[1]:z.2f})" if test.interval else ""
+    return f"{text}; with {images[0]:,} for both the difference is {test.effect:z.2f}{interval}."
 
 
 def _images(cells: Group) -> int:
