@@ -147,11 +147,11 @@ def _seeds(added: Added) -> str:
 
 
 def _effect(finding: "Finding") -> str:
+    from mnist_ops.compare.headlines import with_interval
+
     if finding.effect is None:
         return "not measured"
-    low_high = finding.interval
-    interval = "" if low_high is None else f" ({low_high[0]:z.2f} to {low_high[1]:z.2f})"
-    return f"{finding.effect:z.2f}{interval}"
+    return with_interval(finding.effect, finding.interval, "")
 
 
 def _correction(looks: Sequence[sequential.Look]) -> str:

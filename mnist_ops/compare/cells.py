@@ -113,7 +113,7 @@ class Cell:
 
     @cached_property
     def identifying(self) -> Mapping[str, Any]:
-        """Return the params that say which cell of its study it is, as `identifying` does."""
+        """Return the params that say which cell of its study it is, read once."""
         return identifying(self.params)
 
     def key(self, *names: str) -> tuple[Any, ...]:

@@ -123,8 +123,8 @@ def epochs_of(client: MlflowClient, run_id: str) -> list[tuple[int, float]]:
 def _local(client: MlflowClient, run_id: str) -> Path | None:
     """Return the local file of a run's predictions; None if the store is not a SQLite file."""
     store = sqlite_path(client.tracking_uri)
-    location = sqlite_runs.artifact_location(store, run_id) if store else None
-    folder = beside_store(client, location) if location else None
+    uri = sqlite_runs.artifact_uri(store, run_id) if store else None
+    folder = beside_store(client, uri) if uri else None
     return folder / keys.PREDICTIONS if folder else None
 
 

@@ -48,7 +48,7 @@ def cells(store: Path, experiment_ids: Sequence[str]) -> Iterator[Run]:
             yield from _runs(database, rows)
 
 
-def artifact_location(store: Path, run_id: str) -> str | None:
+def artifact_uri(store: Path, run_id: str) -> str | None:
     """Return the artifact URI of a run; None if the store has no such run.
 
     Raises:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from mnist_ops.compare.generic.matters import sentence
 from mnist_ops.compare.what_matters import SCORE, SEED, factorial
 
 
@@ -64,6 +65,9 @@ def test_the_run_that_most_of_the_seeds_share_is_from_is_named() -> None:
     assert without is not None
     assert run.seeds_without == without.seeds
     assert run.seeds_without < 0.2 < found.seeds
+    named = f"({run.seeds_without:.0%} without the run a={where['a']}, b={where['b']}"
+    assert named in sentence(found)
+    assert "without" not in sentence(plain)
 
 
 def test_a_configuration_with_more_seeds_does_not_count_more() -> None:

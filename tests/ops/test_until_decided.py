@@ -273,7 +273,7 @@ def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
         explanation="",
         missing="",
     )
-    assert _effect(finding) == "0.00 (-0.75 to 0.00)"
+    assert _effect(finding) == "0.00 (\N{MINUS SIGN}0.75 to 0.00)"
 
 
 @pytest.mark.parametrize(

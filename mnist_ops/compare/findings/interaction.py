@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import identifying
 from mnist_ops.compare.findings.contrast import Block, Contrast, as_ratio, mean_test
 from mnist_ops.compare.statistics import ALPHA, Comparison
 from mnist_ops.core import keys
@@ -56,7 +55,7 @@ def matched(
     """Match the blocks that share `first` of the param `name` with those that share `second`."""
     by_rest: dict[tuple[Any, ...], dict[Any, Block]] = {}
     for block in blocks:
-        params = [identifying(side[0].params) for side in (block.first, block.second)]
+        params = [side[0].identifying for side in (block.first, block.second)]
         rest = tuple(
             (each, *(str(of_side.get(each)) for of_side in params))
             for each in dict.fromkeys([*params[0], *params[1]])

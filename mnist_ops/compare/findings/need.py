@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from mnist_ops.compare import statistics
-from mnist_ops.compare.cells import Cell, identifying
+from mnist_ops.compare.cells import Cell
 from mnist_ops.compare.findings.contrast import Block, Contrast, named
 from mnist_ops.compare.findings.evidence import Evidence
 from mnist_ops.compare.statistics import FEWEST_UNITS
@@ -144,7 +144,7 @@ def _with_seeds(blocks: Sequence[Block], n: int) -> list[MoreSeeds]:
 
 def configuration_of(cell: Cell) -> dict[str, Any]:
     """Return the params that a cell has in common with the other seeds of its configuration."""
-    return {name: v for name, v in identifying(cell.params).items() if name != keys.SEED}
+    return {name: v for name, v in cell.identifying.items() if name != keys.SEED}
 
 
 def _more(cells: Group, n: int, block: Block) -> MoreSeeds:
